@@ -1,0 +1,13 @@
+// Adds two tensors: y[i] = a[i] + b[i].
+// p: count. Twin: src/cpu/add.rs.
+
+@group(0) @binding(0) var<storage, read> a: array<f32>; // [count]
+@group(0) @binding(1) var<storage, read> b: array<f32>; // [count]
+@group(0) @binding(2) var<storage, read_write> y: array<f32>; // [count]
+
+@compute @workgroup_size(GROUP)
+fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+    for (var i = id.x; i < p.count; i += groups.x * GROUP) {
+        y[i] = a[i] + b[i];
+    }
+}

@@ -1,0 +1,45 @@
+// Limits the gradient's norm: with norm = √(Σ partial), partial being sums of squares, grad[i] *= coefficient where
+// coefficient = min(1, max_norm / (norm + 1e-6)), as torch.nn.utils.clip_grad_norm_. Writes NORM and COEFFICIENT. A norm
+// that is not finite sets the sticky stop and leaves grad alone, with coefficient 1.
+// p: count, partials, max_norm. Every workgroup adds up the partial sums by the same tree. Twin: src/cpu/clip_gradients.rs.
+
+@group(0) @binding(0) var<storage, read> partial: array<f32>; // [partials]
+@group(0) @binding(1) var<storage, read_write> grad: array<f32>; // [count]
+@group(0) @binding(2) var<storage, read_write> control: array<f32>; // [64]
+
+var<workgroup> sums: array<f32, THREADS>;
+
+@compute @workgroup_size(THREADS)
+fn main(
+    @builtin(global_invocation_id) id: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) index: u32,
+) {
+    var sum = 0.0;
+    for (var i = index; i < p.partials; i += THREADS) {
+        sum += partial[i];
+    }
+    sums[index] = sum;
+    for (var threads = THREADS / 2u; threads > 0u; threads /= 2u) {
+        workgroupBarrier();
+        if index < threads {
+            sums[index] += sums[index + threads];
+        }
+    }
+    workgroupBarrier();
+    let norm = sqrt(sums[0]);
+    let failed = not_finite(sums[0]);
+    let coefficient = select(min(1.0, p.max_norm / (norm + 1e-6)), 1.0, failed);
+    if id.x == 0u {
+        control[NORM] = norm;
+        control[COEFFICIENT] = coefficient;
+        if failed {
+            control[STOP] = 1.0;
+        }
+    }
+    if coefficient < 1.0 {
+        for (var i = id.x; i < p.count; i += groups.x * THREADS) {
+            grad[i] *= coefficient;
+        }
+    }
+}

@@ -1,0 +1,39 @@
+
+// ---- common.wgsl, appended to every kernel. Twin: src/cpu/common.rs ----
+
+// tanh as a rational function of odd degree 13 over even degree 6 (coefficients: Eigen's and XLA's minimax fit),
+// clamped where f32 cannot tell it from ±1. Error below 4e-7. The builtin is NaN or 0 for large x on several drivers.
+fn tanh_rational(x: f32) -> f32 {
+    let c = clamp(x, -7.90531110763549805, 7.90531110763549805);
+    let s = c * c;
+    var n = -2.76076847742355e-16 * s + 2.00018790482477e-13;
+    n = n * s + -8.60467152213735e-11;
+    n = n * s + 5.12229709037114e-08;
+    n = n * s + 1.48572235717979e-05;
+    n = n * s + 6.37261928875436e-04;
+    n = n * s + 4.89352455891786e-03;
+    var d = 1.19825839466702e-06 * s + 1.18534705686654e-04;
+    d = d * s + 2.26843463243900e-03;
+    d = d * s + 4.89352518554385e-03;
+    return keep_nan(x, c * n / d);
+}
+
+// 1 / (1 + e^-x), the argument clamped so that e^-x stays finite.
+fn sigmoid(x: f32) -> f32 {
+    return keep_nan(x, 1.0 / (1.0 + exp(-clamp(x, -88.0, 88.0))));
+}
+
+// Whether x is NaN or infinite, by its bits: WGSL may assume that comparisons never see such values.
+fn not_finite(x: f32) -> bool {
+    return (bitcast<u32>(x) & 0x7f800000u) == 0x7f800000u;
+}
+
+// y, or x where x is NaN: clamp, max and select may lose it on the way, and a fault would go on as a number.
+fn keep_nan(x: f32, y: f32) -> f32 {
+    return select(y, x, (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u);
+}
+
+// e^z for z <= 0. What is clamped would be 0 in f32; drivers differ for huge arguments.
+fn exp_nonpositive(z: f32) -> f32 {
+    return exp(max(z, -100.0));
+}

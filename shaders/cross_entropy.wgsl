@@ -1,0 +1,55 @@
+// Softmax cross-entropy of rows of logits x and its gradient (torch.nn.CrossEntropyLoss): with logp = log softmax x,
+// p = e^logp, label y, class weights w (1 unless p.weighted is 1) and smoothing s, row by row
+//     loss = scale · (-(1 - s)·w_y·logp_y - s/C·Σ_c w_c·logp_c)
+//     dx_c = scale · (p_c·((1 - s)·w_y + s/C·Σ_k w_k) - s/C·w_c - [c = y]·(1 - s)·w_y)
+// Rows whose label is p.ignore_index get zeros.
+// p: rows, classes C, ignore_index, smoothing, weighted, scale. A thread takes a row; cross_entropy_group.wgsl gives it a
+// workgroup. The host has checked the labels. Twin: src/cpu/cross_entropy.rs.
+
+@group(0) @binding(0) var<storage, read> logits: array<f32>; // [rows, classes]
+@group(0) @binding(1) var<storage, read> labels: array<i32>; // [rows]
+@group(0) @binding(2) var<storage, read> weight: array<f32>; // [classes]; absent unless p.weighted is 1
+@group(0) @binding(3) var<storage, read_write> losses: array<f32>; // [rows]
+@group(0) @binding(4) var<storage, read_write> dlogits: array<f32>; // [rows, classes]
+
+fn weight_of(c: u32) -> f32 {
+    if p.weighted == 1u {
+        return weight[c];
+    }
+    return 1.0;
+}
+
+@compute @workgroup_size(GROUP)
+fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+    let share = p.smoothing / f32(p.classes);
+    for (var row = id.x; row < p.rows; row += groups.x * GROUP) {
+        let start = row * p.classes;
+        var largest = logits[start];
+        for (var c = 1u; c < p.classes; c++) {
+            largest = max(largest, logits[start + c]);
+        }
+        var sum = 0.0; // Σ e^z, where z = x - largest
+        var spread = 0.0; // Σ w·z
+        var weights = 0.0; // Σ w
+        for (var c = 0u; c < p.classes; c++) {
+            let z = logits[start + c] - largest;
+            sum += exp_nonpositive(z);
+            spread += weight_of(c) * z;
+            weights += weight_of(c);
+        }
+        let log_sum = log(sum);
+        let ignored = labels[row] == p.ignore_index;
+        let label = min(u32(max(labels[row], 0)), p.classes - 1u);
+        let hit = (1.0 - p.smoothing) * weight_of(label);
+        var loss = hit * (log_sum - (logits[start + label] - largest));
+        if share > 0.0 { // else 0·∞ for a logit that masks its class
+            loss += share * (weights * log_sum - spread);
+        }
+        losses[row] = select(p.scale * loss, 0.0, ignored);
+        for (var c = 0u; c < p.classes; c++) {
+            let softmax = exp_nonpositive(logits[start + c] - largest) / sum;
+            let d = softmax * (hit + share * weights) - share * weight_of(c) - select(0.0, hit, c == label);
+            dlogits[start + c] = select(p.scale * d, 0.0, ignored);
+        }
+    }
+}

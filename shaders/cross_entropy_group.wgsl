@@ -1,0 +1,76 @@
+// Softmax cross-entropy as in cross_entropy.wgsl, where the equations are, but a workgroup takes a row: its threads read
+// neighbouring logits, and trees find the maximum and the sums.
+// p: rows, classes C, ignore_index, smoothing, weighted, scale. Twin: src/cpu/cross_entropy.rs.
+
+@group(0) @binding(0) var<storage, read> logits: array<f32>; // [rows, classes]
+@group(0) @binding(1) var<storage, read> labels: array<i32>; // [rows]
+@group(0) @binding(2) var<storage, read> weight: array<f32>; // [classes]; absent unless p.weighted is 1
+@group(0) @binding(3) var<storage, read_write> losses: array<f32>; // [rows]
+@group(0) @binding(4) var<storage, read_write> dlogits: array<f32>; // [rows, classes]
+
+fn weight_of(c: u32) -> f32 {
+    if p.weighted == 1u {
+        return weight[c];
+    }
+    return 1.0;
+}
+
+var<workgroup> maxima: array<f32, GROUP>;
+var<workgroup> sums: array<vec3<f32>, GROUP>;
+
+@compute @workgroup_size(GROUP)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) index: u32,
+) {
+    let share = p.smoothing / f32(p.classes);
+    for (var row = group.x; row < p.rows; row += groups.x) {
+        let start = row * p.classes;
+        var own = logits[start];
+        for (var c = index; c < p.classes; c += GROUP) {
+            own = max(own, logits[start + c]);
+        }
+        maxima[index] = own;
+        for (var threads = GROUP / 2u; threads > 0u; threads /= 2u) {
+            workgroupBarrier();
+            if index < threads {
+                maxima[index] = max(maxima[index], maxima[index + threads]);
+            }
+        }
+        workgroupBarrier();
+        let largest = maxima[0];
+        var part = vec3(0.0); // Σ e^z, Σ w·z and Σ w, where z = x - largest
+        for (var c = index; c < p.classes; c += GROUP) {
+            let z = logits[start + c] - largest;
+            part += vec3(exp_nonpositive(z), weight_of(c) * z, weight_of(c));
+        }
+        sums[index] = part;
+        for (var threads = GROUP / 2u; threads > 0u; threads /= 2u) {
+            workgroupBarrier();
+            if index < threads {
+                sums[index] += sums[index + threads];
+            }
+        }
+        workgroupBarrier();
+        let sum = sums[0].x;
+        let spread = sums[0].y;
+        let weights = sums[0].z;
+        let log_sum = log(sum);
+        let ignored = labels[row] == p.ignore_index;
+        let label = min(u32(max(labels[row], 0)), p.classes - 1u);
+        let hit = (1.0 - p.smoothing) * weight_of(label);
+        if index == 0u {
+            var loss = hit * (log_sum - (logits[start + label] - largest));
+            if share > 0.0 { // else 0·∞ for a logit that masks its class
+                loss += share * (weights * log_sum - spread);
+            }
+            losses[row] = select(p.scale * loss, 0.0, ignored);
+        }
+        for (var c = index; c < p.classes; c += GROUP) {
+            let softmax = exp_nonpositive(logits[start + c] - largest) / sum;
+            let d = softmax * (hit + share * weights) - share * weight_of(c) - select(0.0, hit, c == label);
+            dlogits[start + c] = select(p.scale * d, 0.0, ignored);
+        }
+    }
+}

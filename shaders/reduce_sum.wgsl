@@ -1,0 +1,36 @@
+// Sums parts of a tensor: y[g] = scale · Σ x[i]^power over the g-th of `groups` equal contiguous parts of x. The last
+// parts may be shorter, or empty.
+// p: count, groups, power (1 or 2), scale. A workgroup sums a part: each of its THREADS every THREADS-th element, then a
+// tree adds up the threads. Twin: src/cpu/reduce_sum.rs.
+
+@group(0) @binding(0) var<storage, read> x: array<f32>; // [count]
+@group(0) @binding(1) var<storage, read_write> y: array<f32>; // [groups]
+
+var<workgroup> sums: array<f32, THREADS>;
+
+@compute @workgroup_size(THREADS)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) index: u32,
+) {
+    let part = (p.count + p.groups - 1u) / p.groups;
+    for (var g = group.x; g < p.groups; g += groups.x) {
+        let end = min((g + 1u) * part, p.count);
+        var sum = 0.0;
+        for (var i = g * part + index; i < end; i += THREADS) {
+            sum += select(x[i], x[i] * x[i], p.power == 2u);
+        }
+        sums[index] = sum;
+        for (var threads = THREADS / 2u; threads > 0u; threads /= 2u) {
+            workgroupBarrier();
+            if index < threads {
+                sums[index] += sums[index + threads];
+            }
+        }
+        if index == 0u {
+            y[g] = p.scale * sums[0];
+        }
+        workgroupBarrier(); // before the next part overwrites the sums
+    }
+}

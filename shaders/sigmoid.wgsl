@@ -1,0 +1,12 @@
+// The logistic function: y[i] = 1 / (1 + e^-x[i]). Backward takes y.
+// p: count. Twin: src/cpu/sigmoid.rs.
+
+@group(0) @binding(0) var<storage, read> x: array<f32>; // [count]
+@group(0) @binding(1) var<storage, read_write> y: array<f32>; // [count]
+
+@compute @workgroup_size(GROUP)
+fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+    for (var i = id.x; i < p.count; i += groups.x * GROUP) {
+        y[i] = sigmoid(x[i]);
+    }
+}

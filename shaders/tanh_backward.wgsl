@@ -1,0 +1,14 @@
+// Gradient of the hyperbolic tangent from its output y: dx[i] = dy[i] · (1 - y[i]²), in factors that keep their digits
+// where y is near ±1.
+// p: count. Twin: src/cpu/tanh_backward.rs.
+
+@group(0) @binding(0) var<storage, read> y: array<f32>; // [count]
+@group(0) @binding(1) var<storage, read> dy: array<f32>; // [count]
+@group(0) @binding(2) var<storage, read_write> dx: array<f32>; // [count]
+
+@compute @workgroup_size(GROUP)
+fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+    for (var i = id.x; i < p.count; i += groups.x * GROUP) {
+        dx[i] = dy[i] * (1.0 - y[i]) * (1.0 + y[i]);
+    }
+}

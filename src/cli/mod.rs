@@ -1,0 +1,145 @@
+//! The command line: one file a subcommand. What they print for people goes through [`Output`], which with `--json` prints
+//! JSON lines in its place.
+
+mod devices;
+mod generate;
+mod numbers;
+mod output;
+mod train;
+
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bptt::device::Device;
+use bptt::error::{Error, Result};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use output::{Output, STDOUT};
+
+/// Recurrent networks trained on any GPU, or on the CPU where there is none.
+#[derive(Parser)]
+#[command(version, arg_required_else_help = true)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 bad data or model file, 4 GPU fault, \
+                          130 interrupted.\n\
+                          Devices: auto takes the best real GPU, else the CPU; the environment variable BPTT_DEVICE \
+                          overrides it. `bptt devices` lists what there is.";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Train a model
+    Train(train::Args),
+    /// Continue a text with a trained model
+    Generate(generate::Args),
+    /// List the devices
+    Devices(devices::Args),
+}
+
+/// Runs the command that the process was given.
+pub fn main() -> ExitCode {
+    // Usage errors come before --json has been parsed.
+    let output = Output::new(std::env::args_os().any(|argument| argument == "--json"));
+    let parsed = everywhere(Args::command())
+        .mut_subcommand("train", train::with_defaults)
+        .try_get_matches()
+        .and_then(|matches| Args::from_arg_matches(&matches));
+    let args = match parsed {
+        Ok(args) => args,
+        Err(error) => return usage(&error, output),
+    };
+    let result = match args.command {
+        Command::Train(args) => train::run(args),
+        Command::Generate(args) => generate::run(args),
+        Command::Devices(args) => devices::run(args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output.error(&sentence(&error));
+            ExitCode::from(exit_code(&error))
+        }
+    }
+}
+
+/// What all commands have: exit codes in their help, and options whose values may look negative, so that the message
+/// is about the value.
+fn everywhere(command: clap::Command) -> clap::Command {
+    let negative = |option: clap::Arg| {
+        let takes_value = option.get_action().takes_values();
+        option.allow_negative_numbers(takes_value)
+    };
+    command.after_help(AFTER_HELP).mut_args(negative).mut_subcommands(everywhere)
+}
+
+/// Help and version as clap prints them; of an error what is wrong, clap's tip and where to read on.
+fn usage(error: &clap::Error, output: Output) -> ExitCode {
+    if !error.use_stderr() || error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+    {
+        let _ = error.print();
+        return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+    }
+    let text = error.to_string();
+    let parts = text.split("\n\n").map(|part| part.split_whitespace().collect::<Vec<_>>().join(" "));
+    let mut sentence = String::new();
+    for part in parts {
+        if let Some(usage) = part.strip_prefix("Usage: ") {
+            let is_name = |word: &&str| word.starts_with(char::is_alphabetic);
+            let command = usage.split(' ').take_while(is_name).collect::<Vec<_>>().join(" ");
+            sentence += &format!("; see {command} --help");
+        } else if let Some(tip) = part.strip_prefix("tip: ") {
+            sentence += &format!("; {tip}");
+        } else if let Some(wrong) = part.strip_prefix("error: ") {
+            sentence += wrong;
+        }
+    }
+    output.error(&sentence);
+    ExitCode::from(2)
+}
+
+/// What is said of an error: the library's operations mean nothing to the command's users.
+fn sentence(error: &Error) -> String {
+    match error {
+        Error::Argument { message, .. } => message.clone(),
+        error => error.to_string(),
+    }
+}
+
+fn exit_code(error: &Error) -> u8 {
+    match error {
+        Error::Argument { .. } => 2,
+        Error::NoDevice { asked, .. } if asked.eq_ignore_ascii_case("gpu") => 4,
+        Error::NoDevice { .. } => 2,
+        Error::Data { path, .. } if path.as_os_str() == STDOUT => 1,
+        Error::Data { .. } => 3,
+        Error::Gpu { .. } => 4,
+        Error::Interrupted => 130,
+        _ => 1,
+    }
+}
+
+/// The device of that name; where BPTT_DEVICE overrode it, an error says so.
+fn device(name: &str) -> Result<Device> {
+    Device::named(name).map_err(|error| match error {
+        Error::NoDevice { asked, message } if asked != name.trim() => {
+            Error::NoDevice { asked, message: format!("BPTT_DEVICE asks for it; {message}") }
+        }
+        other => other,
+    })
+}
+
+/// From here on Ctrl-C does not end the process, but makes the answer to this question, asked between steps, true.
+/// A second Ctrl-C ends it at once.
+fn interruption() -> impl Fn() -> bool {
+    static PRESSED: AtomicBool = AtomicBool::new(false);
+    // Where no handler can be set the process just ends at Ctrl-C, as without it.
+    let _ = ctrlc::set_handler(|| {
+        if PRESSED.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+    });
+    || PRESSED.load(Ordering::Relaxed)
+}

@@ -1,0 +1,41 @@
+//! Numbers on the command line: what is wrong with one is said in words.
+
+use std::num::{IntErrorKind, ParseIntError};
+use std::str::FromStr;
+
+/// A whole number.
+pub fn whole<T: FromStr<Err = ParseIntError>>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|error: ParseIntError| too_large_or(&error, "must be a whole number, 0 or more"))
+}
+
+/// A whole number of at least 1.
+pub fn at_least_1<T: FromStr<Err = ParseIntError> + From<bool> + PartialOrd>(
+    text: &str,
+) -> Result<T, String> {
+    let must = "must be a whole number of at least 1";
+    let number: T = text.parse().map_err(|error| too_large_or(&error, must))?;
+    if number >= T::from(true) { Ok(number) } else { Err(must.into()) }
+}
+
+fn too_large_or(error: &ParseIntError, must: &str) -> String {
+    if *error.kind() == IntErrorKind::PosOverflow { "too large".into() } else { must.into() }
+}
+
+/// A number above 0.
+pub fn positive(text: &str) -> Result<f64, String> {
+    number(text)
+        .filter(|x| *x > 0.0)
+        .ok_or_else(|| format!("must be a number above 0 and at most {LARGEST:e}"))
+}
+
+/// A number that is not negative.
+pub fn not_negative(text: &str) -> Result<f64, String> {
+    number(text).filter(|x| *x >= 0.0).ok_or_else(|| format!("must be a number from 0 to {LARGEST:e}"))
+}
+
+/// The devices compute in 32 bits, where larger numbers are infinite.
+const LARGEST: f64 = 3e38;
+
+fn number(text: &str) -> Option<f64> {
+    text.parse().ok().filter(|x: &f64| *x <= LARGEST)
+}

@@ -1,0 +1,58 @@
+//! What the command prints: lines for people, or with `--json` one JSON object a line and nothing else on stdout.
+
+use std::io::Write;
+
+use bptt::error::{Error, Result};
+use serde_json::Value;
+
+/// Where the lines go, as errors name it.
+pub const STDOUT: &str = "standard output";
+
+/// See the module.
+#[derive(Clone, Copy)]
+pub struct Output {
+    json: bool,
+}
+
+impl Output {
+    pub fn new(json: bool) -> Self {
+        Output { json }
+    }
+
+    /// Whether JSON is printed.
+    pub fn is_json(self) -> bool {
+        self.json
+    }
+
+    /// A line for people.
+    pub fn line(self, text: impl AsRef<str>) -> Result<()> {
+        if self.json { Ok(()) } else { print(text.as_ref(), "\n") }
+    }
+
+    /// Part of a line for people.
+    pub fn part(self, text: &str) -> Result<()> {
+        if self.json { Ok(()) } else { print(text, "") }
+    }
+
+    /// A JSON object for machines.
+    pub fn event(self, event: &Value) -> Result<()> {
+        if self.json { print(&event.to_string(), "\n") } else { Ok(()) }
+    }
+
+    /// Something the user should know: on stderr, so that it disturbs neither form. Where that is closed it is lost.
+    pub fn note(self, text: &str) {
+        let _ = writeln!(std::io::stderr(), "{text}");
+    }
+
+    /// The error that ends the process. Nothing can be done where it cannot be printed.
+    pub fn error(self, message: &str) {
+        self.note(&format!("error: {message}"));
+        let _ = self.event(&serde_json::json!({"event": "error", "message": message}));
+    }
+}
+
+fn print(text: &str, end: &str) -> Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    let written = write!(stdout, "{text}{end}").and_then(|()| stdout.flush());
+    written.map_err(|error| Error::data(STDOUT, format!("cannot be written: {error}")))
+}

@@ -1,0 +1,55 @@
+//! Twin of `shaders/column_sum.wgsl`.
+
+use super::real::Real;
+use crate::kernel::{MAX_GROUPS, Plan};
+
+crate::kernel! {
+    /// Sums the rows: `y[c] = Σ_r x[r, c]`, plus the old `y[c]` where `accumulate` is 1. The gradient of a bias.
+    pub static COLUMN_SUM = column_sum(ColumnSum { rows: u32, cols: u32, accumulate: u32 }; x: read F32, y: update F32);
+    fast column_sum_fast;
+    variants [
+        { "8 columns", "column_sum.wgsl", [("COLUMNS", 8), ("LANES", 32)] },
+        { "32 columns", "column_sum.wgsl", [("COLUMNS", 32), ("LANES", 8)] },
+    ]
+}
+
+/// Columns from which on wide workgroups are enough to fill a GPU. Narrower ones are more, and put more threads to a
+/// column; they still read whole sectors of 32 bytes.
+const WIDE: u32 = 4096;
+
+/// How to run it.
+pub fn plan(p: &ColumnSum) -> Plan {
+    plan_of((p.cols >= WIDE).into(), p)
+}
+
+/// How to run a variant of it.
+pub fn plan_of(variant: usize, p: &ColumnSum) -> Plan {
+    let columns = COLUMN_SUM.variants[variant].constant("COLUMNS");
+    Plan { kernel: &COLUMN_SUM, variant, grid: [p.cols.div_ceil(columns).clamp(1, MAX_GROUPS), 1, 1] }
+}
+
+/// See [`COLUMN_SUM`].
+pub fn column_sum<R: Real>(p: &ColumnSum, x: &[R], y: &mut [R]) {
+    let (rows, cols) = (p.rows as usize, p.cols as usize);
+    for (c, y) in y[..cols].iter_mut().enumerate() {
+        let sum = R::sum((0..rows).map(|r| x[r * cols + c]));
+        *y = if p.accumulate == 1 { *y + sum } else { sum };
+    }
+}
+
+/// Columns that [`column_sum_fast`] sums at a time.
+const BLOCK: usize = 64;
+
+/// [`column_sum`] along the rows, as they lie in memory.
+pub fn column_sum_fast(p: &ColumnSum, x: &[f32], y: &mut [f32]) {
+    let (rows, cols) = (p.rows as usize, p.cols as usize);
+    for (block, y) in y[..cols].chunks_mut(BLOCK).enumerate() {
+        let mut sums = [0.0; BLOCK];
+        for row in x.chunks_exact(cols).take(rows) {
+            sums.iter_mut().zip(&row[block * BLOCK..][..y.len()]).for_each(|(sum, x)| *sum += x);
+        }
+        for (y, sum) in y.iter_mut().zip(sums) {
+            *y = if p.accumulate == 1 { *y + sum } else { sum };
+        }
+    }
+}

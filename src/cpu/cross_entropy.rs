@@ -1,0 +1,82 @@
+//! Twin of `shaders/cross_entropy.wgsl` and `shaders/cross_entropy_group.wgsl`.
+
+use super::real::Real;
+use crate::kernel::{MAX_GROUPS, Plan};
+
+crate::kernel! {
+    /// Softmax cross-entropy of rows of logits x and its gradient (torch.nn.CrossEntropyLoss): with logp = log softmax x,
+    /// p = e^logp, label y, class weights w (1 unless `weighted` is 1) and smoothing s, row by row
+    /// `loss = scale · (-(1 - s)·w_y·logp_y - s/C·Σ_c w_c·logp_c)` and
+    /// `dx_c = scale · (p_c·((1 - s)·w_y + s/C·Σ_k w_k) - s/C·w_c - [c = y]·(1 - s)·w_y)`.
+    /// Rows whose label is `ignore_index` get zeros; all other labels lie in 0..classes.
+    pub static CROSS_ENTROPY = cross_entropy(CrossEntropy {
+        rows: u32, classes: u32, ignore_index: i32, smoothing: f32, weighted: u32, scale: f32,
+    }; logits: read F32, labels: read I32, weight: read F32, losses: write F32, dlogits: write F32);
+    variants [
+        { "a thread a row", "cross_entropy.wgsl", [] },
+        { "a workgroup a row", "cross_entropy_group.wgsl", [] },
+    ]
+}
+
+/// Classes from which on a workgroup takes a row. With fewer, a thread a row is better: neighbouring threads' rows share
+/// or neighbour cache lines, which stay cached while the threads walk along them, and there are no barriers, which
+/// software adapters pay for dearly. With more, each of those loads would fetch a cache line for itself.
+const MANY: u32 = 128;
+
+/// How to run it.
+pub fn plan(p: &CrossEntropy) -> Plan {
+    plan_of((p.classes >= MANY).into(), p)
+}
+
+/// How to run a variant of it.
+pub fn plan_of(variant: usize, p: &CrossEntropy) -> Plan {
+    match variant {
+        0 => Plan::elements(&CROSS_ENTROPY, p.rows as usize),
+        _ => Plan { kernel: &CROSS_ENTROPY, variant, grid: [p.rows.clamp(1, MAX_GROUPS), 1, 1] },
+    }
+}
+
+/// See [`CROSS_ENTROPY`].
+pub fn cross_entropy<R: Real>(
+    p: &CrossEntropy,
+    logits: &[R],
+    labels: &[i32],
+    weight: &[R],
+    losses: &mut [R],
+    dlogits: &mut [R],
+) {
+    let classes = p.classes as usize;
+    let (smoothing, scale) = (R::of(p.smoothing.into()), R::of(p.scale.into()));
+    let share = smoothing / R::of(p.classes.into());
+    let weight = |c: usize| if p.weighted == 1 { weight[c] } else { R::of(1.0) };
+    let weights = R::sum((0..classes).map(weight));
+    for row in 0..p.rows as usize {
+        let x = &logits[row * classes..][..classes];
+        let dx = &mut dlogits[row * classes..][..classes];
+        if labels[row] == p.ignore_index {
+            losses[row] = R::zero();
+            dx.fill(R::zero());
+            continue;
+        }
+        let label = labels[row] as usize;
+        let largest = x.iter().fold(x[0], |largest, x| largest.max(*x));
+        // The exponentials wait in dx for their sum.
+        for (dx, x) in dx.iter_mut().zip(x) {
+            *dx = (*x - largest).max(R::of(-100.0)).exp();
+        }
+        let sum = R::sum(dx.iter().copied());
+        let log_sum = sum.ln();
+        let hit = (R::of(1.0) - smoothing) * weight(label);
+        let mut loss = hit * (log_sum - (x[label] - largest));
+        if share > R::zero() {
+            // Else 0·∞ for a logit that masks its class.
+            let spread = R::sum((0..classes).map(|c| weight(c) * (x[c] - largest)));
+            loss = loss + share * (weights * log_sum - spread);
+        }
+        losses[row] = scale * loss;
+        for (c, dx) in dx.iter_mut().enumerate() {
+            let at_label = if c == label { hit } else { R::zero() };
+            *dx = scale * (*dx / sum * (hit + share * weights) - share * weight(c) - at_label);
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! Twin of `shaders/fill.wgsl`.
+
+use super::real::Real;
+use crate::kernel;
+
+kernel! {
+    /// Sets every element: `y[i] = value`.
+    pub static FILL = fill(Fill { count: u32, value: f32 }; y: write F32);
+    variants [{ "elements", "fill.wgsl", [] }]
+}
+
+/// See [`FILL`].
+pub fn fill<R: Real>(p: &Fill, y: &mut [R]) {
+    y[..p.count as usize].fill(R::of(p.value.into()));
+}

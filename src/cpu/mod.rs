@@ -1,0 +1,38 @@
+//! The CPU twins of the kernels: one file a kernel, with the same base name as its shader, written to be
+//! compared with it by eye. A twin is generic over the number type ([`real::Real`]). Where the CPU device needs
+//! speed, a fast f32 function stands beside the plain twin.
+
+pub mod real;
+
+pub mod bias_add;
+pub mod common;
+pub mod matmul;
+pub mod rnn_step_backward;
+pub mod rnn_step_forward;
+
+pub mod adam;
+pub mod add;
+pub mod begin_step;
+pub mod clip_gradients;
+pub mod column_sum;
+pub mod control;
+pub mod copy;
+pub mod cross_entropy;
+pub mod embedding;
+pub mod embedding_backward;
+pub mod fill;
+pub mod mul;
+pub mod one_hot;
+pub mod philox;
+pub mod philox_uniform;
+pub mod reduce_sum;
+pub mod relu;
+pub mod relu_backward;
+pub mod scale;
+pub mod scale_by;
+pub mod sgd;
+pub mod sigmoid;
+pub mod sigmoid_backward;
+pub mod swap_axes;
+pub mod tanh;
+pub mod tanh_backward;

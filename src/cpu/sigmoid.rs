@@ -1,0 +1,18 @@
+//! Twin of `shaders/sigmoid.wgsl`.
+
+use super::common;
+use super::real::Real;
+use crate::kernel;
+
+kernel! {
+    /// The logistic function: `y[i] = 1 / (1 + e^-x[i])`.
+    pub static SIGMOID = sigmoid(Sigmoid { count: u32 }; x: read F32, y: write F32);
+    variants [{ "elements", "sigmoid.wgsl", [] }]
+}
+
+/// See [`SIGMOID`].
+pub fn sigmoid<R: Real>(p: &Sigmoid, x: &[R], y: &mut [R]) {
+    for (y, x) in y[..p.count as usize].iter_mut().zip(x) {
+        *y = common::sigmoid(*x);
+    }
+}

@@ -1,0 +1,3 @@
+//! What models are trained on: [`text`].
+
+pub mod text;

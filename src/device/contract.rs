@@ -1,0 +1,68 @@
+//! The contract of a launch, the same on every device.
+
+use std::sync::Arc;
+
+use super::{ALIGNMENT, Arg, Device};
+use crate::error::{Error, Result};
+use crate::kernel::{Access, MAX_GROUPS, Plan};
+
+/// The most bytes of parameters a kernel may have: what immediates hold everywhere.
+pub const MAX_PARAMS: usize = 128;
+/// The most buffers a kernel may have: WebGPU's guaranteed limit.
+pub const MAX_ARGS: usize = 8;
+
+/// Checks a launch. Costs a few nanoseconds: formats nothing unless it fails.
+pub fn check(device: &Device, plan: &Plan, params: usize, args: &[Arg<'_>]) -> Result<()> {
+    let declared = plan.kernel.args;
+    if declared.len() > MAX_ARGS || params > MAX_PARAMS || plan.grid.iter().any(|groups| *groups > MAX_GROUPS)
+    {
+        return fail(plan, format!("{plan:?} is beyond what every adapter takes"));
+    }
+    if args.len() != declared.len() {
+        return fail(plan, format!("takes {} buffers, got {}", declared.len(), args.len()));
+    }
+    let declared_params = 4 * plan.kernel.params.len();
+    if params != declared_params {
+        return fail(plan, format!("takes {declared_params} bytes of parameters, got {params}"));
+    }
+    for (i, (arg, declared)) in args.iter().zip(declared).enumerate() {
+        if arg.access != declared.access {
+            return fail(
+                plan,
+                format!("{} is declared {:?}, got {:?}", declared.name, declared.access, arg.access),
+            );
+        }
+        let Some(view) = arg.view else { continue };
+        if view.buffer.dtype() != declared.dtype {
+            return fail(
+                plan,
+                format!("{} holds {:?}, got {:?}", declared.name, declared.dtype, view.buffer.dtype()),
+            );
+        }
+        if !Arc::ptr_eq(&view.buffer.0.backend, &device.backend) {
+            return fail(
+                plan,
+                format!("{} is on {:?}, the launch on {device:?}", declared.name, view.buffer.device()),
+            );
+        }
+        if !view.offset.is_multiple_of(ALIGNMENT) {
+            return fail(
+                plan,
+                format!("{} begins at element {}, not at a multiple of 64", declared.name, view.offset),
+            );
+        }
+        let same = |other: &Arg<'_>| {
+            other.view.is_some_and(|o| Arc::ptr_eq(&o.buffer.0, &view.buffer.0) && o.len > 0 && view.len > 0)
+        };
+        let clash =
+            |other: &Arg<'_>| (arg.access != Access::Read || other.access != Access::Read) && same(other);
+        if args[..i].iter().any(clash) {
+            return fail(plan, format!("{} is written and given twice", declared.name));
+        }
+    }
+    Ok(())
+}
+
+fn fail(plan: &Plan, message: String) -> Result<()> {
+    Err(Error::argument(plan.kernel.name, message))
+}

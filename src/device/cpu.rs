@@ -1,0 +1,214 @@
+//! The CPU as a device: a launch calls the kernel's twin.
+
+use std::cell::UnsafeCell;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use super::contract::MAX_ARGS;
+use super::pool::{Pool, size_class};
+use super::{
+    Arg, Backend, DeviceInfo, Host, KernelTime, Memory, MemoryKind, ReadBack, Stats, Values, View, host,
+};
+use crate::cpu::real::{Bounded, Real};
+use crate::error::{Error, Result};
+use crate::kernel::{Access, Dtype, Plan, Slot};
+
+/// Memory of the CPU device, aligned for the widest vectors.
+pub struct HostMemory(Box<[UnsafeCell<Block>]>);
+
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C, align(64))]
+struct Block([u8; 64]);
+
+// SAFETY: the contents are touched only by `Cpu`, which holds its lock for as long as a reference to them lives.
+unsafe impl Sync for HostMemory {}
+
+/// A CPU device computing with numbers of type `R`: f32 for use, f64 and [`Bounded`] as references.
+pub struct Cpu<R> {
+    info: DeviceInfo,
+    /// Guards the contents of all memory of the device too.
+    state: Mutex<State>,
+    number: std::marker::PhantomData<fn() -> R>,
+}
+
+struct State {
+    pool: Pool<HostMemory>,
+    dispatches: u64,
+    /// While profiling: by kernel name, launches and seconds.
+    profile: Option<BTreeMap<&'static str, (u64, f64)>>,
+}
+
+/// Numbers that the CPU device can hold: how they cross the host's border.
+pub trait Element: Real {
+    fn values(x: &[Self]) -> Values;
+}
+impl Element for f32 {
+    fn values(x: &[Self]) -> Values {
+        Values::F32(x.to_vec())
+    }
+}
+impl Element for f64 {
+    fn values(x: &[Self]) -> Values {
+        Values::F64(x.to_vec())
+    }
+}
+impl Element for Bounded {
+    fn values(x: &[Self]) -> Values {
+        Values::Bounded(x.to_vec())
+    }
+}
+
+impl<R: Element> Cpu<R> {
+    pub fn new(name: &str) -> Self {
+        let info =
+            DeviceInfo { name: name.into(), backend: name.into(), driver: String::new(), software: false };
+        let state = State { pool: Pool::new(), dispatches: 0, profile: None };
+        Cpu { info, state: Mutex::new(state), number: std::marker::PhantomData }
+    }
+
+    /// A panic in a twin leaves numbers half-computed but every structure whole, so a poisoned lock is fine.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The elements of a view.
+    ///
+    /// # Safety
+    /// The caller holds the lock of the device that owns the view while the slice lives, and no `elements_mut` of the
+    /// same buffer lives beside it. `T` is `R` where the buffer holds reals and `i32` where it holds integers.
+    unsafe fn elements<'a, T: bytemuck::Pod>(view: &View<'a>) -> &'a [T] {
+        // SAFETY: see above; the allocation holds `buffer.len()` elements of `T` (allocate).
+        unsafe { std::slice::from_raw_parts(Self::start::<T>(view), view.len) }
+    }
+
+    /// The elements of a view, to be changed.
+    ///
+    /// # Safety
+    /// As for `elements`; and no other slice of the same buffer lives beside it (the launch contract checks it).
+    unsafe fn elements_mut<'a, T: bytemuck::Pod>(view: &View<'a>) -> &'a mut [T] {
+        // SAFETY: see above.
+        unsafe { std::slice::from_raw_parts_mut(Self::start::<T>(view), view.len) }
+    }
+
+    fn start<T>(view: &View<'_>) -> *mut T {
+        let MemoryKind::Host(memory) = &view.buffer.memory().kind else {
+            unreachable!("the contract admits only buffers of this device")
+        };
+        // Every block is a cell: the pointer may be written through although the memory is only borrowed.
+        let start = memory.0.as_ptr().cast::<T>().cast_mut();
+        // SAFETY: the offset lies inside the allocation (`Buffer::view`).
+        unsafe { start.add(view.offset) }
+    }
+}
+
+impl<R: Element> Backend for Cpu<R> {
+    fn info(&self) -> &DeviceInfo {
+        &self.info
+    }
+
+    fn allocate(&self, dtype: Dtype, len: usize) -> Result<Memory> {
+        let element = match dtype {
+            Dtype::F32 => size_of::<R>(),
+            Dtype::I32 => size_of::<i32>(),
+        };
+        let bytes = size_class(len * element);
+        let blocks = bytes / size_of::<Block>();
+        let create = || {
+            let zeros = bytemuck::try_zeroed_slice_box(blocks);
+            let fail = |()| Error::argument("memory", format!("{bytes} bytes are more than there are"));
+            zeros.map(HostMemory).map_err(fail)
+        };
+        let (id, memory) = self.lock().pool.take(bytes, create)?;
+        Ok(Memory { id, bytes, kind: MemoryKind::Host(memory) })
+    }
+
+    fn release(&self, memory: Memory) {
+        if let MemoryKind::Host(host) = memory.kind {
+            self.lock().pool.put(memory.id, memory.bytes, host);
+        }
+    }
+
+    fn launch(&self, plan: &Plan, params: &[u8], args: &[Arg<'_>]) -> Result<()> {
+        let mut state = self.lock();
+        let mut slots: [Slot<'_, R>; MAX_ARGS] = std::array::from_fn(|_| Slot::Read(&[]));
+        for ((slot, arg), declared) in slots.iter_mut().zip(args).zip(plan.kernel.args) {
+            *slot = match (arg.view, arg.access, declared.dtype) {
+                // SAFETY: the lock is held until the twin has returned; the contract's check made sure that types fit and
+                // that a buffer which is written appears once.
+                (Some(view), Access::Read, Dtype::F32) => Slot::Read(unsafe { Self::elements(&view) }),
+                (Some(view), Access::Read, Dtype::I32) => Slot::ReadInt(unsafe { Self::elements(&view) }),
+                (Some(view), _, Dtype::F32) => Slot::Write(unsafe { Self::elements_mut(&view) }),
+                (Some(view), _, Dtype::I32) => Slot::WriteInt(unsafe { Self::elements_mut(&view) }),
+                (None, _, Dtype::F32) => Slot::Read(&[]),
+                (None, _, Dtype::I32) => Slot::ReadInt(&[]),
+            };
+        }
+        let start = state.profile.is_some().then(Instant::now);
+        R::twin(plan.kernel)(params, &mut slots[..args.len()]);
+        if let (Some(start), Some(profile)) = (start, &mut state.profile) {
+            let entry = profile.entry(plan.kernel.name).or_default();
+            entry.0 += 1;
+            entry.1 += start.elapsed().as_secs_f64();
+        }
+        state.dispatches += 1;
+        Ok(())
+    }
+
+    fn upload(&self, to: View<'_>, data: Host<'_>) -> Result<()> {
+        let _lock = self.lock();
+        // SAFETY: the lock is held and this is the only slice; `Device::upload` compared the types.
+        unsafe {
+            match data {
+                Host::F32(data) => {
+                    let to = Self::elements_mut::<R>(&to);
+                    to.iter_mut().zip(data).for_each(|(to, x)| *to = R::of(f64::from(*x)));
+                }
+                Host::F64(data) => {
+                    let to = Self::elements_mut::<R>(&to);
+                    to.iter_mut().zip(data).for_each(|(to, x)| *to = R::of(*x));
+                }
+                Host::I32(data) => Self::elements_mut::<i32>(&to).copy_from_slice(data),
+            }
+        }
+        Ok(())
+    }
+
+    fn read_back(self: Arc<Self>, from: View<'_>) -> Result<ReadBack> {
+        let _lock = self.lock();
+        // SAFETY: the lock is held and nothing writes meanwhile.
+        let values = unsafe {
+            match from.buffer.dtype() {
+                Dtype::F32 => R::values(Self::elements::<R>(&from)),
+                Dtype::I32 => Values::I32(Self::elements::<i32>(&from).to_vec()),
+            }
+        };
+        Ok(ReadBack(host::State::Ready(values)))
+    }
+
+    fn submit(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn stats(&self) -> Stats {
+        let state = self.lock();
+        Stats {
+            dispatches: state.dispatches,
+            buffers_created: state.pool.created,
+            bytes_in_use: state.pool.bytes_in_use,
+            bytes_peak: state.pool.bytes_peak,
+            ..Stats::default()
+        }
+    }
+
+    fn start_profile(&self) -> Result<()> {
+        self.lock().profile = Some(BTreeMap::new());
+        Ok(())
+    }
+
+    fn finish_profile(&self) -> Result<Vec<KernelTime>> {
+        let profile = self.lock().profile.take().unwrap_or_default();
+        let time = |(kernel, (launches, seconds))| KernelTime { kernel, launches, seconds };
+        Ok(profile.into_iter().map(time).collect())
+    }
+}

@@ -1,0 +1,99 @@
+//! Opening an adapter: which limits and features to ask for.
+
+use std::sync::Mutex;
+
+use super::fault::Faults;
+use super::pipelines::PARAM_BYTES;
+use super::{Gpu, State};
+use crate::error::{Error, Result};
+use crate::kernel::ParamSpace;
+
+/// How to open a GPU. The default takes what the adapter offers.
+#[derive(Clone, Debug, Default)]
+pub struct GpuOptions {
+    /// Keep to WebGPU's default limits although the adapter offers more.
+    pub default_limits: bool,
+    /// Pass parameters through uniform buffers although the adapter offers immediates.
+    pub uniform_parameters: bool,
+    /// Keep naga's guards in the shaders (loops, integer division). Also by `BPTT_CHECKED_SHADERS=1`.
+    pub checked_shaders: bool,
+}
+
+impl Gpu {
+    /// Opens an adapter.
+    pub fn open(adapter: &wgpu::Adapter, options: &GpuOptions) -> Result<Self> {
+        let about = adapter.get_info();
+        let offered = adapter.features();
+        let immediates = !options.uniform_parameters && offered.contains(wgpu::Features::IMMEDIATES);
+        let profiling =
+            offered.contains(wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES);
+        let mut features = wgpu::Features::empty();
+        if immediates {
+            features |= wgpu::Features::IMMEDIATES;
+        }
+        if profiling {
+            features |= wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES;
+        }
+        let available = adapter.limits();
+        // WebGPU's defaults, less what only graphics needs and small GPUs lack.
+        let default = wgpu::Limits::default();
+        let mut limits = default.clone().or_worse_values_from(&available);
+        for (name, has, needs) in [
+            (
+                "storage buffers",
+                available.max_storage_buffers_per_shader_stage,
+                default.max_storage_buffers_per_shader_stage,
+            ),
+            (
+                "threads",
+                available.max_compute_invocations_per_workgroup,
+                default.max_compute_invocations_per_workgroup,
+            ),
+            (
+                "bytes of workgroup memory",
+                available.max_compute_workgroup_storage_size,
+                default.max_compute_workgroup_storage_size,
+            ),
+        ] {
+            if has < needs {
+                return Err(Error::gpu(format!(
+                    "{} has {has} {name} for a kernel, bptt needs {needs}",
+                    about.name
+                )));
+            }
+        }
+        if !options.default_limits {
+            limits.max_buffer_size = available.max_buffer_size;
+            limits.max_storage_buffer_binding_size = available.max_storage_buffer_binding_size;
+        }
+        if immediates {
+            limits.max_immediate_size = available.max_immediate_size.min(PARAM_BYTES);
+        }
+        // Byte offsets are 32-bit numbers in bind groups.
+        let max_binding =
+            limits.max_storage_buffer_binding_size.min(limits.max_buffer_size).min(u64::from(u32::MAX));
+        let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
+            label: Some("bptt"),
+            required_features: features,
+            required_limits: limits,
+            memory_hints: wgpu::MemoryHints::Performance,
+            ..Default::default()
+        }))
+        .map_err(|error| Error::gpu(format!("{} cannot be used: {error}", about.name)))?;
+        let faults = Faults::watch(&device);
+        let space = if immediates { ParamSpace::Immediate } else { ParamSpace::Uniform };
+        let checked =
+            options.checked_shaders || std::env::var("BPTT_CHECKED_SHADERS").is_ok_and(|v| v == "1");
+        let state = Faults::scoped(&device, "opening the device", || State::new(&device, space, !checked))?;
+        Ok(Gpu {
+            info: crate::device::select::device_info(&about),
+            device,
+            queue,
+            faults,
+            max_binding,
+            space,
+            profiling,
+            state: Mutex::new(state),
+        })
+    }
+}

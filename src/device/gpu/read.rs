@@ -1,0 +1,99 @@
+//! Copies to the host: staging buffers that are mapped when the GPU has filled them.
+
+use std::sync::{Arc, OnceLock};
+
+use super::fault::Faults;
+use crate::device::pool::{Pool, size_class};
+use crate::error::{Error, Result};
+use crate::kernel::Dtype;
+
+/// A copy to the host that has been recorded.
+pub struct PendingRead {
+    pub id: u64,
+    pub staging: wgpu::Buffer,
+    pub bytes: usize,
+    pub dtype: Dtype,
+    progress: Arc<Progress>,
+}
+
+#[derive(Default)]
+struct Progress {
+    /// The submission that makes the copy, once it has been made.
+    submitted: OnceLock<wgpu::SubmissionIndex>,
+    /// Whether mapping has succeeded, once it has ended.
+    mapped: OnceLock<bool>,
+}
+
+impl PendingRead {
+    /// The submission to wait for; `None` while it is being recorded.
+    pub fn submission(&self) -> Option<wgpu::SubmissionIndex> {
+        self.progress.submitted.get().cloned()
+    }
+
+    /// Whether mapping has ended. A submission ends before that: its callbacks run in whichever thread polled first.
+    pub fn is_settled(&self) -> bool {
+        self.progress.mapped.get().is_some()
+    }
+
+    fn is_mapped(&self) -> bool {
+        self.progress.mapped.get() == Some(&true)
+    }
+}
+
+pub struct Reads {
+    pub staging: Pool<wgpu::Buffer>,
+    /// To be mapped after the submission being recorded.
+    waiting: Vec<(wgpu::Buffer, Arc<Progress>)>,
+}
+
+impl Reads {
+    pub fn new() -> Self {
+        Reads { staging: Pool::new(), waiting: Vec::new() }
+    }
+
+    /// A staging buffer for `bytes`, to be filled by the submission being recorded.
+    pub fn begin(&mut self, device: &wgpu::Device, bytes: usize, dtype: Dtype) -> Result<PendingRead> {
+        let class = size_class(bytes);
+        let descriptor = wgpu::BufferDescriptor {
+            label: Some("read back"),
+            size: class as u64,
+            usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        };
+        let create = || Faults::scoped(device, "memory to read back", || device.create_buffer(&descriptor));
+        let (id, staging) = self.staging.take(class, create)?;
+        let progress = Arc::new(Progress::default());
+        self.waiting.push((staging.clone(), progress.clone()));
+        Ok(PendingRead { id, staging, bytes, dtype, progress })
+    }
+
+    /// Must be called after the submission: asks for the mappings.
+    pub fn map(&mut self, submission: &wgpu::SubmissionIndex) {
+        for (staging, progress) in self.waiting.drain(..) {
+            let _ = progress.submitted.set(submission.clone());
+            staging.map_async(wgpu::MapMode::Read, .., move |result| {
+                let _ = progress.mapped.set(result.is_ok());
+            });
+        }
+    }
+
+    /// Takes the bytes out of a mapped staging buffer and puts the buffer back.
+    pub fn finish<T>(&mut self, read: PendingRead, take: impl FnOnce(&[u8]) -> T) -> Result<T> {
+        if !read.is_mapped() {
+            return Err(Error::gpu("a result could not be mapped; the device may have been lost"));
+        }
+        let range = read.staging.get_mapped_range(..read.bytes as u64);
+        let taken = take(&range.map_err(|error| Error::gpu(format!("a result could not be read: {error}")))?);
+        read.staging.unmap();
+        self.staging.put(read.id, size_class(read.bytes), read.staging);
+        Ok(taken)
+    }
+
+    /// For a read that nobody waits for. One that is still on its way is left to wgpu to free.
+    pub fn discard(&mut self, read: PendingRead) {
+        if read.is_mapped() {
+            read.staging.unmap();
+            self.staging.put(read.id, size_class(read.bytes), read.staging);
+        }
+    }
+}

@@ -1,0 +1,351 @@
+//! Devices: where tensors live and kernels run. This folder is the only place that knows wgpu.
+//!
+//! A [`Device`] is a GPU (Vulkan, Metal, DX12 through wgpu) or the CPU; above it nothing knows which. All obey
+//! one contract, checked at every [`Device::launch`] so that the CPU cannot hide a GPU's bug:
+//! the arguments are those the kernel declares, of this device, aligned to 256 bytes, and a buffer that is
+//! written or updated appears once.
+
+mod contract;
+mod cpu;
+mod gpu;
+mod host;
+mod pool;
+mod select;
+
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::kernel::{Access, Dtype, Plan};
+
+pub use gpu::GpuOptions;
+pub use host::{Host, ReadBack, Values};
+pub use select::{AdapterReport, adapters};
+
+/// Elements between two possible beginnings of a bound slice: WebGPU's 256 bytes.
+pub const ALIGNMENT: usize = 64;
+
+/// A device: cheap to clone, safe to share between threads (launches from several threads are serialised).
+#[derive(Clone)]
+pub struct Device {
+    backend: Arc<dyn Backend>,
+}
+
+/// What a device is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceInfo {
+    /// Its name, as the driver gives it; `cpu` for the CPU device.
+    pub name: String,
+    /// `vulkan`, `metal`, `dx12`; `cpu` for the CPU device.
+    pub backend: String,
+    /// The driver's name and version; empty for the CPU device.
+    pub driver: String,
+    /// Whether it is a GPU interface implemented in software (lavapipe, SwiftShader, WARP).
+    pub software: bool,
+}
+
+impl std::fmt::Display for DeviceInfo {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.name)?;
+        if self.backend != self.name {
+            write!(f, " ({}, {})", self.backend, self.driver)?;
+        }
+        Ok(())
+    }
+}
+
+/// Counters since the device was made. In the steady state of training all `_created` stand still.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Kernels launched.
+    pub dispatches: u64,
+    /// Command buffers handed to the GPU; 0 on the CPU.
+    pub submits: u64,
+    /// Buffers created, staging included (as opposed to taken from the pool).
+    pub buffers_created: u64,
+    /// Bind groups created; 0 on the CPU.
+    pub bind_groups_created: u64,
+    /// Pipelines compiled; 0 on the CPU.
+    pub pipelines_created: u64,
+    /// Bytes of tensors in use now.
+    pub bytes_in_use: u64,
+    /// The most bytes of tensors in use at once.
+    pub bytes_peak: u64,
+}
+
+/// The time spent in one kernel while profiling.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KernelTime {
+    /// The kernel's name.
+    pub kernel: &'static str,
+    /// How often it was launched.
+    pub launches: u64,
+    /// Time in all launches together: by the GPU's own clock, or by the host's on the CPU device.
+    pub seconds: f64,
+}
+
+/// What a device must do; see the methods of [`Device`] for their meaning.
+pub(crate) trait Backend: Send + Sync {
+    fn info(&self) -> &DeviceInfo;
+    fn allocate(&self, dtype: Dtype, len: usize) -> Result<Memory>;
+    fn release(&self, memory: Memory);
+    fn launch(&self, plan: &Plan, params: &[u8], args: &[Arg<'_>]) -> Result<()>;
+    fn upload(&self, to: View<'_>, data: Host<'_>) -> Result<()>;
+    fn read_back(self: Arc<Self>, from: View<'_>) -> Result<ReadBack>;
+    fn submit(&self) -> Result<()>;
+    fn stats(&self) -> Stats;
+    fn start_profile(&self) -> Result<()>;
+    fn finish_profile(&self) -> Result<Vec<KernelTime>>;
+}
+
+/// A piece of a device's memory, as its backend made it. The number orders buffers and is never given twice.
+pub(crate) struct Memory {
+    pub id: u64,
+    pub bytes: usize,
+    pub kind: MemoryKind,
+}
+
+pub(crate) enum MemoryKind {
+    Host(cpu::HostMemory),
+    Gpu(wgpu::Buffer),
+}
+
+/// A whole buffer of a device. It goes back to the device's pool when its last owner drops it.
+#[derive(Clone)]
+pub struct Buffer(Arc<BufferInner>);
+
+struct BufferInner {
+    /// Taken out only by `drop`.
+    memory: Option<Memory>,
+    dtype: Dtype,
+    len: usize,
+    backend: Arc<dyn Backend>,
+}
+
+impl Drop for BufferInner {
+    fn drop(&mut self) {
+        if let Some(memory) = self.memory.take() {
+            self.backend.release(memory);
+        }
+    }
+}
+
+impl Buffer {
+    /// Elements.
+    pub fn len(&self) -> usize {
+        self.0.len
+    }
+
+    /// Whether it holds nothing.
+    pub fn is_empty(&self) -> bool {
+        self.0.len == 0
+    }
+
+    /// The elements' type.
+    pub fn dtype(&self) -> Dtype {
+        self.0.dtype
+    }
+
+    /// The device it belongs to.
+    pub fn device(&self) -> Device {
+        Device { backend: self.0.backend.clone() }
+    }
+
+    fn memory(&self) -> &Memory {
+        self.0.memory.as_ref().expect("the memory is taken only when the last owner is dropped")
+    }
+
+    /// `len` elements from element `offset` on.
+    ///
+    /// # Panics
+    /// When they reach beyond the end.
+    pub fn view(&self, offset: usize, len: usize) -> View<'_> {
+        assert!(offset.saturating_add(len) <= self.len(), "a view lies inside its buffer");
+        View { buffer: self, offset, len }
+    }
+}
+
+impl std::fmt::Debug for Buffer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Buffer({:?} x {})", self.dtype(), self.len())
+    }
+}
+
+/// Consecutive elements of a buffer.
+#[derive(Clone, Copy)]
+pub struct View<'a> {
+    buffer: &'a Buffer,
+    offset: usize,
+    len: usize,
+}
+
+/// An argument of a launch: a view and what the kernel may do with it.
+#[derive(Clone, Copy)]
+pub struct Arg<'a> {
+    /// `None`: an optional input that is not given.
+    view: Option<View<'a>>,
+    access: Access,
+}
+
+impl<'a> Arg<'a> {
+    /// A view with read, write or update access.
+    pub fn new(view: View<'a>, access: Access) -> Self {
+        Arg { view: Some(view), access }
+    }
+
+    /// An optional input that is not given. The kernel learns it from a parameter and does not look at it.
+    pub fn absent() -> Self {
+        Arg { view: None, access: Access::Read }
+    }
+
+    fn len(&self) -> usize {
+        self.view.map_or(0, |view| view.len)
+    }
+}
+
+impl Device {
+    /// The best real GPU (discrete, then integrated, then virtual), else the CPU device: a *software* GPU
+    /// is slower than our own CPU code. The environment variable `BPTT_DEVICE` overrides it, as in [`Device::named`].
+    pub fn auto() -> Result<Device> {
+        Device::named("auto")
+    }
+
+    /// `auto`, `cpu`, `gpu` (the best adapter, a software one included), the index of an adapter in
+    /// [`adapters`], or part of its name. `auto` looks at the environment variable `BPTT_DEVICE` first.
+    ///
+    /// # Errors
+    /// [`Error::NoDevice`] lists what there is instead.
+    pub fn named(name: &str) -> Result<Device> {
+        select::named(name)
+    }
+
+    /// The CPU device.
+    pub fn cpu() -> Device {
+        Device { backend: Arc::new(cpu::Cpu::<f32>::new("cpu")) }
+    }
+
+    /// The CPU device with 64-bit arithmetic: the reference of the checks. It runs the plain twins.
+    pub fn reference() -> Device {
+        Device { backend: Arc::new(cpu::Cpu::<f64>::new("reference f64")) }
+    }
+
+    /// Like [`Device::reference`], where every number carries the error that a correct 32-bit device may make.
+    pub fn bounded() -> Device {
+        Device { backend: Arc::new(cpu::Cpu::<crate::cpu::real::Bounded>::new("reference with bounds")) }
+    }
+
+    /// The GPU that `named` would choose, within chosen limits and features.
+    ///
+    /// # Errors
+    /// [`Error::NoDevice`], or [`Error::Gpu`] when the adapter refuses.
+    pub fn gpu(name: &str, options: &GpuOptions) -> Result<Device> {
+        select::gpu(name, options)
+    }
+
+    /// What it is.
+    pub fn info(&self) -> &DeviceInfo {
+        self.backend.info()
+    }
+
+    /// A buffer of `len` elements with undefined contents.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] when it is larger than the device can bind, or memory is short.
+    pub fn allocate(&self, dtype: Dtype, len: usize) -> Result<Buffer> {
+        let memory = Some(self.backend.allocate(dtype, len)?);
+        Ok(Buffer(Arc::new(BufferInner { memory, dtype, len, backend: self.backend.clone() })))
+    }
+
+    /// Runs a kernel: on a GPU records a dispatch, on the CPU calls the twin. Launches take effect in order.
+    /// Where all outputs are empty nothing happens.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when the arguments break the contract (see the module), [`Error::Gpu`] on a fault.
+    pub fn launch<P: bytemuck::Pod>(&self, plan: &Plan, params: &P, args: &[Arg<'_>]) -> Result<()> {
+        contract::check(self, plan, size_of::<P>(), args)?;
+        if args.iter().all(|arg| arg.access == Access::Read || arg.len() == 0) {
+            return Ok(());
+        }
+        self.backend.launch(plan, bytemuck::bytes_of(params), args)
+    }
+
+    /// Copies host values into a view, in order with the launches.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when type or length differ or the view is of another device, [`Error::Gpu`] on a fault.
+    pub fn upload(&self, to: View<'_>, data: Host<'_>) -> Result<()> {
+        self.check_owns(to, "upload")?;
+        if data.len() != to.len || data.dtype() != to.buffer.dtype() {
+            return Err(Error::argument(
+                "upload",
+                format!(
+                    "the view holds {} {:?}, the data is {} {:?}",
+                    to.len,
+                    to.buffer.dtype(),
+                    data.len(),
+                    data.dtype()
+                ),
+            ));
+        }
+        if to.len == 0 { Ok(()) } else { self.backend.upload(to, data) }
+    }
+
+    /// Begins to copy a view to the host. The values are those that the launches recorded so far produce;
+    /// only [`ReadBack::wait`] waits for them.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when the view is of another device, [`Error::Gpu`] on a fault.
+    pub fn read_back(&self, from: View<'_>) -> Result<ReadBack> {
+        self.check_owns(from, "read_back")?;
+        self.backend.clone().read_back(from)
+    }
+
+    fn check_owns(&self, view: View<'_>, op: &'static str) -> Result<()> {
+        if Arc::ptr_eq(&view.buffer.0.backend, &self.backend) {
+            return Ok(());
+        }
+        Err(Error::argument(op, format!("the tensor is on {:?}, not on {self:?}", view.buffer.device())))
+    }
+
+    /// Hands what was recorded to the GPU, without waiting. Training calls it once a step.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] on a fault.
+    pub fn submit(&self) -> Result<()> {
+        self.backend.submit()
+    }
+
+    /// The counters.
+    pub fn stats(&self) -> Stats {
+        self.backend.stats()
+    }
+
+    /// From now on measures the time of each launch.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] when the adapter offers no timestamps inside passes.
+    pub fn start_profile(&self) -> Result<()> {
+        self.backend.start_profile()
+    }
+
+    /// Ends what `start_profile` began: the time by kernel, longest first.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] on a fault.
+    pub fn finish_profile(&self) -> Result<Vec<KernelTime>> {
+        let mut times = self.backend.finish_profile()?;
+        times.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
+        Ok(times)
+    }
+}
+
+impl PartialEq for Device {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.backend, &other.backend)
+    }
+}
+
+impl std::fmt::Debug for Device {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Device({})", self.info())
+    }
+}

@@ -1,0 +1,87 @@
+//! Reuse of buffers. The free buffer with the lowest number is taken first, so that a program that allocates
+//! and frees the same sizes in the same order every step gets the same buffers every step: the bind groups
+//! of one step then serve all.
+
+use std::collections::BTreeMap;
+
+/// Free buffers by size class and number.
+pub struct Pool<M> {
+    free: BTreeMap<(usize, u64), M>,
+    next_id: u64,
+    pub created: u64,
+    pub bytes_in_use: u64,
+    pub bytes_peak: u64,
+}
+
+/// The size that a request is rounded up to: four classes to each power of two, at least 256 bytes.
+pub fn size_class(bytes: usize) -> usize {
+    let bytes = bytes.max(256);
+    let step = (bytes.next_power_of_two() / 8).max(256);
+    bytes.next_multiple_of(step)
+}
+
+impl<M> Pool<M> {
+    pub fn new() -> Self {
+        Pool { free: BTreeMap::new(), next_id: 0, created: 0, bytes_in_use: 0, bytes_peak: 0 }
+    }
+
+    /// A free buffer of the class, or a new one made by `create`. `class` is a [`size_class`].
+    pub fn take<E>(&mut self, class: usize, create: impl FnOnce() -> Result<M, E>) -> Result<(u64, M), E> {
+        let found = self.free.range((class, 0)..=(class, u64::MAX)).next().map(|(key, _)| *key);
+        let (id, memory) = match found {
+            Some(key) => (key.1, self.free.remove(&key).expect("the key was just found")),
+            None => {
+                let memory = create()?;
+                self.next_id += 1;
+                self.created += 1;
+                (self.next_id, memory)
+            }
+        };
+        self.bytes_in_use += class as u64;
+        self.bytes_peak = self.bytes_peak.max(self.bytes_in_use);
+        Ok((id, memory))
+    }
+
+    pub fn put(&mut self, id: u64, class: usize, memory: M) {
+        self.bytes_in_use -= class as u64;
+        self.free.insert((class, id), memory);
+    }
+
+    /// Gives up all free buffers.
+    pub fn clear(&mut self) {
+        self.free.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_hold_the_request_and_waste_at_most_a_third() {
+        for bytes in [0usize, 1, 255, 256, 257, 1000, 1025, 5000, 1 << 20, (1 << 20) + 1, 123_456_789] {
+            let class = size_class(bytes);
+            assert!(class >= bytes && class.is_multiple_of(256), "{bytes} -> {class}");
+            assert!(class <= 256 + bytes + bytes / 3, "{bytes} -> {class}");
+            assert_eq!(size_class(class), class);
+        }
+    }
+
+    #[test]
+    fn the_same_steps_get_the_same_buffers() {
+        let mut pool = Pool::new();
+        let mut step = |flip: bool| {
+            let mut take = |class| pool.take::<()>(class, || Ok('m')).unwrap();
+            let (a, b, c) = (take(256), take(256), take(512));
+            // Freed in any order, the next step takes them by number.
+            let order = if flip { [b, a] } else { [a, b] };
+            order.into_iter().for_each(|(id, m)| pool.put(id, 256, m));
+            pool.put(c.0, 512, c.1);
+            [a.0, b.0, c.0]
+        };
+        let first = step(false);
+        assert_eq!(first, step(true));
+        assert_eq!(first, step(false));
+        assert_eq!(pool.created, 3);
+    }
+}

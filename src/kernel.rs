@@ -1,0 +1,232 @@
+//! A kernel: a name, a plain CPU twin and one or more shader variants, with the same parameters and the
+//! same buffers in the same order. [`kernel!`](macro@crate::kernel) declares one.
+
+use crate::cpu::real::{Bounded, Twin};
+
+/// Whether the kernels of a package are in the table that this package's tests run.
+#[doc(hidden)]
+pub const fn is_covered(package: &str) -> bool {
+    matches!(package.as_bytes(), b"bptt")
+}
+
+/// What a kernel does with an argument.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Read only.
+    Read,
+    /// Every element is written, none is read.
+    Write,
+    /// Changed in place.
+    Update,
+}
+
+/// The type of a tensor's elements. Both take four bytes on a GPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Dtype {
+    /// 32-bit float (on the reference devices: f64, or f64 with an error bound).
+    F32,
+    /// 32-bit signed integer: tokens and labels.
+    I32,
+}
+
+/// One argument in a kernel's declaration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Declared {
+    /// Its name in shader and twin.
+    pub name: &'static str,
+    /// What the kernel does with it.
+    pub access: Access,
+    /// Its element type.
+    pub dtype: Dtype,
+}
+
+/// One shader that implements a kernel. Variants of a kernel compute the same function.
+#[derive(Debug)]
+pub struct Variant {
+    /// What tells it from the kernel's other variants.
+    pub name: &'static str,
+    /// WGSL text of the kernel; `shaders/common.wgsl`, the constants and the parameter block are appended.
+    pub wgsl: &'static str,
+    /// Compile-time constants (tile sizes), appended as `const NAME = VALUEu;`.
+    pub constants: &'static [(&'static str, u32)],
+}
+
+impl Variant {
+    /// The value of the constant `name`.
+    pub fn constant(&self, name: &str) -> u32 {
+        let found = self.constants.iter().find(|(key, _)| *key == name);
+        found.expect("a plan reads only constants that its variant declares").1
+    }
+}
+
+/// A kernel: see the module. The fields are filled in by [`kernel!`](macro@crate::kernel).
+pub struct Kernel {
+    /// Its name, which is also the base name of its shader and of its twin.
+    pub name: &'static str,
+    /// The arguments in the order of the launch and of the shader's bindings in group 0.
+    pub args: &'static [Declared],
+    /// Names and WGSL types of the parameters.
+    pub params: &'static [(&'static str, &'static str)],
+    /// The shaders. A plan names one by its index.
+    pub variants: &'static [Variant],
+    /// Whether this package's tests cover it, so that its shaders need none of naga's guards (loops, division).
+    pub covered: bool,
+    /// The twin for the CPU device: a fast one where the twin's file has it, else the plain one.
+    pub f32: Twin<f32>,
+    /// The plain twin in f32.
+    pub plain: Twin<f32>,
+    /// The plain twin in f64: the reference.
+    pub f64: Twin<f64>,
+    /// The plain twin that derives the limits of comparisons.
+    pub bounded: Twin<Bounded>,
+}
+
+impl std::fmt::Debug for Kernel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+/// How a shader receives its parameters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ParamSpace {
+    /// As immediates (push constants), where the adapter has them.
+    Immediate,
+    /// As a uniform buffer with dynamic offset, binding 0 of group 1: everywhere.
+    Uniform,
+}
+
+impl Kernel {
+    /// The whole WGSL of a variant: the kernel's own text first, so that messages keep its line numbers, then
+    /// `common.wgsl`, the constants and the parameter block `p`.
+    pub fn wgsl(&self, variant: usize, space: ParamSpace) -> String {
+        use std::fmt::Write;
+        let variant = &self.variants[variant];
+        let mut text = format!("{}\n{}\n", variant.wgsl, include_str!("../shaders/common.wgsl"));
+        let _ = writeln!(text, "const GROUP = {GROUP}u;");
+        for (name, value) in variant.constants {
+            let _ = writeln!(text, "const {name} = {value}u;");
+        }
+        text.push_str("struct Params {\n");
+        for (name, kind) in self.params {
+            let _ = writeln!(text, "    {name}: {kind},");
+        }
+        text.push_str(match space {
+            ParamSpace::Immediate => "}\nvar<immediate> p: Params;\n",
+            ParamSpace::Uniform => "}\n@group(1) @binding(0) var<uniform> p: Params;\n",
+        });
+        text
+    }
+}
+
+/// How to run a kernel: the variant and the grid. Made by a pure function of shapes and limits, so that the
+/// same program on the same device gives the same bits.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// The kernel.
+    pub kernel: &'static Kernel,
+    /// Index into the kernel's variants.
+    pub variant: usize,
+    /// Workgroups in x, y and z.
+    pub grid: [u32; 3],
+}
+
+/// Threads of a workgroup in kernels that treat elements independently. The shaders use the same name.
+pub const GROUP: u32 = 64;
+/// The most workgroups that WebGPU guarantees in one dimension of a grid.
+pub const MAX_GROUPS: u32 = 65_535;
+
+impl Plan {
+    /// One thread for each of `n` independent elements. Kernels stride over the grid, so that any `n` works.
+    pub fn elements(kernel: &'static Kernel, n: usize) -> Plan {
+        let groups = n.div_ceil(GROUP as usize).clamp(1, MAX_GROUPS as usize) as u32;
+        Plan { kernel, variant: 0, grid: [groups, 1, 1] }
+    }
+}
+
+/// An argument as a twin receives it.
+pub enum Slot<'a, R> {
+    /// A `read` argument of reals.
+    Read(&'a [R]),
+    /// A `write` or `update` argument of reals.
+    Write(&'a mut [R]),
+    /// A `read` argument of integers.
+    ReadInt(&'a [i32]),
+    /// A `write` or `update` argument of integers.
+    WriteInt(&'a mut [i32]),
+}
+
+/// Declares a kernel: its parameters (a `#[repr(C)]` struct of 4-byte scalars that the shader calls `p`), its
+/// arguments in binding order, its shader variants and its twin. A test holds the shader's own declarations to it.
+///
+/// ```text
+/// kernel! {
+///     /// `y[r, c]` = `x[r, c]` + `bias[c]`
+///     pub static BIAS_ADD = bias_add(BiasAdd { rows: u32, cols: u32 }; x: read F32, bias: read F32, y: write F32);
+///     variants [{ "elements", "bias_add.wgsl", [] }]
+/// }
+/// ```
+/// followed by `fn bias_add<R: Real>(p: &BiasAdd, x: &[R], bias: &[R], y: &mut [R])`. A line
+/// `fast path::to::function;` before `variants` names a quicker f32 function with the same arguments.
+#[macro_export]
+macro_rules! kernel {
+    (@access read) => { $crate::kernel::Access::Read };
+    (@access write) => { $crate::kernel::Access::Write };
+    (@access update) => { $crate::kernel::Access::Update };
+    (@take $slots:ident read F32) => { match $slots.next() { Some($crate::kernel::Slot::Read(x)) => &**x, _ => unreachable!("checked at the launch") } };
+    (@take $slots:ident read I32) => { match $slots.next() { Some($crate::kernel::Slot::ReadInt(x)) => &**x, _ => unreachable!("checked at the launch") } };
+    (@take $slots:ident $access:ident F32) => { match $slots.next() { Some($crate::kernel::Slot::Write(x)) => &mut **x, _ => unreachable!("checked at the launch") } };
+    (@take $slots:ident $access:ident I32) => { match $slots.next() { Some($crate::kernel::Slot::WriteInt(x)) => &mut **x, _ => unreachable!("checked at the launch") } };
+    (@call $params:ident, $twin:path, $number:ty; $($access:ident $dtype:ident),*) => {
+        |params: &[u8], slots: &mut [$crate::kernel::Slot<'_, $number>]| {
+            let mut slots = slots.iter_mut();
+            $twin(bytemuck::from_bytes::<$params>(params), $($crate::kernel!(@take slots $access $dtype)),*)
+        }
+    };
+    (
+        $(#[$doc:meta])*
+        pub static $NAME:ident = $twin:ident($params:ident { $($(#[$fdoc:meta])* $field:ident: $ftype:ident),* $(,)? };
+            $($arg:ident: $access:ident $dtype:ident),* $(,)?);
+        fast $fast:path;
+        variants [$({ $vname:literal, $file:literal, [$(($cname:literal, $cvalue:expr)),* $(,)?] }),* $(,)?]
+    ) => {
+        #[doc = concat!("Parameters of [`", stringify!($NAME), "`].")]
+        #[repr(C)]
+        #[derive(Clone, Copy, Debug, Default, bytemuck::Pod, bytemuck::Zeroable)]
+        #[allow(missing_docs, reason = "each field is a symbol of the kernel's equation or documented there")]
+        pub struct $params { $($(#[$fdoc])* pub $field: $ftype),* }
+
+        $(#[$doc])*
+        pub static $NAME: $crate::kernel::Kernel = $crate::kernel::Kernel {
+            name: stringify!($twin),
+            args: &[$($crate::kernel::Declared {
+                name: stringify!($arg),
+                access: $crate::kernel!(@access $access),
+                dtype: $crate::kernel::Dtype::$dtype,
+            }),*],
+            params: &[$((stringify!($field), stringify!($ftype))),*],
+            variants: &[$($crate::kernel::Variant {
+                name: $vname,
+                wgsl: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/", $file)),
+                constants: &[$(($cname, $cvalue)),*],
+            }),*],
+            covered: $crate::kernel::is_covered(env!("CARGO_PKG_NAME")),
+            f32: $crate::kernel!(@call $params, $fast, f32; $($access $dtype),*),
+            plain: $crate::kernel!(@call $params, $twin, f32; $($access $dtype),*),
+            f64: $crate::kernel!(@call $params, $twin, f64; $($access $dtype),*),
+            bounded: $crate::kernel!(@call $params, $twin, $crate::cpu::real::Bounded; $($access $dtype),*),
+        };
+    };
+    (
+        $(#[$doc:meta])*
+        pub static $NAME:ident = $twin:ident($($declaration:tt)*);
+        variants $variants:tt
+    ) => {
+        $crate::kernel! {
+            $(#[$doc])*
+            pub static $NAME = $twin($($declaration)*);
+            fast $twin;
+            variants $variants
+        }
+    };
+}

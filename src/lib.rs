@@ -1,0 +1,102 @@
+//! Recurrent networks trained on any GPU: hand-written WGSL kernels compute recurrent layers forward and backward, matrix
+//! products, softmax cross-entropy and optimizer steps; a tape records what was done and walks it backwards. Through wgpu
+//! the same program runs on Vulkan, Metal and DX12, and on the CPU where there is no GPU. Names, semantics and weights are
+//! PyTorch's.
+//!
+//! # An example
+//!
+//! A character RNN that learns to continue "hihell" with "ihello":
+//!
+//! ```
+//! use bptt::prelude::*;
+//!
+//! # fn main() -> Result<()> {
+//! let device = Device::auto()?; // the best GPU, else the CPU
+//! let inputs = Indices::new(&device, [6, 1], &[1, 2, 1, 0, 3, 3])?; // "hihell" as [T, B] of e=0 h=1 i=2 l=3 o=4
+//! let labels = Indices::new(&device, [6, 1], &[2, 1, 0, 3, 3, 4])?; // "ihello"
+//! let x = inputs.one_hot(5)?;
+//!
+//! let mut init = Initializer::new(&device, 0); // seed
+//! let config = RnnConfig { input_size: 5, hidden_size: 16, ..RnnConfig::default() };
+//! let rnn = Rnn::new(&mut init, "rnn", &config)?;
+//! let fc = Linear::new(&mut init, "fc", &LinearConfig { in_features: 16, out_features: 5, bias: true })?;
+//! let parameters = init.build()?;
+//!
+//! let mut adam = Adam::new(&parameters, AdamConfig { lr: 0.05, ..AdamConfig::default() })?;
+//! let mut tape = Tape::new(&parameters);
+//! let mut last = f32::NAN;
+//! for _ in 0..100 {
+//!     tape.clear();
+//!     let input = tape.constant(&x);
+//!     let states = rnn.forward(&mut tape, input, None)?;
+//!     let logits = fc.forward(&mut tape, states.output)?;
+//!     let loss = tape.cross_entropy(logits, &labels, &CrossEntropyLoss::default())?;
+//!     adam.zero_grad();
+//!     tape.backward(loss)?;
+//!     adam.clip_grad_norm(1.0)?;
+//!     adam.step(None)?;
+//!     device.submit()?;
+//!     last = tape.value(loss)?.to_vec()?[0];
+//! }
+//! assert!(last < 0.05);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The map
+//!
+//! The one idea is a narrow waist: a [`kernel`](mod@kernel) is a name, a plain CPU twin and one or more shaders, with the
+//! same parameters and the same buffers in the same order. [`device::Device::launch`] records a dispatch on a GPU and calls
+//! the twin on the CPU. Everything above knows no device and has no branch on one.
+//!
+//! | folder or file | what is in it |
+//! |---|---|
+//! | `shaders/` | one kernel a file, with its equations; `common.wgsl` is appended to each |
+//! | [`cpu`] | the twins, one a file with the shader's name, generic over f32, f64 and numbers that carry an error bound |
+//! | [`device`] | the only place that knows wgpu: adapters, memory, pipelines, recording, read-back, faults |
+//! | [`tensor`], [`tape`], [`parameters`] | a shape over a buffer; the flat list that is walked for gradients; the arenas |
+//! | [`ops`] | one file an operation: mathematics, launches, backward rule; they are methods of [`tape::Tape`] |
+//! | [`nn`], [`optim`] | layers and optimizers, with PyTorch's names |
+//! | [`data`], [`train`] | text; the training loops, model files and text generation of the command `bptt` |
+//! | [`verify`] | every kernel and every gradient held to a 64-bit reference with derived limits |
+//!
+//! How a kernel runs (variant, tile, grid) is chosen by a pure function of its parameters, beside its twin: `plan`, or
+//! [`kernel::Plan::elements`] where every element is independent. A launch on the CPU costs one uncontended lock and about
+//! 50 ns.
+//!
+//! Imports point upward in this table only. The command `bptt` itself is `src/main.rs` and `src/cli/`, behind the default
+//! feature `cli`.
+#![deny(missing_docs)]
+
+pub mod cpu;
+pub mod data;
+pub mod device;
+pub mod error;
+pub mod kernel;
+pub mod nn;
+pub mod ops;
+pub mod optim;
+pub mod parameters;
+pub mod tape;
+pub mod tensor;
+pub mod train;
+pub mod verify;
+
+/// What a program that trains a model uses.
+pub mod prelude {
+    pub use crate::device::Device;
+    pub use crate::error::{Error, Result};
+    pub use crate::nn::{Embedding, EmbeddingConfig, Linear, LinearConfig, Rnn, RnnConfig};
+    pub use crate::ops::cross_entropy::{CrossEntropyLoss, Reduction};
+    pub use crate::ops::indices::Indices;
+    pub use crate::ops::rnn::Nonlinearity;
+    pub use crate::optim::{Adam, AdamConfig, Optimizer, Sgd, SgdConfig};
+    pub use crate::parameters::{Initializer, Parameters};
+    pub use crate::tape::{Tape, Var};
+    pub use crate::tensor::{Shape, Tensor};
+}
+
+/// The README's examples are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

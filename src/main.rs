@@ -1,0 +1,9 @@
+//! The command `bptt`.
+
+use std::process::ExitCode;
+
+mod cli;
+
+fn main() -> ExitCode {
+    cli::main()
+}

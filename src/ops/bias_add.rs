@@ -1,0 +1,59 @@
+//! Adding a bias to every row.
+
+use crate::cpu::bias_add::{BIAS_ADD, BiasAdd};
+use crate::cpu::column_sum::{self, ColumnSum};
+use crate::error::Result;
+use crate::kernel::{Dtype, Plan};
+use crate::tape::{Tape, Var};
+use crate::tensor::Tensor;
+
+/// x + bias in every row of x [.., N].
+pub(super) fn with_bias(x: &Tensor, bias: &Tensor) -> Result<Tensor> {
+    let (cols, device) = (bias.count(), x.device());
+    let y = Tensor::empty(&device, Dtype::F32, x.shape())?;
+    let params = BiasAdd { rows: (x.count() / cols.max(1)) as u32, cols: cols as u32 };
+    device.launch(&Plan::elements(&BIAS_ADD, x.count()), &params, &[x.read(), bias.read(), y.write()])?;
+    Ok(y)
+}
+
+/// The most rows that one launch adds up: no thread then comes near llvmpipe's limit of 65,535 iterations.
+const MOST_ROWS: usize = 1 << 18;
+
+/// `out[c] = Σ_r x[r, c]`, or out += that: the gradient of a bias.
+pub(super) fn sum_rows(x: &Tensor, out: &Tensor, accumulate: bool) -> Result<()> {
+    let cols = out.count();
+    let rows = x.count().checked_div(cols).unwrap_or(0);
+    for start in (0..rows.max(1)).step_by(MOST_ROWS) {
+        let part = x.slice(start * cols, [(rows - start).min(MOST_ROWS), cols])?;
+        let params = ColumnSum {
+            rows: part.shape()[0] as u32,
+            cols: cols as u32,
+            accumulate: (accumulate || start > 0).into(),
+        };
+        out.device().launch(&column_sum::plan(&params), &params, &[part.read(), out.update()])?;
+    }
+    Ok(())
+}
+
+impl Tape {
+    /// `y[.., c]` = `x[.., c]` + `bias[c]`.
+    ///
+    /// Gradients: dx = dy, `dbias[c]` = Σ over the rows of `dy[.., c]`.
+    ///
+    /// # Errors
+    /// [`Error::Argument`](crate::error::Error::Argument) when the last dimension of x is not that of the bias.
+    pub fn bias_add(&mut self, x: Var, bias: Var) -> Result<Var> {
+        let (input, added) = (self.value(x)?, self.value(bias)?);
+        if input.shape().last() != Some(&added.count()) || added.shape().len() != 1 {
+            return super::mismatch("bias_add", input.shape(), added.shape());
+        }
+        let out = with_bias(input, added)?;
+        self.push("bias_add", &[x, bias], out, || {
+            Box::new(|g| {
+                let dy = g.of_output()?;
+                g.give_with(1, |db, accumulate| sum_rows(&dy, db, accumulate))?;
+                g.give(0, dy)
+            })
+        })
+    }
+}

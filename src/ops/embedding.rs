@@ -1,0 +1,58 @@
+//! Look-up of rows: torch.nn.functional.embedding.
+
+use super::indices::{Indices, PART};
+use crate::cpu::embedding::{EMBEDDING, Embedding};
+use crate::cpu::embedding_backward::{EMBEDDING_BACKWARD, EmbeddingBackward};
+use crate::error::Result;
+use crate::kernel::{Dtype, Plan};
+use crate::tape::{Tape, Var};
+use crate::tensor::{Shape, Tensor};
+
+impl Tape {
+    /// `y[.., :]` = weight[`tokens[..]`, :] for weight [V, E].
+    ///
+    /// Gradient: `dweight[v, :]` = Σ of `dy[n, :]` over the positions n of token v, added in the order of the positions.
+    ///
+    /// # Errors
+    /// [`Error::Argument`](crate::error::Error::Argument) when weight is no matrix or a token is not in 0..V.
+    pub fn embedding(&mut self, tokens: &Indices, weight: Var) -> Result<Var> {
+        let table = self.value(weight)?;
+        let &[rows, width] = &*table.shape() else {
+            return super::mismatch("embedding", tokens.shape(), table.shape());
+        };
+        tokens.check("embedding", rows, None)?;
+        let y =
+            Tensor::empty(self.device(), Dtype::F32, Shape::joined("embedding", &tokens.shape(), &[width])?)?;
+        let params = Embedding { count: tokens.count() as u32, width: width as u32, rows: rows as u32 };
+        let args = [tokens.tensor().read(), table.read(), y.write()];
+        self.device().launch(&Plan::elements(&EMBEDDING, y.count()), &params, &args)?;
+        if self.requires_grad(weight)? {
+            // Uploaded now: in the middle of the backward pass it would split the compute pass.
+            tokens.sorted(rows)?;
+        }
+        let tokens = tokens.clone();
+        self.push("embedding", &[weight], y, || {
+            Box::new(move |g| {
+                let dy = g.of_output()?;
+                let sorted = tokens.sorted(rows)?;
+                g.give_with(0, |dw, accumulate| {
+                    if sorted.is_empty() && !accumulate {
+                        return dw.fill(0.0);
+                    }
+                    for (index, part) in sorted.iter().enumerate() {
+                        let dy = dy.slice(index * PART * width, [part.order.count(), width])?;
+                        let accumulate = (accumulate || index > 0).into();
+                        let params = EmbeddingBackward { rows: rows as u32, width: width as u32, accumulate };
+                        let args = [part.starts.read(), part.order.read(), dy.read(), dw.update()];
+                        dw.device().launch(
+                            &Plan::elements(&EMBEDDING_BACKWARD, dw.count()),
+                            &params,
+                            &args,
+                        )?;
+                    }
+                    Ok(())
+                })
+            })
+        })
+    }
+}

@@ -1,0 +1,58 @@
+//! Sum of all elements.
+
+use crate::cpu::reduce_sum::{self, ReduceSum};
+use crate::cpu::scale_by::{SCALE_BY, ScaleBy};
+use crate::error::Result;
+use crate::kernel::{Dtype, Plan};
+use crate::tape::{Tape, Var};
+use crate::tensor::Tensor;
+
+/// Partial sums of the first of two passes.
+pub(crate) const PARTIALS: usize = 256;
+/// Up to so many elements one workgroup adds up by itself.
+const ONE_PASS: usize = 16_384;
+
+/// scale·Σ x^power over `groups` equal parts of x: `[groups]`.
+pub(crate) fn partial_sums(x: &Tensor, groups: usize, power: u32, scale: f32) -> Result<Tensor> {
+    let sums = Tensor::empty(&x.device(), Dtype::F32, [groups])?;
+    let params = ReduceSum { count: x.count() as u32, groups: groups as u32, power, scale };
+    x.device().launch(&reduce_sum::plan(&params), &params, &[x.read(), sums.write()])?;
+    Ok(sums)
+}
+
+/// Σ x: `[1]`. The order of the additions depends on the number of elements only.
+pub(super) fn total(x: &Tensor) -> Result<Tensor> {
+    if x.count() <= ONE_PASS {
+        return partial_sums(x, 1, 1, 1.0);
+    }
+    partial_sums(&partial_sums(x, PARTIALS, 1, 1.0)?, 1, 1, 1.0)
+}
+
+/// x multiplied with a number on the device.
+pub(super) fn scaled_by(x: &Tensor, factor: &Tensor) -> Result<Tensor> {
+    let (count, device) = (x.count(), x.device());
+    let y = Tensor::empty(&device, Dtype::F32, x.shape())?;
+    let args = [x.read(), factor.read(), y.write()];
+    device.launch(&Plan::elements(&SCALE_BY, count), &ScaleBy { count: count as u32 }, &args)?;
+    Ok(y)
+}
+
+impl Tape {
+    /// The sum of all elements: `[1]`. Gradient: dx = dy, everywhere.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`](crate::error::Error::Gpu) on a fault.
+    pub fn sum(&mut self, x: Var) -> Result<Var> {
+        let input = self.value(x)?;
+        let shape = input.shape();
+        let y = total(input)?;
+        self.push("sum", &[x], y, || {
+            Box::new(move |g| {
+                let dy = g.of_output()?;
+                let ones = Tensor::empty(&dy.device(), Dtype::F32, shape)?;
+                ones.fill(1.0)?;
+                g.give(0, scaled_by(&ones, &dy)?)
+            })
+        })
+    }
+}

@@ -1,0 +1,225 @@
+//! The parameters of a model and their gradients: two arenas, so that clipping and an optimizer step are one or
+//! two launches for the whole model, whatever its number of tensors.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use crate::cpu::philox;
+use crate::device::{ALIGNMENT, Device, Host};
+use crate::error::{Error, Result};
+use crate::kernel::Dtype;
+use crate::tensor::{Shape, Tensor};
+
+/// Names a parameter of one model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ParameterId {
+    /// The number of the [`Initializer`] that made it.
+    model: u32,
+    index: usize,
+}
+
+/// Collects the parameters of a model while its layers are made. [`Initializer::build`] puts them on the device.
+///
+/// Initial values come from Philox on the host: the same seed gives the same values on every device.
+pub struct Initializer {
+    model: u32,
+    device: Device,
+    seed: u64,
+    entries: Vec<Entry>,
+    values: Vec<f32>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    name: String,
+    shape: Shape,
+    /// First element in the arenas, aligned.
+    offset: usize,
+}
+
+impl Initializer {
+    /// Begins a model on `device` whose initial values follow from `seed`.
+    pub fn new(device: &Device, seed: u64) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let model = NEXT.fetch_add(1, Ordering::Relaxed);
+        Initializer { model, device: device.clone(), seed, entries: Vec::new(), values: Vec::new() }
+    }
+
+    /// The device of the model.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// A parameter with values uniform in [-bound, bound).
+    pub fn uniform(&mut self, name: impl Into<String>, shape: impl Into<Shape>, bound: f32) -> ParameterId {
+        let stream = self.entries.len() as u32;
+        let seed = self.seed;
+        self.add(name.into(), shape.into(), |i| bound * (2.0 * philox::uniform(seed, stream, i) - 1.0))
+    }
+
+    /// A parameter with values of the standard normal distribution (Box-Muller in f64).
+    pub fn normal(&mut self, name: impl Into<String>, shape: impl Into<Shape>) -> ParameterId {
+        let stream = self.entries.len() as u32;
+        let seed = self.seed;
+        self.add(name.into(), shape.into(), |i| {
+            let u = |k| f64::from(philox::uniform(seed, stream, 2 * i + k));
+            // 1 − u lies in (0, 1], where the logarithm is finite.
+            let radius = (-2.0 * (1.0 - u(0)).ln()).sqrt();
+            (radius * (std::f64::consts::TAU * u(1)).cos()) as f32
+        })
+    }
+
+    fn add(&mut self, name: String, shape: Shape, value: impl Fn(u64) -> f32) -> ParameterId {
+        let offset = self.values.len();
+        self.values.extend((0..shape.count() as u64).map(value));
+        self.values.resize(self.values.len().next_multiple_of(ALIGNMENT), 0.0);
+        self.entries.push(Entry { name, shape, offset });
+        ParameterId { model: self.model, index: self.entries.len() - 1 }
+    }
+
+    /// Puts the parameters on the device.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when two have the same name; [`Error::Gpu`] when there is no room for them.
+    pub fn build(self) -> Result<Parameters> {
+        let mut names = HashSet::new();
+        if let Some(entry) = self.entries.iter().find(|entry| !names.insert(&entry.name)) {
+            return Err(Error::argument("parameters", format!("two have the name '{}'", entry.name)));
+        }
+        let count = self.values.len();
+        let values = Tensor::from_f32(&self.device, [count], &self.values)?;
+        let gradients = Tensor::empty(&self.device, Dtype::F32, [count])?;
+        // The padding between parameters is never written again, and must not disturb the gradient's norm.
+        gradients.fill(0.0)?;
+        let fresh = self.entries.iter().map(|_| AtomicBool::new(true)).collect();
+        Ok(Parameters(Arc::new(Inner {
+            model: self.model,
+            device: self.device,
+            entries: self.entries,
+            values,
+            gradients,
+            fresh,
+        })))
+    }
+}
+
+/// The parameters of a model on a device. Cloning shares them.
+#[derive(Clone)]
+pub struct Parameters(Arc<Inner>);
+
+struct Inner {
+    model: u32,
+    device: Device,
+    entries: Vec<Entry>,
+    values: Tensor,
+    gradients: Tensor,
+    /// Whether the next gradient of a parameter overwrites the old one, which saves a pass to clear it.
+    fresh: Vec<AtomicBool>,
+}
+
+impl Parameters {
+    /// The device.
+    pub fn device(&self) -> &Device {
+        &self.0.device
+    }
+
+    /// The number of scalars.
+    pub fn count(&self) -> usize {
+        self.0.entries.iter().map(|entry| entry.shape.count()).sum()
+    }
+
+    /// Names and shapes, in the order in which the layers were made.
+    pub fn names(&self) -> impl Iterator<Item = (&str, Shape)> {
+        self.0.entries.iter().map(|entry| (entry.name.as_str(), entry.shape))
+    }
+
+    /// The parameter of that name.
+    pub fn id(&self, name: &str) -> Option<ParameterId> {
+        self.0.entries.iter().position(|entry| entry.name == name).map(|index| self.nth(index))
+    }
+
+    fn nth(&self, index: usize) -> ParameterId {
+        ParameterId { model: self.0.model, index }
+    }
+
+    /// A parameter's part of a tensor that is laid out as the arenas are: an optimizer's moments, say.
+    pub(crate) fn part(&self, arena: &Tensor, id: ParameterId) -> Result<Tensor> {
+        if id.model != self.0.model {
+            return Err(Error::argument("parameters", "the layer or parameter belongs to another model"));
+        }
+        let entry = &self.0.entries[id.index];
+        arena.slice(entry.offset, entry.shape)
+    }
+
+    /// A parameter: a view of the arena, which optimizer steps change.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when it is of another model.
+    pub fn value(&self, id: ParameterId) -> Result<Tensor> {
+        self.part(&self.0.values, id)
+    }
+
+    /// A parameter's gradient, as the backward passes since the last [`Parameters::zero_grad`] have added it up.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when it is of another model; [`Error::Gpu`] on a fault.
+    pub fn gradient(&self, id: ParameterId) -> Result<Tensor> {
+        let gradient = self.part(&self.0.gradients, id)?;
+        self.clear_unreached(id)?;
+        Ok(gradient)
+    }
+
+    /// Where a backward pass puts a parameter's gradient, and whether it adds to what is there.
+    pub(crate) fn gradient_target(&self, id: ParameterId) -> Result<(Tensor, bool)> {
+        let gradient = self.part(&self.0.gradients, id)?;
+        let fresh = self.0.fresh[id.index].swap(false, Ordering::Relaxed);
+        Ok((gradient, !fresh))
+    }
+
+    /// Forgets the gradients: the next backward pass begins anew.
+    pub fn zero_grad(&self) {
+        self.0.fresh.iter().for_each(|fresh| fresh.store(true, Ordering::Relaxed));
+    }
+
+    /// All values and all gradients, padding included, for kernels that treat the whole model.
+    pub(crate) fn arenas(&self) -> Result<(&Tensor, &Tensor)> {
+        (0..self.0.entries.len()).try_for_each(|index| self.clear_unreached(self.nth(index)))?;
+        Ok((&self.0.values, &self.0.gradients))
+    }
+
+    /// A parameter that no backward pass has reached since `zero_grad` has gradient 0.
+    fn clear_unreached(&self, id: ParameterId) -> Result<()> {
+        match self.0.fresh[id.index].swap(false, Ordering::Relaxed) {
+            true => self.part(&self.0.gradients, id)?.fill(0.0),
+            false => Ok(()),
+        }
+    }
+
+    /// Copies all parameters to the host, in order.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] on a fault.
+    pub fn to_host(&self) -> Result<Vec<(String, Shape, Vec<f32>)>> {
+        let all = self.0.values.to_vec()?;
+        let part = |entry: &Entry| all[entry.offset..][..entry.shape.count()].to_vec();
+        Ok(self.0.entries.iter().map(|entry| (entry.name.clone(), entry.shape, part(entry))).collect())
+    }
+
+    /// Overwrites a parameter.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when there is none of that name or the number of values differs; [`Error::Gpu`] on a fault.
+    pub fn set(&self, name: &str, values: Host<'_>) -> Result<()> {
+        let id = self
+            .id(name)
+            .ok_or_else(|| Error::argument("Parameters::set", format!("no parameter '{name}'")))?;
+        self.value(id)?.assign(values)
+    }
+}
+
+impl std::fmt::Debug for Parameters {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.0.entries.iter().map(|e| (&e.name, e.shape))).finish()
+    }
+}

@@ -1,0 +1,384 @@
+//! The tape: a flat list of what was done, walked from the end to the beginning for the gradients.
+//!
+//! An op launches its kernels and pushes one node with [`Tape::push`]. A node's rule computes the gradients of its
+//! inputs from those of its outputs. Nothing here is recursive: a tape of any length is walked and dropped in loops.
+
+mod gradients;
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::cpu::add::{ADD, Add};
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::kernel::{Dtype, Plan};
+use crate::parameters::{ParameterId, Parameters};
+use crate::tensor::{Shape, Tensor};
+
+pub use gradients::Gradients;
+
+/// A value on a tape.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Var {
+    index: usize,
+    tape: u32,
+}
+
+/// The backward rule of a node.
+pub type Rule = Box<dyn Fn(&mut Gradients<'_>) -> Result<()> + Send + Sync>;
+
+struct Value {
+    tensor: Tensor,
+    requires_grad: bool,
+    kind: Kind,
+    gradient: Option<Gradient>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Given from outside.
+    Input,
+    Parameter(ParameterId),
+    /// Computed by a node.
+    Output,
+}
+
+/// The gradient of a value.
+#[derive(Clone)]
+enum Gradient {
+    /// 1, of a loss with respect to itself: not stored, so that no pass is spent on multiplying with it.
+    One,
+    Tensor(Tensor),
+}
+
+struct Node {
+    name: &'static str,
+    inputs: Vec<usize>,
+    outputs: std::ops::Range<usize>,
+    /// Taken by a backward pass that does not retain the tape.
+    rule: Option<Rule>,
+}
+
+/// See the module.
+pub struct Tape {
+    /// Tells this tape's values from those of others, and of itself before [`Tape::clear`].
+    id: u32,
+    device: Device,
+    parameters: Option<Parameters>,
+    values: Vec<Value>,
+    nodes: Vec<Node>,
+    recording: bool,
+    detect_nonfinite: bool,
+}
+
+fn next_id() -> u32 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+impl Tape {
+    /// An empty tape for a model with these parameters.
+    pub fn new(parameters: &Parameters) -> Tape {
+        Tape { parameters: Some(parameters.clone()), ..Tape::without_parameters(parameters.device()) }
+    }
+
+    /// An empty tape on a device, for computations without parameters.
+    pub fn without_parameters(device: &Device) -> Tape {
+        Tape {
+            id: next_id(),
+            device: device.clone(),
+            parameters: None,
+            values: Vec::new(),
+            nodes: Vec::new(),
+            recording: true,
+            detect_nonfinite: false,
+        }
+    }
+
+    /// The device.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// The names of the operations that were recorded, in order.
+    pub fn operations(&self) -> impl Iterator<Item = &'static str> {
+        self.nodes.iter().map(|node| node.name)
+    }
+
+    /// Forgets all values and nodes but keeps their memory on the host for the next step. Older [`Var`]s become invalid.
+    pub fn clear(&mut self) {
+        self.values.clear();
+        self.nodes.clear();
+        self.id = next_id();
+    }
+
+    /// From now on reads every result back and returns [`Error::NonFinite`], naming the operation, at the first that holds
+    /// a NaN or an infinity, forward or backward. Slow: for finding a fault.
+    pub fn detect_nonfinite(&mut self, on: bool) {
+        self.detect_nonfinite = on;
+    }
+
+    /// Runs `f` without recording: no gradients flow through what it computes, and no rules
+    /// are kept for them. (The values themselves are kept until [`Tape::clear`].)
+    ///
+    /// # Errors
+    /// Those of `f`.
+    pub fn no_grad<T>(&mut self, f: impl FnOnce(&mut Tape) -> Result<T>) -> Result<T> {
+        let before = std::mem::replace(&mut self.recording, false);
+        let result = f(self);
+        self.recording = before;
+        result
+    }
+
+    /// A value from outside, without a gradient.
+    pub fn constant(&mut self, tensor: &Tensor) -> Var {
+        self.record(tensor.clone(), false, Kind::Input)
+    }
+
+    /// A value from outside, whose gradient [`Tape::gradient`] gives after a backward pass.
+    pub fn input(&mut self, tensor: &Tensor) -> Var {
+        self.record(tensor.clone(), true, Kind::Input)
+    }
+
+    /// A parameter of the tape's model. Its gradient is added up in [`Parameters::gradient`].
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when it is of another model, or the tape was made without one.
+    pub fn parameter(&mut self, id: ParameterId) -> Result<Var> {
+        let tensor = self.parameters()?.value(id)?;
+        Ok(self.record(tensor, true, Kind::Parameter(id)))
+    }
+
+    fn parameters(&self) -> Result<&Parameters> {
+        let missing = || Error::argument("tape", "was made without parameters; make it with Tape::new");
+        self.parameters.as_ref().ok_or_else(missing)
+    }
+
+    /// The same value, through which no gradient flows: truncated backpropagation through time cuts here.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when the value is not of this tape.
+    pub fn detach(&mut self, var: Var) -> Result<Var> {
+        let tensor = self.value(var)?.clone();
+        Ok(self.constant(&tensor))
+    }
+
+    fn record(&mut self, tensor: Tensor, requires_grad: bool, kind: Kind) -> Var {
+        let requires_grad = requires_grad && self.recording;
+        self.values.push(Value { tensor, requires_grad, kind, gradient: None });
+        Var { index: self.values.len() - 1, tape: self.id }
+    }
+
+    fn index(&self, var: Var) -> Result<usize> {
+        if var.tape == self.id {
+            Ok(var.index)
+        } else {
+            Err(Error::argument(
+                "tape",
+                "the value belongs to another tape, or to this one before it was cleared",
+            ))
+        }
+    }
+
+    /// The tensor of a value.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when the value is not of this tape.
+    pub fn value(&self, var: Var) -> Result<&Tensor> {
+        Ok(&self.values[self.index(var)?].tensor)
+    }
+
+    /// Whether a gradient flows to the value.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when the value is not of this tape.
+    pub fn requires_grad(&self, var: Var) -> Result<bool> {
+        Ok(self.values[self.index(var)?].requires_grad)
+    }
+
+    /// The gradient of an [`Tape::input`] or a parameter, added up over backward passes. `None` where none has reached an
+    /// input; values in between keep none.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when the value is not of this tape; [`Error::Gpu`] on a fault.
+    pub fn gradient(&self, var: Var) -> Result<Option<Tensor>> {
+        let value = &self.values[self.index(var)?];
+        if let Kind::Parameter(id) = value.kind {
+            return self.parameters()?.gradient(id).map(Some);
+        }
+        let gradient = value.gradient.as_ref();
+        gradient.map(|gradient| gradient.tensor(&self.device, value.tensor.shape())).transpose()
+    }
+
+    /// Records what an op has computed: its result, and the rule for the gradients of `inputs`, which is made only when one
+    /// is needed. An op with several results uses [`Tape::push_all`].
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when an input is not of this tape; [`Error::NonFinite`] when the search for such values is on.
+    pub fn push(
+        &mut self,
+        name: &'static str,
+        inputs: &[Var],
+        output: Tensor,
+        rule: impl FnOnce() -> Rule,
+    ) -> Result<Var> {
+        Ok(self.push_all(name, inputs, [output], rule)?[0])
+    }
+
+    /// See [`Tape::push`].
+    ///
+    /// # Errors
+    /// As [`Tape::push`].
+    pub fn push_all<const N: usize>(
+        &mut self,
+        name: &'static str,
+        inputs: &[Var],
+        outputs: [Tensor; N],
+        rule: impl FnOnce() -> Rule,
+    ) -> Result<[Var; N]> {
+        if self.detect_nonfinite {
+            for output in &outputs {
+                assert_finite(output, || format!("the output of {name}"), self.nodes.len())?;
+            }
+        }
+        let mut needed = false;
+        for input in inputs {
+            needed |= self.requires_grad(*input)?;
+        }
+        needed &= self.recording;
+        let first = self.values.len();
+        let vars = outputs.map(|output| self.record(output, needed, Kind::Output));
+        if needed {
+            let inputs = inputs.iter().map(|input| input.index).collect();
+            self.nodes.push(Node { name, inputs, outputs: first..first + N, rule: Some(rule()) });
+        }
+        Ok(vars)
+    }
+
+    /// Computes the gradients of `loss`, a single number, and releases what the nodes have kept.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when `loss` is not a single number, depends on nothing that has a gradient, or the tape has been
+    /// walked already; [`Error::Gpu`] on a fault.
+    pub fn backward(&mut self, loss: Var) -> Result<()> {
+        self.walk(loss, None, false)
+    }
+
+    /// Like [`Tape::backward`], keeping the tape for another backward pass.
+    ///
+    /// # Errors
+    /// As [`Tape::backward`].
+    pub fn backward_retained(&mut self, loss: Var) -> Result<()> {
+        self.walk(loss, None, true)
+    }
+
+    /// Computes the gradients of Σ cotangent ⊙ `var`, for a value of any shape.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when the shapes differ; else as [`Tape::backward`].
+    pub fn backward_from(&mut self, var: Var, cotangent: &Tensor) -> Result<()> {
+        self.walk(var, Some(cotangent), false)
+    }
+
+    fn walk(&mut self, root: Var, cotangent: Option<&Tensor>, retain: bool) -> Result<()> {
+        let root = self.index(root)?;
+        let fail = |message: String| Err(Error::argument("backward", message));
+        let shape = self.values[root].tensor.shape();
+        if !self.values[root].requires_grad {
+            return fail("the value depends on no parameter and no input that has a gradient".into());
+        }
+        match cotangent {
+            None if shape.count() != 1 => return fail(format!("needs a single number, got shape {shape:?}")),
+            Some(cotangent) if cotangent.shape() != shape => {
+                return fail(format!("the value has shape {shape:?}, the cotangent {:?}", cotangent.shape()));
+            }
+            _ => {}
+        }
+        // What an earlier pass over a retained tape left inside is no part of this one.
+        for value in self.values.iter_mut().filter(|value| value.kind == Kind::Output) {
+            value.gradient = None;
+        }
+        let gradient = cotangent.map_or(Gradient::One, |c| Gradient::Tensor(c.clone()));
+        if self.values[root].kind != Kind::Output {
+            return self.add_gradient(root, gradient.tensor(&self.device, shape)?);
+        }
+        self.values[root].gradient = Some(gradient);
+        let end = self.nodes.partition_point(|node| node.outputs.start <= root);
+        for index in (0..end).rev() {
+            if self.nodes[index].outputs.clone().all(|output| self.values[output].gradient.is_none()) {
+                continue;
+            }
+            let Some(rule) = self.nodes[index].rule.take() else {
+                return fail(
+                    "the tape has been walked already; use backward_retained for more than one pass".into(),
+                );
+            };
+            let mut gradients = Gradients::new(self, index);
+            rule(&mut gradients)?;
+            gradients.finish();
+            let outputs = self.nodes[index].outputs.clone();
+            self.values[outputs].iter_mut().for_each(|value| value.gradient = None);
+            if retain {
+                self.nodes[index].rule = Some(rule);
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds to the gradient of a value, or of a parameter where it is one.
+    fn add_gradient(&mut self, index: usize, gradient: Tensor) -> Result<()> {
+        let value = &mut self.values[index];
+        let gradient = gradient.reshape(value.tensor.shape())?;
+        if let Kind::Parameter(id) = value.kind {
+            let (target, accumulate) = self.parameters()?.gradient_target(id)?;
+            return if accumulate {
+                sum(&target, &gradient)?.copy_into(&target, 0)
+            } else {
+                gradient.copy_into(&target, 0)
+            };
+        }
+        let sum = match &value.gradient {
+            None => gradient,
+            Some(earlier) => sum(&earlier.tensor(&self.device, value.tensor.shape())?, &gradient)?,
+        };
+        value.gradient = Some(Gradient::Tensor(sum));
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Tape {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.operations()).finish()
+    }
+}
+
+impl Gradient {
+    fn tensor(&self, device: &Device, shape: Shape) -> Result<Tensor> {
+        match self {
+            Gradient::Tensor(tensor) => Ok(tensor.clone()),
+            Gradient::One => {
+                let ones = Tensor::empty(device, Dtype::F32, shape)?;
+                ones.fill(1.0)?;
+                Ok(ones)
+            }
+        }
+    }
+}
+
+/// a + b in a new tensor: `a` may be shared with another value.
+fn sum(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    let (device, count) = (a.device(), a.count());
+    let sum = Tensor::empty(&device, Dtype::F32, a.shape())?;
+    let params = Add { count: count as u32 };
+    device.launch(&Plan::elements(&ADD, count), &params, &[a.read(), b.read(), sum.write()])?;
+    Ok(sum)
+}
+
+fn assert_finite(tensor: &Tensor, what: impl FnOnce() -> String, node: usize) -> Result<()> {
+    if tensor.to_f64()?.iter().all(|x| x.is_finite()) {
+        return Ok(());
+    }
+    Err(Error::NonFinite {
+        what: what(),
+        at: Some(format!("node {node} of the tape, shape {:?}", tensor.shape())),
+    })
+}

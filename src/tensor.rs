@@ -1,0 +1,259 @@
+//! Tensors: a shape over a buffer of a device.
+
+use std::ops::Deref;
+
+use crate::cpu::copy::{COPY, Copy};
+use crate::cpu::fill::{FILL, Fill};
+use crate::device::{ALIGNMENT, Arg, Buffer, Device, Host, ReadBack, View};
+use crate::error::{Error, Result};
+use crate::kernel::{Access, Dtype, Plan};
+
+/// The most dimensions of a tensor.
+pub const MAX_RANK: usize = 6;
+
+/// The sizes of a tensor's dimensions, outermost first.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Shape {
+    dims: [usize; MAX_RANK],
+    rank: usize,
+}
+
+impl Shape {
+    /// The number of elements. What is too many to count is too many for any tensor.
+    pub fn count(&self) -> usize {
+        self.iter().fold(1, |count, n| count.saturating_mul(*n))
+    }
+
+    /// The dimensions `before`, then `after`: the shape of an op's result.
+    pub(crate) fn joined(op: &'static str, before: &[usize], after: &[usize]) -> Result<Shape> {
+        if before.len() + after.len() > MAX_RANK {
+            let message =
+                format!("the result {before:?} x {after:?} would have more than {MAX_RANK} dimensions");
+            return Err(Error::argument(op, message));
+        }
+        Ok(Shape::from(&[before, after].concat()[..]))
+    }
+}
+
+impl<const N: usize> From<[usize; N]> for Shape {
+    fn from(dims: [usize; N]) -> Self {
+        const { assert!(N <= MAX_RANK, "a tensor has at most six dimensions") };
+        Shape::from(&dims[..])
+    }
+}
+
+impl From<&[usize]> for Shape {
+    /// # Panics
+    /// With more than [`MAX_RANK`] dimensions.
+    fn from(dims: &[usize]) -> Self {
+        assert!(dims.len() <= MAX_RANK, "a tensor has at most {MAX_RANK} dimensions, got {dims:?}");
+        let mut all = [1; MAX_RANK];
+        all[..dims.len()].copy_from_slice(dims);
+        Shape { dims: all, rank: dims.len() }
+    }
+}
+
+impl Deref for Shape {
+    type Target = [usize];
+    fn deref(&self) -> &[usize] {
+        &self.dims[..self.rank]
+    }
+}
+
+impl std::fmt::Debug for Shape {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+/// A dense, row-major tensor on a device. Cloning shares the buffer. Its contents change only through kernels that
+/// take it for writing; ops never write to a tensor that they have returned, except parameters in optimizer steps.
+#[derive(Clone)]
+pub struct Tensor {
+    buffer: Buffer,
+    offset: usize,
+    shape: Shape,
+}
+
+impl Tensor {
+    /// A tensor with undefined contents: the output of a kernel that is about to be launched.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] when the device has no room for it.
+    pub fn empty(device: &Device, dtype: Dtype, shape: impl Into<Shape>) -> Result<Tensor> {
+        let shape = shape.into();
+        // Kernels count in 32 bits.
+        let count = shape.iter().try_fold(1u32, |count, n| count.checked_mul(u32::try_from(*n).ok()?));
+        match count {
+            Some(count) => Ok(Tensor { buffer: device.allocate(dtype, count as usize)?, offset: 0, shape }),
+            None => Err(Error::argument("tensor", format!("shape {shape:?} has more than 2^32 elements"))),
+        }
+    }
+
+    fn upload(device: &Device, op: &'static str, shape: Shape, data: Host<'_>) -> Result<Tensor> {
+        if data.len() != shape.count() {
+            let message = format!("shape {shape:?} takes {} values, got {}", shape.count(), data.len());
+            return Err(Error::argument(op, message));
+        }
+        let tensor = Tensor::empty(device, data.dtype(), shape)?;
+        device.upload(tensor.view(), data)?;
+        Ok(tensor)
+    }
+
+    /// A tensor of 32-bit floats with the given values.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when their number is not that of the shape; [`Error::Gpu`] on a fault.
+    pub fn from_f32(device: &Device, shape: impl Into<Shape>, values: &[f32]) -> Result<Tensor> {
+        Tensor::upload(device, "Tensor::from_f32", shape.into(), Host::F32(values))
+    }
+
+    /// Like [`Tensor::from_f32`], from 64-bit floats, which only the reference devices keep exactly.
+    ///
+    /// # Errors
+    /// As [`Tensor::from_f32`].
+    pub fn from_f64(device: &Device, shape: impl Into<Shape>, values: &[f64]) -> Result<Tensor> {
+        Tensor::upload(device, "Tensor::from_f64", shape.into(), Host::F64(values))
+    }
+
+    /// A tensor of integers (tokens, labels).
+    ///
+    /// # Errors
+    /// As [`Tensor::from_f32`].
+    pub fn from_i32(device: &Device, shape: impl Into<Shape>, values: &[i32]) -> Result<Tensor> {
+        Tensor::upload(device, "Tensor::from_i32", shape.into(), Host::I32(values))
+    }
+
+    /// The shape.
+    pub fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// The number of elements.
+    pub fn count(&self) -> usize {
+        self.shape.count()
+    }
+
+    /// The element type.
+    pub fn dtype(&self) -> Dtype {
+        self.buffer.dtype()
+    }
+
+    /// The device that holds it.
+    pub fn device(&self) -> Device {
+        self.buffer.device()
+    }
+
+    /// The same elements with another shape.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when the number of elements differs.
+    pub fn reshape(&self, shape: impl Into<Shape>) -> Result<Tensor> {
+        let shape = shape.into();
+        if shape.count() != self.count() {
+            return Err(Error::argument("reshape", format!("{:?} cannot become {shape:?}", self.shape)));
+        }
+        Ok(Tensor { shape, ..self.clone() })
+    }
+
+    /// A tensor that shares this one's buffer: `shape` from element `offset` on. Kernels other than `matmul` and `copy`
+    /// take it only where the offset is a multiple of 64 (see [`crate::device`]).
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when it reaches beyond the end.
+    pub fn slice(&self, offset: usize, shape: impl Into<Shape>) -> Result<Tensor> {
+        let shape = shape.into();
+        if offset.saturating_add(shape.count()) > self.count() {
+            let message = format!("{shape:?} from element {offset} on reaches beyond {:?}", self.shape);
+            return Err(Error::argument("slice", message));
+        }
+        Ok(Tensor { buffer: self.buffer.clone(), offset: self.offset + offset, shape })
+    }
+
+    /// Its elements as an argument of a launch: read.
+    pub fn read(&self) -> Arg<'_> {
+        Arg::new(self.view(), Access::Read)
+    }
+
+    /// Its elements as an argument of a launch: every one is written.
+    pub fn write(&self) -> Arg<'_> {
+        Arg::new(self.view(), Access::Write)
+    }
+
+    /// Its elements as an argument of a launch: changed in place.
+    pub fn update(&self) -> Arg<'_> {
+        Arg::new(self.view(), Access::Update)
+    }
+
+    /// For kernels that take an element offset: the argument, beginning at an aligned element, and the rest of the offset.
+    pub fn read_from(&self) -> (Arg<'_>, u32) {
+        let rest = self.offset % ALIGNMENT;
+        let view = self.buffer.view(self.offset - rest, self.count() + rest);
+        (Arg::new(view, Access::Read), rest as u32)
+    }
+
+    fn view(&self) -> View<'_> {
+        self.buffer.view(self.offset, self.count())
+    }
+
+    /// Overwrites the contents, in order with the launches.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when type or number differ; [`Error::Gpu`] on a fault.
+    pub fn assign(&self, data: Host<'_>) -> Result<()> {
+        self.device().upload(self.view(), data)
+    }
+
+    /// Sets every element.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] on a fault.
+    pub fn fill(&self, value: f32) -> Result<()> {
+        let params = Fill { count: self.count() as u32, value };
+        self.device().launch(&Plan::elements(&FILL, self.count()), &params, &[self.write()])
+    }
+
+    /// Copies the elements to those of `to` from element `offset` on. Both may begin at any element.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when they do not fit there or are integers; [`Error::Gpu`] on a fault.
+    pub fn copy_into(&self, to: &Tensor, offset: usize) -> Result<()> {
+        let target = to.slice(offset, self.shape)?;
+        let rest = target.offset % ALIGNMENT;
+        let view = target.buffer.view(target.offset - rest, target.count() + rest);
+        let (argument, start) = self.read_from();
+        let params = Copy { count: self.count() as u32, start, to: rest as u32 };
+        let args = [argument, Arg::new(view, Access::Update)];
+        self.device().launch(&Plan::elements(&COPY, self.count()), &params, &args)
+    }
+
+    /// Begins to copy the values to the host, without waiting.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] on a fault.
+    pub fn read_back(&self) -> Result<ReadBack> {
+        self.device().read_back(self.view())
+    }
+
+    /// The values in 32 bits. Waits for the device.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] on a fault.
+    pub fn to_vec(&self) -> Result<Vec<f32>> {
+        Ok(self.read_back()?.wait()?.f32())
+    }
+
+    /// The values in 64 bits. Waits for the device.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] on a fault.
+    pub fn to_f64(&self) -> Result<Vec<f64>> {
+        Ok(self.read_back()?.wait()?.f64())
+    }
+}
+
+impl std::fmt::Debug for Tensor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Tensor({:?} {:?})", self.dtype(), self.shape)
+    }
+}

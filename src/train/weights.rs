@@ -1,0 +1,154 @@
+//! Parameters as a safetensors file with PyTorch's names and shapes.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read, Write};
+use std::path::Path;
+
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use tempfile::NamedTempFile;
+
+use crate::device::Host;
+use crate::error::{Error, Result};
+use crate::parameters::Parameters;
+
+/// Room for the header of a file, beside its tensors.
+const MAX_HEADER: u64 = 16 << 20;
+
+/// Writes all parameters to `path`, or nothing: an existing file is replaced only by a whole one.
+///
+/// # Errors
+/// [`Error::NonFinite`] when a value is; [`Error::Data`] when the file cannot be written; [`Error::Gpu`] on a fault.
+pub fn save_weights(parameters: &Parameters, path: &Path) -> Result<()> {
+    write_whole(&[(path, &to_bytes(parameters)?)])
+}
+
+/// All parameters as the contents of a safetensors file.
+pub(super) fn to_bytes(parameters: &Parameters) -> Result<Vec<u8>> {
+    let tensors = parameters.to_host()?;
+    if let Some((name, ..)) = tensors.iter().find(|(.., values)| !values.iter().all(|x| x.is_finite())) {
+        let at = Some("it was not saved; try a smaller --lr".into());
+        return Err(Error::NonFinite { what: format!("the parameter {name}"), at });
+    }
+    let views = tensors.iter().map(|(name, shape, values)| {
+        let bytes = bytemuck::cast_slice(values);
+        (
+            name,
+            TensorView::new(Dtype::F32, shape.to_vec(), bytes).expect("a parameter's values fill its shape"),
+        )
+    });
+    Ok(safetensors::serialize(views, None)
+        .expect("parameters have distinct names, and lengths that fit a file"))
+}
+
+/// Writes files so that at every moment either the old or the new one is there, whole, and none where one cannot be
+/// written.
+pub(super) fn write_whole(files: &[(&Path, &[u8])]) -> Result<()> {
+    let written = files.iter().map(|(path, bytes)| {
+        let failed = |error| Error::data(path, format!("cannot be written: {error}"));
+        Ok((path, write_beside(path, bytes).map_err(failed)?))
+    });
+    for (path, file) in written.collect::<Result<Vec<_>>>()? {
+        let failed = |error| Error::data(path, format!("cannot be written: {error}"));
+        file.persist(path).map_err(|error| failed(error.error))?;
+        // The rename itself is safe only once the folder is.
+        #[cfg(unix)]
+        std::fs::File::open(folder(path)).and_then(|folder| folder.sync_all()).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// A temporary file in the folder of `path`, safe on the disk.
+fn write_beside(path: &Path, bytes: &[u8]) -> std::io::Result<NamedTempFile> {
+    let mut file = NamedTempFile::new_in(folder(path))?;
+    file.write_all(bytes)?;
+    #[cfg(unix)]
+    {
+        // Temporary files are made for their owner alone; a model is a file like any other.
+        use std::os::unix::fs::PermissionsExt;
+        file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
+    }
+    file.as_file().sync_all()?;
+    Ok(file)
+}
+
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Overwrites all parameters with those of a safetensors file in F32, F16 or BF16. Names and shapes must be exactly
+/// the model's, and every value finite; otherwise nothing is changed.
+///
+/// # Errors
+/// [`Error::Data`] names what is wrong with the file; [`Error::Gpu`] on a fault.
+pub fn load_weights(parameters: &Parameters, path: &Path) -> Result<()> {
+    from_bytes(parameters, &read_weights(path, parameters.count() as u64)?, path)
+}
+
+/// The contents of a safetensors file, which has a length that so many parameters can take.
+pub(super) fn read_weights(path: &Path, parameters: u64) -> Result<Vec<u8>> {
+    let bytes = read_whole(path, 4 * parameters + MAX_HEADER)?;
+    match bytes.len() as u64 >= 2 * parameters {
+        true => Ok(bytes),
+        false => {
+            let message =
+                format!("has {} bytes, too few for the model's {parameters} parameters", bytes.len());
+            Err(Error::data(path, message))
+        }
+    }
+}
+
+/// Overwrites all parameters with the contents of the safetensors file at `path`.
+pub(super) fn from_bytes(parameters: &Parameters, bytes: &[u8], path: &Path) -> Result<()> {
+    let bad = |message: String| Error::data(path, message);
+    let file = SafeTensors::deserialize(bytes)
+        .map_err(|error| bad(format!("is no whole safetensors file: {error}")))?;
+    if let Some(name) = file.names().into_iter().find(|name| parameters.id(name).is_none()) {
+        return Err(bad(format!("holds a tensor {name:?}, which the model of config.json has not")));
+    }
+    let mut loaded = Vec::new();
+    for (name, shape) in parameters.names() {
+        let tensor = file.tensor(name).map_err(|_| bad(format!("holds no tensor '{name}'")))?;
+        if tensor.shape() != &*shape {
+            let message =
+                format!("'{name}' has shape {:?}, the model of config.json {shape:?}", tensor.shape());
+            return Err(bad(message));
+        }
+        let values = floats(&tensor)
+            .ok_or_else(|| bad(format!("'{name}' is {:?}; F32, F16 and BF16 can be read", tensor.dtype())))?;
+        if let Some(at) = values.iter().position(|x| !x.is_finite()) {
+            return Err(bad(format!("'{name}' holds {} at position {at}", values[at])));
+        }
+        loaded.push((name.to_string(), values));
+    }
+    loaded.iter().try_for_each(|(name, values)| parameters.set(name, Host::F32(values)))
+}
+
+/// The contents of a file of a model, which has at most so many bytes.
+pub(super) fn read_whole(path: &Path, most: u64) -> Result<Vec<u8>> {
+    let bad = |error: std::io::Error| match error.kind() {
+        ErrorKind::NotFound => {
+            Error::data(path, "no such file; a model's folder holds config.json and model.safetensors")
+        }
+        _ => Error::data(path, format!("cannot be read: {error}")),
+    };
+    let mut bytes = Vec::new();
+    File::open(path).and_then(|file| file.take(most + 1).read_to_end(&mut bytes)).map_err(bad)?;
+    match bytes.len() as u64 <= most {
+        true => Ok(bytes),
+        false => {
+            Err(Error::data(path, format!("has more than {most} bytes, the most that this model takes")))
+        }
+    }
+}
+
+/// The values of a tensor, which may lie at any byte of the file.
+fn floats(tensor: &TensorView<'_>) -> Option<Vec<f32>> {
+    let data = tensor.data();
+    let halves = || data.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]]));
+    Some(match tensor.dtype() {
+        Dtype::F32 => data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
+        Dtype::F16 => halves().map(|bits| half::f16::from_bits(bits).to_f32()).collect(),
+        Dtype::BF16 => halves().map(|bits| half::bf16::from_bits(bits).to_f32()).collect(),
+        _ => return None,
+    })
+}

@@ -1,0 +1,93 @@
+//! One problem for a kernel.
+
+use crate::device::{Arg, Buffer, Device, Host};
+use crate::error::Result;
+use crate::kernel::{Dtype, Plan};
+
+/// Elements before and behind an argument that nobody may change. As many as keep the argument aligned.
+pub const GUARD: usize = crate::device::ALIGNMENT;
+
+const GUARD_REAL: f32 = -1.25e30;
+const GUARD_INT: i32 = 0x5a5a_5a5a;
+
+/// What an argument holds before the launch.
+#[derive(Clone, Debug)]
+pub enum Value {
+    /// These reals.
+    Reals(Vec<f32>),
+    /// These integers.
+    Ints(Vec<i32>),
+    /// So many elements that the kernel must write before it reads them: NaN.
+    Output(usize),
+    /// Nothing: an optional input that is not given.
+    Absent,
+}
+
+impl Value {
+    /// Elements.
+    pub fn len(&self) -> usize {
+        match self {
+            Value::Reals(x) => x.len(),
+            Value::Ints(x) => x.len(),
+            Value::Output(len) => *len,
+            Value::Absent => 0,
+        }
+    }
+
+    /// Whether it holds nothing.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Puts it on a device, between guards.
+    pub(super) fn place(&self, device: &Device, dtype: Dtype) -> Result<Option<Buffer>> {
+        fn guarded<T: Copy>(guard: T, x: &[T]) -> Vec<T> {
+            [&[guard; GUARD], x, &[guard; GUARD]].concat()
+        }
+        let place = |data: Host<'_>| {
+            let buffer = device.allocate(dtype, data.len())?;
+            device.upload(buffer.view(0, data.len()), data)?;
+            Ok(Some(buffer))
+        };
+        match self {
+            Value::Reals(x) => place(Host::F32(&guarded(GUARD_REAL, x))),
+            Value::Ints(x) => place(Host::I32(&guarded(GUARD_INT, x))),
+            Value::Output(len) if dtype == Dtype::I32 => {
+                place(Host::I32(&guarded(GUARD_INT, &vec![i32::MIN; *len])))
+            }
+            Value::Output(len) => place(Host::F32(&guarded(GUARD_REAL, &vec![f32::NAN; *len]))),
+            Value::Absent => Ok(None),
+        }
+    }
+}
+
+type Launch = dyn Fn(&Device, &Plan, &[Arg<'_>]) -> Result<()> + Send + Sync;
+
+/// One problem for a kernel: parameters, values, and a plan for each of its variants.
+pub struct Case {
+    /// The parameters, to be read.
+    pub label: String,
+    /// How to run each variant.
+    pub plans: Vec<Plan>,
+    /// What each argument holds before the launch.
+    pub values: Vec<Value>,
+    /// Launches with the parameters.
+    pub(super) launch: Box<Launch>,
+}
+
+impl Case {
+    /// A case of the kernel of `plans`: one plan for each variant, one value for each argument.
+    pub fn new<P>(params: P, plans: Vec<Plan>, values: Vec<Value>) -> Self
+    where
+        P: bytemuck::Pod + std::fmt::Debug + Send + Sync,
+    {
+        let launch = move |device: &Device, plan: &Plan, args: &[Arg<'_>]| device.launch(plan, &params, args);
+        Case { label: format!("{params:?}"), plans, values, launch: Box::new(launch) }
+    }
+}
+
+impl std::fmt::Debug for Case {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.label)
+    }
+}

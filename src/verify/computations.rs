@@ -1,0 +1,199 @@
+//! The table of computations whose gradients are checked: every differentiable operation, and layers made of them.
+
+use std::sync::Arc;
+
+use super::gradients::Computation;
+use crate::nn::{Embedding, EmbeddingConfig, Linear, LinearConfig, Rnn, RnnConfig};
+use crate::ops::cross_entropy::{ClassWeights, CrossEntropyLoss, Reduction};
+use crate::ops::indices::Indices;
+use crate::ops::rnn::{Nonlinearity, RnnWeights};
+
+/// Every operation, with each of its options, and networks of each kind.
+pub fn computations() -> Vec<Computation> {
+    let mut table = operations();
+    table.extend(losses());
+    for nonlinearity in [Nonlinearity::Tanh, Nonlinearity::Relu] {
+        for (bias, h0) in [(false, false), (false, true), (true, false), (true, true)] {
+            table.push(rnn(nonlinearity, bias, h0));
+        }
+    }
+    table.extend(networks());
+    table
+}
+
+fn operations() -> Vec<Computation> {
+    vec![
+        Computation::new("matmul", &[("a", &[3, 4]), ("b", &[4, 2])], |tape, v| tape.matmul(v[0], v[1])),
+        Computation::new("bias_add", &[("x", &[2, 3, 4]), ("bias", &[4])], |tape, v| {
+            tape.bias_add(v[0], v[1])
+        }),
+        Computation::new("linear", &[("x", &[2, 3, 4]), ("weight", &[5, 4]), ("bias", &[5])], |tape, v| {
+            tape.linear(v[0], v[1], Some(v[2]))
+        }),
+        Computation::new("linear without bias", &[("x", &[3, 4]), ("weight", &[5, 4])], |tape, v| {
+            tape.linear(v[0], v[1], None)
+        }),
+        Computation::new("sigmoid", &[("x", &[3, 5])], |tape, v| tape.sigmoid(v[0])),
+        Computation::new("tanh", &[("x", &[3, 5])], |tape, v| tape.tanh(v[0])),
+        Computation::new("relu", &[("x", &[3, 5])], |tape, v| tape.relu(v[0])),
+        Computation::new("add", &[("a", &[3, 4]), ("b", &[3, 4])], |tape, v| tape.add(v[0], v[1])),
+        Computation::new("mul", &[("a", &[3, 4]), ("b", &[3, 4])], |tape, v| tape.mul(v[0], v[1])),
+        Computation::new("scale", &[("x", &[3, 5])], |tape, v| tape.scale(v[0], -1.5)),
+        Computation::new("sum", &[("x", &[3, 5])], |tape, v| tape.sum(v[0])),
+        Computation::new("reshape", &[("x", &[2, 6])], |tape, v| tape.reshape(v[0], [3, 4])),
+        Computation::new("swap_axes", &[("x", &[3, 4, 2])], |tape, v| tape.swap_axes(v[0])),
+        Computation::new("swap_axes with an axis of 1", &[("x", &[1, 4, 2])], |tape, v| tape.swap_axes(v[0])),
+        Computation::new("select, copied", &[("x", &[3, 4, 5])], |tape, v| tape.select(v[0], 1)),
+        Computation::new("select, shared", &[("x", &[2, 64])], |tape, v| tape.select(v[0], 1)),
+        Computation::new("stack", &[("a", &[2, 3]), ("b", &[2, 3])], |tape, v| {
+            tape.stack(&[v[0], v[1], v[0]])
+        }),
+        Computation::new("embedding", &[("weight", &[5, 3])], |tape, v| {
+            // Token 3 is not there, token 1 is there three times.
+            let tokens = Indices::new(tape.device(), [2, 3], &[1, 4, 1, 0, 1, 2])?;
+            tape.embedding(&tokens, v[0])
+        }),
+        Computation::new("a value used three times", &[("x", &[3, 4])], |tape, v| {
+            let y = tape.tanh(v[0])?;
+            let y = tape.add(v[0], y)?;
+            tape.mul(v[0], y)
+        }),
+    ]
+}
+
+fn losses() -> Vec<Computation> {
+    let loss = |name, classes: usize, options: CrossEntropyLoss, weights: Option<Vec<f32>>| {
+        Computation::new(format!("cross_entropy, {name}"), &[("logits", &[2, 3, classes])], move |tape, v| {
+            let device = tape.device().clone();
+            let labels = Indices::new(&device, [2, 3], &[1, 0, 3, 2, 2, 1])?;
+            let weight = weights.as_ref().map(|weights| ClassWeights::new(&device, weights)).transpose()?;
+            tape.cross_entropy(v[0], &labels, &CrossEntropyLoss { weight, ..options.clone() })
+        })
+    };
+    let mean = CrossEntropyLoss::default;
+    let sum = || CrossEntropyLoss { reduction: Reduction::Sum, ..mean() };
+    let ignoring = || CrossEntropyLoss { ignore_index: 2, ..mean() };
+    let smoothed = || CrossEntropyLoss { label_smoothing: 0.2, ..mean() };
+    let weights = || Some(vec![0.5, 2.0, 0.0, 1.25]);
+    vec![
+        loss("mean", 4, mean(), None),
+        loss("sum", 4, sum(), None),
+        loss("ignore_index", 4, ignoring(), None),
+        loss("label_smoothing", 4, smoothed(), None),
+        loss("weight", 4, mean(), weights()),
+        loss("all options", 4, CrossEntropyLoss { label_smoothing: 0.2, ..ignoring() }, weights()),
+        // A workgroup takes a row from some number of classes on.
+        loss("many classes", 150, smoothed(), None),
+    ]
+}
+
+/// The operation `rnn`, with gradients of everything that goes in.
+fn rnn(nonlinearity: Nonlinearity, bias: bool, h0: bool) -> Computation {
+    let name = format!("rnn {nonlinearity:?}, bias {bias}, h0 {h0}");
+    let mut inputs: Vec<(&str, &[usize])> = vec![("x", &[4, 2, 3]), ("w_ih", &[3, 3]), ("w_hh", &[3, 3])];
+    if bias {
+        inputs.extend([("b_ih", &[3][..]), ("b_hh", &[3])]);
+    }
+    if h0 {
+        inputs.push(("h0", &[2, 3]));
+    }
+    Computation::new(name, &inputs, move |tape, v| {
+        let biases = bias.then(|| [v[3], v[4]]);
+        let h0 = h0.then(|| v[v.len() - 1]);
+        tape.rnn(v[0], h0, RnnWeights { w_ih: v[1], w_hh: v[2], biases }, nonlinearity)
+    })
+}
+
+fn networks() -> Vec<Computation> {
+    let config = RnnConfig { input_size: 2, hidden_size: 3, ..RnnConfig::default() };
+    vec![
+        network(&RnnConfig { num_layers: 2, ..config }, 3, Some(3), true),
+        network(&RnnConfig { num_layers: 3, batch_first: true, ..config }, 4, Some(3), true),
+        network(&RnnConfig { num_layers: 2, bias: false, ..config }, 3, Some(1), false),
+        network(&RnnConfig { num_layers: 2, nonlinearity: Nonlinearity::Relu, ..config }, 3, None, true),
+        weights_used_twice(),
+        embedding_of_nothing(),
+        language_model(),
+    ]
+}
+
+/// [`Rnn`] on a batch of sequences, or on one without that dimension: Σ output ⊙ c + Σ h_n ⊙ d, so that gradients come
+/// from both of its results. Those of c and d are the results.
+pub fn network(config: &RnnConfig, time: usize, batch: Option<usize>, h0: bool) -> Computation {
+    let RnnConfig { input_size, hidden_size: hidden, num_layers: layers, batch_first, .. } = *config;
+    let sequence = |width| match batch {
+        None => vec![time, width],
+        Some(batch) if batch_first => vec![batch, time, width],
+        Some(batch) => vec![time, batch, width],
+    };
+    let states = match batch {
+        None => vec![layers, hidden],
+        Some(batch) => vec![layers, batch, hidden],
+    };
+    let (x, c) = (sequence(input_size), sequence(hidden));
+    let mut inputs = vec![("x", &x[..]), ("c", &c), ("d", &states)];
+    if h0 {
+        inputs.push(("h0", &states));
+    }
+    let name = format!("{config:?}, time {time}, batch {batch:?}, h0 {h0}");
+    let config = *config;
+    Computation::of_model(name, &inputs, move |init| {
+        let rnn = Rnn::new(init, "rnn", &config)?;
+        Ok(Arc::new(move |tape, v| {
+            let states = rnn.forward(tape, v[0], v.get(3).copied())?;
+            let h_n = states.h_n(tape)?;
+            let (output, h_n) = (tape.mul(states.output, v[1])?, tape.mul(h_n, v[2])?);
+            let (output, h_n) = (tape.sum(output)?, tape.sum(h_n)?);
+            tape.add(output, h_n)
+        }))
+    })
+}
+
+/// A parameter's gradient is added up where it is used more than once.
+fn weights_used_twice() -> Computation {
+    Computation::of_model("weights used twice", &[("x", &[2, 3])], |init| {
+        let config = LinearConfig { in_features: 3, out_features: 3, bias: true };
+        let linear = Linear::new(init, "linear", &config)?;
+        Ok(Arc::new(move |tape, v| {
+            let y = linear.forward(tape, v[0])?;
+            let y = tape.tanh(y)?;
+            linear.forward(tape, y)
+        }))
+    })
+}
+
+/// Looking up nothing adds nothing to the gradient of the vectors that were looked up elsewhere.
+fn embedding_of_nothing() -> Computation {
+    Computation::of_model("embedding of nothing", &[], |init| {
+        let config = EmbeddingConfig { num_embeddings: 3, embedding_dim: 2 };
+        let embedding = Embedding::new(init, "embedding", &config)?;
+        Ok(Arc::new(move |tape, _| {
+            let (none, some) =
+                (Indices::new(tape.device(), [0], &[])?, Indices::new(tape.device(), [2], &[2, 0])?);
+            let (none, some) = (embedding.forward(tape, &none)?, embedding.forward(tape, &some)?);
+            let some = tape.tanh(some)?;
+            let (none, some) = (tape.sum(none)?, tape.sum(some)?);
+            tape.add(none, some)
+        }))
+    })
+}
+
+/// What the command trains: tokens, vectors, states, logits, loss.
+fn language_model() -> Computation {
+    Computation::of_model("language model", &[("h0", &[2, 3, 4])], |init| {
+        let config = EmbeddingConfig { num_embeddings: 5, embedding_dim: 3 };
+        let embedding = Embedding::new(init, "embedding", &config)?;
+        let config = RnnConfig { input_size: 3, hidden_size: 4, num_layers: 2, ..RnnConfig::default() };
+        let rnn = Rnn::new(init, "rnn", &config)?;
+        let fc = Linear::new(init, "fc", &LinearConfig { in_features: 4, out_features: 5, bias: true })?;
+        Ok(Arc::new(move |tape, v| {
+            let device = tape.device().clone();
+            let tokens = Indices::new(&device, [4, 3], &[0, 1, 2, 3, 4, 0, 2, 2, 2, 1, 0, 4])?;
+            let labels = Indices::new(&device, [4, 3], &[1, 2, 3, 4, 0, 1, 3, 3, 3, 2, 1, 0])?;
+            let x = embedding.forward(tape, &tokens)?;
+            let states = rnn.forward(tape, x, Some(v[0]))?;
+            let logits = fc.forward(tape, states.output)?;
+            tape.cross_entropy(logits, &labels, &CrossEntropyLoss::default())
+        }))
+    })
+}

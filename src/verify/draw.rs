@@ -1,0 +1,173 @@
+//! Sizes and values for cases, drawn from a seed.
+
+use super::Value;
+use crate::cpu::philox;
+use crate::kernel::{Kernel, Plan, Variant};
+
+/// Which sizes a case has. Ordered: a failure at a smaller one is easier to understand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Size {
+    /// Every dimension is 1.
+    One,
+    /// Up to 9.
+    Small,
+    /// Some dimensions are 0.
+    Empty,
+    /// Beside multiples of the tile, where kernels go wrong.
+    Edge,
+    /// Many tiles, and not a multiple.
+    Large,
+}
+
+impl Size {
+    /// All, simplest first.
+    pub const ALL: [Size; 5] = [Size::One, Size::Small, Size::Empty, Size::Edge, Size::Large];
+}
+
+/// How a tensor's values are chosen: what is hard for arithmetic, and what makes a wrong index easy to see.
+#[derive(Clone, Copy, Debug)]
+enum Fill {
+    Zeros,
+    Ones,
+    /// 0, 1, 2 ..
+    Iota,
+    /// In [-1, 1).
+    Uniform,
+    /// Of variance 1.
+    Normal,
+    /// In [-1e4, 1e4).
+    Huge,
+    /// In [-1e-30, 1e-30): products are below what f32 can hold.
+    Tiny,
+    /// 1, -1, 1 ..
+    Alternating,
+    /// 1 and the three f32 above it.
+    NearTies,
+}
+
+const FILLS: [Fill; 12] = [
+    Fill::Uniform,
+    Fill::Uniform,
+    Fill::Normal,
+    Fill::Normal,
+    Fill::Normal,
+    Fill::Zeros,
+    Fill::Ones,
+    Fill::Iota,
+    Fill::Huge,
+    Fill::Tiny,
+    Fill::Alternating,
+    Fill::NearTies,
+];
+
+/// The most elements that the dimensions of a large case span together.
+const BUDGET: u32 = 1 << 20;
+
+/// Draws sizes and values. The same seed and size give the same, everywhere.
+#[derive(Clone, Debug)]
+pub struct Draw {
+    seed: u64,
+    size: Size,
+    /// Streams used up: each draw takes one.
+    streams: u32,
+    /// What is left of [`BUDGET`].
+    budget: u32,
+}
+
+impl Draw {
+    /// A source for one case.
+    pub fn new(seed: u64, size: Size) -> Self {
+        Draw { seed, size, streams: 0, budget: BUDGET }
+    }
+
+    /// A fresh stream of numbers in [0, 1).
+    fn numbers(&mut self) -> impl Iterator<Item = f32> + use<> {
+        self.streams += 1;
+        let (seed, stream) = (self.seed, self.streams);
+        (0..).map(move |i| philox::uniform(seed, stream, i))
+    }
+
+    /// A number below `bound`.
+    pub fn below(&mut self, bound: u32) -> u32 {
+        let u = self.numbers().next().expect("a stream has no end");
+        (f64::from(u) * f64::from(bound)) as u32
+    }
+
+    /// One of the choices.
+    pub fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
+        choices[self.below(choices.len() as u32) as usize]
+    }
+
+    /// A variant of a kernel, beside whose tiles the sizes are to lie.
+    pub fn variant(&mut self, kernel: &'static Kernel) -> &'static Variant {
+        &kernel.variants[self.below(kernel.variants.len() as u32) as usize]
+    }
+
+    /// 0 or 1.
+    pub fn flag(&mut self) -> u32 {
+        self.below(2)
+    }
+
+    /// A dimension that the kernel covers in tiles of `tile` elements.
+    pub fn dim(&mut self, tile: u32) -> u32 {
+        match self.size {
+            Size::One => 1,
+            Size::Small => 1 + self.below(9),
+            Size::Empty => self.pick(&[0, 0, 1, 3]),
+            Size::Edge => self.pick(&[tile - 1, tile, tile + 1, 2 * tile - 1, 2 * tile, 2 * tile + 1]),
+            Size::Large => {
+                let dim = self.pick(&[7, 4 * tile - 1, 9 * tile + 1, 17 * tile + 5]).min(self.budget);
+                self.budget = (self.budget / dim).max(1);
+                dim
+            }
+        }
+    }
+
+    /// `count` values of a kind that is hard for arithmetic.
+    pub fn reals(&mut self, count: u32) -> Value {
+        let fill = self.pick(&FILLS);
+        let mut numbers = self.numbers();
+        let mut uniform = |scale: f32| scale * (2.0 * numbers.next().expect("a stream has no end") - 1.0);
+        let value = |i| match fill {
+            Fill::Zeros => 0.0,
+            Fill::Ones => 1.0,
+            Fill::Iota => i as f32,
+            Fill::Uniform => uniform(1.0),
+            // Three uniform numbers of variance 1/3.
+            Fill::Normal => uniform(1.0) + uniform(1.0) + uniform(1.0),
+            Fill::Huge => uniform(1e4),
+            Fill::Tiny => uniform(1e-30),
+            Fill::Alternating => [1.0, -1.0][i as usize % 2],
+            Fill::NearTies => 1.0 + (2.0 + uniform(2.0)).floor() * f32::EPSILON,
+        };
+        Value::Reals((0..count).map(value).collect())
+    }
+
+    /// `count` values in [low, high).
+    pub fn between(&mut self, count: u32, low: f32, high: f32) -> Value {
+        Value::Reals(self.numbers().take(count as usize).map(|u| low + (high - low) * u).collect())
+    }
+
+    /// `count` integers in 0..bound.
+    pub fn ints(&mut self, count: u32, bound: u32) -> Vec<i32> {
+        self.numbers().take(count as usize).map(|u| (f64::from(u) * f64::from(bound)) as i32).collect()
+    }
+
+    /// What an `update` argument holds: old values where the kernel adds to them, else nothing.
+    pub fn updated(&mut self, count: u32, accumulate: u32) -> Value {
+        if accumulate == 1 { self.reals(count) } else { Value::Output(count as usize) }
+    }
+
+    /// The plan of a kernel that strides over its grid's x, sometimes with fewer workgroups, so that it has to. Not with
+    /// one only: Mesa's software adapter silently ends the loops of a thread after 65,535 iterations in all of them
+    /// together (`LP_MAX_TGSI_LOOP_ITERATIONS`).
+    pub fn strided(&mut self, mut plan: Plan) -> Plan {
+        plan.grid[0] = plan.grid[0].div_ceil(self.pick(&[1, 2, 17]));
+        plan
+    }
+
+    /// The plans of a kernel with one variant over `count` independent elements.
+    pub fn elements(&mut self, kernel: &'static Kernel, count: u32) -> Vec<Plan> {
+        vec![self.strided(Plan::elements(kernel, count as usize))]
+    }
+}

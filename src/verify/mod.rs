@@ -1,0 +1,183 @@
+//! The proof that a device computes what the twins say: one table of kernels drives the tests of this package and the
+//! command `bptt check`, which a user runs on a card that nobody here has seen.
+//!
+//! A [`Row`] makes [`Case`]s: parameters, plans and host values from a seed and a [`Size`]. [`check`] runs a case on a
+//! device and on [`Device::bounded`], whose numbers carry the error that a correct device may make, and compares every
+//! element of every argument: outputs, inputs, and the guards around them.
+
+mod case;
+mod computations;
+mod draw;
+pub mod gradients;
+mod rows;
+
+use crate::cpu::real::Bounded;
+use crate::device::{Arg, Buffer, Device, ReadBack, Values};
+use crate::error::Result;
+use crate::kernel::{Declared, Kernel, Plan};
+
+pub use case::{Case, GUARD, Value};
+pub use computations::{computations, network};
+pub use draw::{Draw, Size};
+pub use rows::TABLE;
+
+/// A kernel and how to make cases for it.
+pub struct Row {
+    /// The kernel.
+    pub kernel: &'static Kernel,
+    /// Makes a case of what is drawn, with a plan for each of the kernel's variants.
+    pub make: fn(&mut Draw) -> Case,
+}
+
+impl Row {
+    /// The case of a seed and a size.
+    pub fn case(&self, seed: u64, size: Size) -> Case {
+        (self.make)(&mut Draw::new(seed, size))
+    }
+}
+
+impl std::fmt::Debug for Row {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.kernel.fmt(f)
+    }
+}
+
+/// The outcome of a check: the element that used up the largest share of its limit.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The kernel's name.
+    pub kernel: &'static str,
+    /// The variant's name.
+    pub variant: &'static str,
+    /// The case: its parameters.
+    pub case: String,
+    /// The element's error as a share of its limit: at most 1 if the kernel is correct, infinite for a NaN.
+    pub share: f64,
+    /// The argument that holds it.
+    pub argument: &'static str,
+    /// Its index there. One that is negative, or beyond the argument's end, lies in a guard.
+    pub index: isize,
+    /// What the device computed.
+    pub got: f64,
+    /// What it should be, and how much it may differ.
+    pub expected: Bounded,
+}
+
+impl Report {
+    /// Whether every element is within its limit.
+    pub fn passed(&self) -> bool {
+        self.share <= 1.0
+    }
+}
+
+impl std::fmt::Display for Report {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Report { kernel, variant, case, share, argument, index, got, expected } = self;
+        if *share == 0.0 {
+            return write!(f, "{kernel} ({variant}): exact with {case}");
+        }
+        let Bounded { value, error } = expected;
+        write!(f, "{kernel} ({variant}): {argument}[{index}] is {got:e}, expected {value:e} ± {error:.1e} ")?;
+        write!(f, "({share:.2} of the limit) with {case}")
+    }
+}
+
+/// Runs a variant of a case on a device: the arguments afterwards, each with [`GUARD`] elements before and behind it.
+/// An argument that is absent is empty.
+///
+/// # Errors
+/// [`Error::Gpu`](crate::error::Error::Gpu) on a fault.
+pub fn run(device: &Device, case: &Case, variant: usize) -> Result<Vec<Values>> {
+    launch(device, case, &case.plans[variant])
+}
+
+/// Runs a variant of a case on a device and on [`Device::bounded`], and compares.
+///
+/// # Errors
+/// [`Error::Gpu`](crate::error::Error::Gpu) on a fault. A wrong result is no error: see [`Report::passed`].
+pub fn check(device: &Device, case: &Case, variant: usize) -> Result<Report> {
+    let plan = &case.plans[variant];
+    let got = launch(device, case, plan)?;
+    let expected = launch(&Device::bounded(), case, plan)?;
+    let mut report = Report {
+        kernel: plan.kernel.name,
+        variant: plan.kernel.variants[variant].name,
+        case: case.label.clone(),
+        share: 0.0,
+        argument: "",
+        index: 0,
+        got: 0.0,
+        expected: Bounded::default(),
+    };
+    let arguments = plan.kernel.args.iter().zip(&case.values);
+    for ((got, expected), (declared, value)) in got.into_iter().zip(expected).zip(arguments) {
+        let poisoned = matches!(value, Value::Output(_));
+        for (at, (got, expected)) in got.f64().into_iter().zip(expected.bounded()).enumerate() {
+            let limit = expected.error + expected.value.abs() * f64::from(f32::EPSILON) / 2.0;
+            let share = share(got, expected.value, limit, poisoned);
+            if share > report.share {
+                report.share = share;
+                report.argument = declared.name;
+                report.index = at as isize - GUARD as isize;
+                report.got = got;
+                report.expected = Bounded { error: limit, ..expected };
+            }
+        }
+    }
+    Ok(report)
+}
+
+/// The error as a share of the limit. Where the reference itself is not finite, the device's value must not be either;
+/// but in an output, which was poisoned with NaN, that means that the twin left the element out. A limit that is not
+/// finite would prove nothing.
+fn share(got: f64, expected: f64, limit: f64, poisoned: bool) -> f64 {
+    let error = (got - expected).abs();
+    let both_fail = !expected.is_finite() && !got.is_finite() && !poisoned;
+    if error == 0.0 || both_fail {
+        0.0
+    } else if limit.is_finite() && !error.is_nan() {
+        error / limit
+    } else {
+        f64::INFINITY
+    }
+}
+
+fn launch(device: &Device, case: &Case, plan: &Plan) -> Result<Vec<Values>> {
+    let Kernel { name, args: declared, .. } = *plan.kernel;
+    assert_eq!(declared.len(), case.values.len(), "the row of {name} gives a value for each argument");
+    let place = |(value, declared): (&Value, &Declared)| value.place(device, declared.dtype);
+    let buffers = case.values.iter().zip(declared).map(place).collect::<Result<Vec<Option<Buffer>>>>()?;
+    let mut args = Vec::with_capacity(declared.len());
+    for ((buffer, value), declared) in buffers.iter().zip(&case.values).zip(declared) {
+        args.push(match buffer {
+            Some(buffer) => Arg::new(buffer.view(GUARD, value.len()), declared.access),
+            None => Arg::absent(),
+        });
+    }
+    (case.launch)(device, plan, &args)?;
+    // All copies are recorded before the first is waited for: one submission a launch.
+    let read = |buffer: &Option<Buffer>| {
+        buffer.as_ref().map(|buffer| device.read_back(buffer.view(0, buffer.len()))).transpose()
+    };
+    let reads = buffers.iter().map(read).collect::<Result<Vec<_>>>()?;
+    reads.into_iter().map(|read| read.map_or(Ok(Values::I32(Vec::new())), ReadBack::wait)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::share;
+
+    #[test]
+    fn nothing_passes_that_proves_nothing() {
+        const FAILS: f64 = f64::INFINITY;
+        assert_eq!(share(1.5, 1.0, 2.0, false), 0.25);
+        assert_eq!(share(1.0, 1.0, 0.0, false), 0.0);
+        assert_eq!(share(1.0, 2.0, 0.0, false), FAILS);
+        assert_eq!(share(f64::NAN, 1.0, 2.0, false), FAILS);
+        assert_eq!(share(1.0, f64::NAN, 2.0, false), FAILS);
+        assert_eq!(share(1.0, 2.0, f64::NAN, false), FAILS);
+        assert_eq!(share(1.0, 2.0, f64::INFINITY, false), FAILS);
+        assert_eq!(share(f64::INFINITY, f64::NAN, f64::NAN, false), 0.0);
+        assert_eq!(share(f64::NAN, f64::NAN, f64::NAN, true), FAILS);
+    }
+}

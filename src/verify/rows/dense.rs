@@ -1,0 +1,58 @@
+//! Sums and products over dimensions.
+
+use crate::cpu::bias_add::{BIAS_ADD, BiasAdd};
+use crate::cpu::column_sum::{self, COLUMN_SUM, ColumnSum};
+use crate::cpu::matmul::{MATMUL, Matmul};
+use crate::cpu::reduce_sum::{self, REDUCE_SUM, ReduceSum};
+use crate::kernel::{GROUP, Plan};
+use crate::verify::{Case, Draw, Value};
+
+pub fn bias_add(draw: &mut Draw) -> Case {
+    let p = BiasAdd { rows: draw.dim(8), cols: draw.dim(GROUP) };
+    let count = p.rows * p.cols;
+    let values = vec![draw.reals(count), draw.reals(p.cols), Value::Output(count as usize)];
+    Case::new(p, draw.elements(&BIAS_ADD, count), values)
+}
+
+pub fn column_sum(draw: &mut Draw) -> Case {
+    let tile = draw.variant(&COLUMN_SUM);
+    let (rows, cols) = (draw.dim(tile.constant("LANES")), draw.dim(tile.constant("COLUMNS")));
+    let p = ColumnSum { rows, cols, accumulate: draw.flag() };
+    let plans = (0..2).map(|variant| draw.strided(column_sum::plan_of(variant, &p))).collect();
+    Case::new(p, plans, vec![draw.reals(rows * cols), draw.updated(cols, p.accumulate)])
+}
+
+pub fn reduce_sum(draw: &mut Draw) -> Case {
+    let p = ReduceSum {
+        count: draw.dim(REDUCE_SUM.variants[0].constant("THREADS")),
+        groups: draw.pick(&[1, 2, 7, 256]),
+        power: draw.pick(&[1, 2]),
+        scale: draw.pick(&[1.0, 0.1]),
+    };
+    let plans = vec![draw.strided(reduce_sum::plan(&p))];
+    Case::new(p, plans, vec![draw.reals(p.count), Value::Output(p.groups as usize)])
+}
+
+pub fn matmul(draw: &mut Draw) -> Case {
+    let tile = draw.variant(&MATMUL);
+    let (m, n) = (draw.dim(tile.constant("TILE")), draw.dim(tile.constant("TILE")));
+    let k = draw.dim(tile.constant("DEPTH"));
+    let (a_offset, a_row, a_col, a) = matrix(draw, m, k);
+    let (b_offset, b_row, b_col, b) = matrix(draw, k, n);
+    let p = Matmul { m, n, k, a_offset, a_row, a_col, b_offset, b_row, b_col, accumulate: draw.flag() };
+    let plan = |variant: usize| {
+        let tile = MATMUL.variants[variant].constant("TILE");
+        Plan { kernel: &MATMUL, variant, grid: [n, m, 1].map(|dim| dim.div_ceil(tile).max(1)) }
+    };
+    Case::new(p, (0..2).map(plan).collect(), vec![a, b, draw.updated(m * n, p.accumulate)])
+}
+
+/// Offset, distance of rows and of columns, and the tensor they are for: dense or padded, plain or transposed.
+fn matrix(draw: &mut Draw, rows: u32, cols: u32) -> (u32, u32, u32, Value) {
+    let (offset, padding) = (draw.pick(&[0, 0, 5, 64]), draw.pick(&[0, 0, 3]));
+    if draw.flag() == 1 {
+        (offset, 1, rows + padding, draw.reals(offset + cols * (rows + padding)))
+    } else {
+        (offset, cols + padding, 1, draw.reals(offset + rows * (cols + padding)))
+    }
+}

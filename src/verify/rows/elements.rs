@@ -1,0 +1,121 @@
+//! Kernels whose elements are independent.
+
+use crate::cpu::add::{ADD, Add};
+use crate::cpu::copy::{COPY, Copy};
+use crate::cpu::fill::{FILL, Fill};
+use crate::cpu::mul::{MUL, Mul};
+use crate::cpu::philox_uniform::{self, PhiloxUniform};
+use crate::cpu::relu::{RELU, Relu};
+use crate::cpu::relu_backward::{RELU_BACKWARD, ReluBackward};
+use crate::cpu::scale::{SCALE, Scale};
+use crate::cpu::scale_by::{SCALE_BY, ScaleBy};
+use crate::cpu::sigmoid::{SIGMOID, Sigmoid};
+use crate::cpu::sigmoid_backward::{SIGMOID_BACKWARD, SigmoidBackward};
+use crate::cpu::swap_axes::{SWAP_AXES, SwapAxes};
+use crate::cpu::tanh::{TANH, Tanh};
+use crate::cpu::tanh_backward::{TANH_BACKWARD, TanhBackward};
+use crate::kernel::{GROUP, Kernel};
+use crate::verify::{Case, Draw, Value};
+
+pub fn add(draw: &mut Draw) -> Case {
+    binary(draw, &ADD, |count| Add { count })
+}
+
+pub fn mul(draw: &mut Draw) -> Case {
+    binary(draw, &MUL, |count| Mul { count })
+}
+
+fn binary<P>(draw: &mut Draw, kernel: &'static Kernel, params: fn(u32) -> P) -> Case
+where
+    P: bytemuck::Pod + std::fmt::Debug + Send + Sync,
+{
+    let count = draw.dim(GROUP);
+    let values = vec![draw.reals(count), draw.reals(count), Value::Output(count as usize)];
+    Case::new(params(count), draw.elements(kernel, count), values)
+}
+
+pub fn scale(draw: &mut Draw) -> Case {
+    let p = Scale { count: draw.dim(GROUP), factor: draw.pick(&[0.0, 1.0, -2.5, 1e-3]) };
+    let values = vec![draw.reals(p.count), Value::Output(p.count as usize)];
+    Case::new(p, draw.elements(&SCALE, p.count), values)
+}
+
+pub fn scale_by(draw: &mut Draw) -> Case {
+    let p = ScaleBy { count: draw.dim(GROUP) };
+    let values = vec![draw.reals(p.count), draw.reals(1), Value::Output(p.count as usize)];
+    Case::new(p, draw.elements(&SCALE_BY, p.count), values)
+}
+
+pub fn fill(draw: &mut Draw) -> Case {
+    let p = Fill { count: draw.dim(GROUP), value: draw.pick(&[0.0, 1.0, -2.5, 1e30]) };
+    Case::new(p, draw.elements(&FILL, p.count), vec![Value::Output(p.count as usize)])
+}
+
+pub fn copy(draw: &mut Draw) -> Case {
+    let p = Copy { count: draw.dim(GROUP), start: draw.below(70), to: draw.below(70) };
+    let values = vec![draw.reals(p.start + p.count + 3), draw.reals(p.to + p.count + 5)];
+    Case::new(p, draw.elements(&COPY, p.count), values)
+}
+
+pub fn swap_axes(draw: &mut Draw) -> Case {
+    let p = SwapAxes { outer: draw.dim(8), inner: draw.dim(8), width: draw.dim(8) };
+    let count = p.outer * p.inner * p.width;
+    Case::new(p, draw.elements(&SWAP_AXES, count), vec![draw.reals(count), Value::Output(count as usize)])
+}
+
+pub fn sigmoid(draw: &mut Draw) -> Case {
+    activation(draw, &SIGMOID, |count| Sigmoid { count })
+}
+
+pub fn tanh(draw: &mut Draw) -> Case {
+    activation(draw, &TANH, |count| Tanh { count })
+}
+
+pub fn relu(draw: &mut Draw) -> Case {
+    activation(draw, &RELU, |count| Relu { count })
+}
+
+fn activation<P>(draw: &mut Draw, kernel: &'static Kernel, params: fn(u32) -> P) -> Case
+where
+    P: bytemuck::Pod + std::fmt::Debug + Send + Sync,
+{
+    let count = draw.dim(GROUP);
+    // Ordinary arguments half of the time: of the hard ones many end in saturation.
+    let x = if draw.flag() == 1 { draw.between(count, -9.0, 9.0) } else { draw.reals(count) };
+    Case::new(params(count), draw.elements(kernel, count), vec![x, Value::Output(count as usize)])
+}
+
+pub fn sigmoid_backward(draw: &mut Draw) -> Case {
+    gradient(draw, &SIGMOID_BACKWARD, |count| SigmoidBackward { count }, 0.0)
+}
+
+pub fn tanh_backward(draw: &mut Draw) -> Case {
+    gradient(draw, &TANH_BACKWARD, |count| TanhBackward { count }, -1.0)
+}
+
+pub fn relu_backward(draw: &mut Draw) -> Case {
+    gradient(draw, &RELU_BACKWARD, |count| ReluBackward { count }, 0.0)
+}
+
+/// From outputs between `least` and 1, the two included.
+fn gradient<P>(draw: &mut Draw, kernel: &'static Kernel, params: fn(u32) -> P, least: f32) -> Case
+where
+    P: bytemuck::Pod + std::fmt::Debug + Send + Sync,
+{
+    let count = draw.dim(GROUP);
+    let mut y = draw.between(count, least - 0.2, 1.2);
+    if let Value::Reals(y) = &mut y {
+        y.iter_mut().for_each(|y| *y = y.clamp(least, 1.0));
+    }
+    let values = vec![y, draw.reals(count), Value::Output(count as usize)];
+    Case::new(params(count), draw.elements(kernel, count), values)
+}
+
+pub fn philox_uniform(draw: &mut Draw) -> Case {
+    let (low, high) = draw.pick(&[(0.0, 1.0), (-0.1, 0.1), (2.0, 30.0)]);
+    let (seed_low, seed_high) = (draw.below(u32::MAX), draw.below(u32::MAX));
+    let p =
+        PhiloxUniform { count: draw.dim(4 * GROUP), seed_low, seed_high, stream: draw.below(9), low, high };
+    let plans = vec![draw.strided(philox_uniform::plan(&p))];
+    Case::new(p, plans, vec![Value::Output(p.count as usize)])
+}

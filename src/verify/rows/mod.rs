@@ -1,0 +1,47 @@
+//! The table: how to make a case for each kernel.
+
+mod dense;
+mod elements;
+mod optim;
+mod recurrent;
+mod tokens;
+
+use super::{Case, Draw, Row};
+use crate::cpu::*;
+use crate::kernel::Kernel;
+
+const fn row(kernel: &'static Kernel, make: fn(&mut Draw) -> Case) -> Row {
+    Row { kernel, make }
+}
+
+/// Every kernel, once.
+pub static TABLE: &[Row] = &[
+    row(&add::ADD, elements::add),
+    row(&mul::MUL, elements::mul),
+    row(&scale::SCALE, elements::scale),
+    row(&scale_by::SCALE_BY, elements::scale_by),
+    row(&fill::FILL, elements::fill),
+    row(&copy::COPY, elements::copy),
+    row(&swap_axes::SWAP_AXES, elements::swap_axes),
+    row(&sigmoid::SIGMOID, elements::sigmoid),
+    row(&sigmoid_backward::SIGMOID_BACKWARD, elements::sigmoid_backward),
+    row(&tanh::TANH, elements::tanh),
+    row(&tanh_backward::TANH_BACKWARD, elements::tanh_backward),
+    row(&relu::RELU, elements::relu),
+    row(&relu_backward::RELU_BACKWARD, elements::relu_backward),
+    row(&philox_uniform::PHILOX_UNIFORM, elements::philox_uniform),
+    row(&bias_add::BIAS_ADD, dense::bias_add),
+    row(&column_sum::COLUMN_SUM, dense::column_sum),
+    row(&reduce_sum::REDUCE_SUM, dense::reduce_sum),
+    row(&matmul::MATMUL, dense::matmul),
+    row(&rnn_step_forward::RNN_STEP_FORWARD, recurrent::rnn_step_forward),
+    row(&rnn_step_backward::RNN_STEP_BACKWARD, recurrent::rnn_step_backward),
+    row(&embedding::EMBEDDING, tokens::embedding),
+    row(&embedding_backward::EMBEDDING_BACKWARD, tokens::embedding_backward),
+    row(&one_hot::ONE_HOT, tokens::one_hot),
+    row(&cross_entropy::CROSS_ENTROPY, tokens::cross_entropy),
+    row(&begin_step::BEGIN_STEP, optim::begin_step),
+    row(&clip_gradients::CLIP_GRADIENTS, optim::clip_gradients),
+    row(&sgd::SGD, optim::sgd),
+    row(&adam::ADAM, optim::adam),
+];

@@ -1,0 +1,79 @@
+//! Kernels of the optimizers.
+
+use crate::cpu::adam::{ADAM, Adam};
+use crate::cpu::begin_step::{BEGIN_STEP, BeginStep};
+use crate::cpu::clip_gradients::{self, CLIP_GRADIENTS, ClipGradients};
+use crate::cpu::control::{CORRECTION1, CORRECTION2, STOP, T, WORDS};
+use crate::cpu::sgd::{SGD, Sgd};
+use crate::kernel::GROUP;
+use crate::verify::{Case, Draw, Value};
+
+const BETA1: f64 = 0.9;
+const BETA2: f64 = 0.999;
+
+/// The control buffer at step `t` of Adam.
+fn control(t: i32, stop: u32) -> Vec<f32> {
+    let mut control = vec![0.0; WORDS];
+    control[T as usize] = t as f32;
+    control[STOP as usize] = stop as f32;
+    control[CORRECTION1 as usize] = (1.0 - BETA1.powi(t)) as f32;
+    control[CORRECTION2 as usize] = (1.0 - BETA2.powi(t)) as f32;
+    control
+}
+
+pub fn begin_step(draw: &mut Draw) -> Case {
+    let log_beta1 = draw.pick(&[BETA1.ln() as f32, -1e30]);
+    let p = BeginStep { log_beta1, log_beta2: BETA2.ln() as f32, watched: draw.flag() };
+    let watch = draw.pick(&[0.0, -1.5, f32::MAX, f32::NAN, f32::INFINITY, f32::NEG_INFINITY]);
+    let watch = if p.watched == 1 { Value::Reals(vec![watch]) } else { Value::Absent };
+    let control = control(draw.pick(&[0, 1, 7, 700, 100_000]), draw.pick(&[0, 0, 0, 1]));
+    Case::new(p, draw.elements(&BEGIN_STEP, 1), vec![watch, Value::Reals(control)])
+}
+
+pub fn clip_gradients(draw: &mut Draw) -> Case {
+    let tile = CLIP_GRADIENTS.variants[0].constant("THREADS");
+    let max_norm = draw.pick(&[0.5, 20.0, 1e4]);
+    let p = ClipGradients { count: draw.dim(tile), partials: draw.dim(GROUP).min(256), max_norm };
+    let mut partial = draw.between(p.partials, 0.0, 100.0);
+    let fault = draw.pick(&[0.0, 0.0, f32::NAN, f32::INFINITY]);
+    if let Value::Reals(partial) = &mut partial {
+        partial.iter_mut().last().into_iter().for_each(|last| *last += fault);
+    }
+    let plans = vec![draw.strided(clip_gradients::plan(&p))];
+    Case::new(p, plans, vec![partial, draw.reals(p.count), Value::Reals(control(3, 0))])
+}
+
+pub fn sgd(draw: &mut Draw) -> Case {
+    let (momentum, nesterov) = draw.pick(&[(0.0, 0), (0.9, 0), (0.9, 1)]);
+    let p = Sgd {
+        count: draw.dim(GROUP),
+        lr: 0.1,
+        momentum,
+        dampening: if nesterov == 1 { 0.0 } else { draw.pick(&[0.0, 0.25]) },
+        weight_decay: draw.pick(&[0.0, 0.01]),
+        nesterov,
+    };
+    let (t, stop) = (draw.pick(&[1, 2, 50]), draw.pick(&[0, 0, 0, 1]));
+    let (param, grad) = (draw.reals(p.count), draw.reals(p.count));
+    // The first step with momentum makes the buffer.
+    let kept = t > 1 || stop == 1 || momentum == 0.0;
+    let buf = draw.updated(p.count, kept.into());
+    Case::new(p, draw.elements(&SGD, p.count), vec![param, grad, buf, Value::Reals(control(t, stop))])
+}
+
+pub fn adam(draw: &mut Draw) -> Case {
+    let p = Adam {
+        count: draw.dim(GROUP),
+        lr: 1e-3,
+        beta1: BETA1 as f32,
+        beta2: BETA2 as f32,
+        one_minus_beta1: (1.0 - BETA1) as f32,
+        one_minus_beta2: (1.0 - BETA2) as f32,
+        eps: 1e-8,
+        weight_decay: draw.pick(&[0.0, 0.01]),
+    };
+    let control = control(draw.pick(&[1, 2, 1000]), draw.pick(&[0, 0, 0, 1]));
+    let (param, grad, m) = (draw.reals(p.count), draw.reals(p.count), draw.reals(p.count));
+    let v = draw.between(p.count, 0.0, 2.0);
+    Case::new(p, draw.elements(&ADAM, p.count), vec![param, grad, m, v, Value::Reals(control)])
+}

@@ -1,0 +1,11 @@
+//! The command `bptt` as its users meet it: a process with arguments, files, signals and exit codes.
+#![cfg(feature = "cli")]
+
+mod bad_input;
+mod contract;
+mod devices;
+mod harness;
+mod learning;
+mod model_files;
+#[cfg(unix)]
+mod streams;

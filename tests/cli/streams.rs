@@ -1,0 +1,143 @@
+//! Ctrl-C, and output that nobody takes.
+
+use std::fs::{File, read_dir};
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use super::harness::{bptt, command, folder, run, wait};
+
+/// A command whose output is read while it runs.
+fn start(folder: &Path, args: &str) -> (Child, BufReader<std::process::ChildStdout>) {
+    let mut command = command(folder, args.split_whitespace());
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let out = BufReader::new(child.stdout.take().unwrap());
+    (child, out)
+}
+
+fn interrupt(child: &Child) {
+    // The shell's own kill: there may be no program of that name.
+    let line = format!("kill -INT {}", child.id());
+    assert!(Command::new("sh").args(["-c", &line]).status().unwrap().success());
+}
+
+/// What is left of its output, its exit code and its complaints.
+fn end(mut child: Child, mut out: impl Read) -> (String, Option<i32>, String) {
+    let (mut rest, mut err) = (String::new(), String::new());
+    out.read_to_string(&mut rest).unwrap();
+    let code = wait(&mut child);
+    child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+    (rest, code, err)
+}
+
+#[test]
+fn ctrl_c_saves_a_text_model() {
+    let folder = folder();
+    let (child, mut out) = start(folder.path(), "train text --steps 100000000 --hidden 8 --json --out model");
+    while !out.by_ref().lines().next().unwrap().unwrap().contains("\"step\":10,") {}
+    interrupt(&child);
+    let (rest, code, err) = end(child, out);
+    assert_eq!(code, Some(130), "{err}");
+    let last: serde_json::Value = serde_json::from_str(rest.lines().last().unwrap()).unwrap();
+    assert_eq!(last, serde_json::json!({"event": "error", "message": "interrupted"}));
+    let [.., saved, error] = &err.lines().collect::<Vec<_>>()[..] else { panic!("{err}") };
+    assert!(
+        saved.starts_with("interrupted after step ") && saved.ends_with("; the model so far is in model"),
+        "{err}"
+    );
+    assert_eq!(*error, "error: interrupted");
+    bptt(folder.path(), "generate model").done();
+    assert_eq!(read_dir(folder.path().join("model")).unwrap().count(), 2);
+}
+
+#[test]
+fn ctrl_c_leaves_nothing_of_a_sentence() {
+    let folder = folder();
+    let (child, mut out) = start(folder.path(), "train hihello --steps 100000000 --json");
+    out.read_line(&mut String::new()).unwrap();
+    interrupt(&child);
+    let (_, code, err) = end(child, out);
+    assert_eq!((code, err.as_str()), (Some(130), "error: interrupted\n"));
+    assert_eq!(read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_second_ctrl_c_ends_at_once() {
+    let folder = folder();
+    // A step of seconds at least.
+    let text = "a text that is long enough to be read side by side. ".repeat(20_000);
+    std::fs::write(folder.path().join("text"), text).unwrap();
+    let args = "train text --file text --batch 1000 --sequence 100 --hidden 1000 --layers 2 --out model";
+    let (mut child, mut out) = start(folder.path(), args);
+    out.read_line(&mut String::new()).unwrap();
+    interrupt(&child);
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    assert_eq!(child.try_wait().unwrap(), None, "the first lets the step end");
+    interrupt(&child);
+    assert_eq!(wait(&mut child), Some(130));
+}
+
+#[test]
+fn generated_text_comes_as_it_is_made() {
+    let folder = folder();
+    bptt(folder.path(), "train hihello --steps 1 --out model").done();
+    let (child, mut out) = start(folder.path(), "generate model --prompt hi --length 1000000000");
+    let mut first = [0; 50];
+    out.read_exact(&mut first).unwrap();
+    assert!(first.starts_with(b"hi"));
+    interrupt(&child);
+    let (rest, code, err) = end(child, out);
+    assert_eq!((code, err.as_str(), rest.ends_with('\n')), (Some(130), "error: interrupted\n", true));
+}
+
+#[test]
+fn a_reader_that_leaves() {
+    let folder = folder();
+    let trained = folder.path().join("trained");
+    bptt(folder.path(), "train hihello --steps 1 --out trained").done();
+    for args in ["train text --hidden 8 --steps 100000000 --json", "generate trained --length 1000000000"] {
+        let (child, mut out) = start(folder.path(), args);
+        out.read_exact(&mut [0; 5]).unwrap();
+        drop(out);
+        let (_, code, err) = end(child, std::io::empty());
+        assert_eq!(code, Some(1), "{err}");
+        assert!(
+            err.lines().last().unwrap().starts_with("error: standard output: cannot be written: "),
+            "{err}"
+        );
+    }
+    let left: Vec<_> = read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(left, [trained], "a folder without a model was left");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_disk_that_is_full() {
+    let folder = folder();
+    let full = || File::options().write(true).open("/dev/full").unwrap();
+    let train = || command(folder.path(), ["train", "text", "--steps", "2", "--hidden", "8"]);
+    let (mut to_stdout, mut to_stderr, mut wrong) = (train(), train(), command(folder.path(), ["nonsense"]));
+
+    let out = to_stdout.stdout(full()).output().unwrap();
+    assert_eq!(out.status.code(), Some(1));
+    let err = String::from_utf8(out.stderr).unwrap();
+    assert!(err.contains("error: standard output: cannot be written: No space left on device"), "{err}");
+    assert_eq!(read_dir(folder.path()).unwrap().count(), 0);
+    // What cannot be said is not worth failing for.
+    assert_eq!(to_stderr.stderr(full()).output().unwrap().status.code(), Some(0));
+    assert_eq!(wrong.stderr(full()).output().unwrap().status.code(), Some(2));
+}
+
+#[test]
+fn a_text_from_a_pipe() {
+    let folder = folder();
+    let pipe = folder.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let to = pipe.clone();
+    let writer =
+        std::thread::spawn(move || std::fs::write(to, "what is said again and again ".repeat(10)).unwrap());
+    let run =
+        run(command(folder.path(), ["train", "text", "--steps", "2", "--file", "pipe", "--out", "model"]));
+    writer.join().unwrap();
+    run.done();
+}

@@ -1,0 +1,189 @@
+//! Training loops: the same bits run after run, near the same numbers on every device, and nothing created once warm.
+
+mod common;
+
+use std::collections::VecDeque;
+
+use bptt::device::{Device, GpuOptions, ReadBack, Stats};
+use bptt::nn::{Embedding, EmbeddingConfig, Linear, LinearConfig, Rnn, RnnConfig};
+use bptt::ops::cross_entropy::CrossEntropyLoss;
+use bptt::ops::indices::Indices;
+use bptt::optim::{Adam, AdamConfig, Optimizer};
+use bptt::parameters::{Initializer, Parameters};
+use bptt::tape::Tape;
+use bptt::tensor::Tensor;
+use bptt::verify::gradients::NMSE;
+use common::{devices, open_gpu};
+
+const TIME: usize = 16;
+const BATCH: usize = 6;
+const CLASSES: usize = 11;
+/// How many steps late the loss is read.
+const LATE: usize = 4;
+
+/// A character model in training, as src/train/text.rs does it: new tokens every step, the state carried along,
+/// clipping, Adam, the loss read some steps late.
+struct Training {
+    device: Device,
+    parameters: Parameters,
+    embedding: Embedding,
+    rnn: Rnn,
+    fc: Linear,
+    adam: Adam,
+    tape: Tape,
+    state: Option<Tensor>,
+    losses: VecDeque<ReadBack>,
+    step: u64,
+}
+
+impl Training {
+    fn new(device: &Device) -> Self {
+        let mut init = Initializer::new(device, 7);
+        let config = EmbeddingConfig { num_embeddings: CLASSES, embedding_dim: 8 };
+        let embedding = Embedding::new(&mut init, "embedding", &config).unwrap();
+        let config = RnnConfig { input_size: 8, hidden_size: 24, num_layers: 2, ..RnnConfig::default() };
+        let rnn = Rnn::new(&mut init, "rnn", &config).unwrap();
+        let config = LinearConfig { in_features: 24, out_features: CLASSES, bias: true };
+        let fc = Linear::new(&mut init, "fc", &config).unwrap();
+        let parameters = init.build().unwrap();
+        Training {
+            adam: Adam::new(&parameters, AdamConfig { lr: 1e-2, ..AdamConfig::default() }).unwrap(),
+            tape: Tape::new(&parameters),
+            device: device.clone(),
+            parameters,
+            embedding,
+            rnn,
+            fc,
+            state: None,
+            losses: VecDeque::new(),
+            step: 0,
+        }
+    }
+
+    /// One step. Returns the loss of an earlier one.
+    fn step(&mut self) -> Option<f32> {
+        self.step += 1;
+        // A pattern that takes the steps before to predict, another part of it every step.
+        let token = |i: usize| (i * i / 3 % CLASSES) as i32;
+        let at = |offset: usize| {
+            let tokens: Vec<i32> =
+                (0..TIME * BATCH).map(|i| token(self.step as usize * TIME + i + offset)).collect();
+            Indices::new(&self.device, [TIME, BATCH], &tokens).unwrap()
+        };
+        let (inputs, targets) = (at(0), at(BATCH));
+        let tape = &mut self.tape;
+        tape.clear();
+        let h0 = self.state.take().map(|state| tape.constant(&state));
+        let x = self.embedding.forward(tape, &inputs).unwrap();
+        let states = self.rnn.forward(tape, x, h0).unwrap();
+        let logits = self.fc.forward(tape, states.output).unwrap();
+        let loss = tape.cross_entropy(logits, &targets, &CrossEntropyLoss::default()).unwrap();
+        self.adam.zero_grad();
+        tape.backward(loss).unwrap();
+        self.adam.clip_grad_norm(1.0).unwrap();
+        let loss = tape.value(loss).unwrap().clone();
+        self.adam.step(Some(&loss)).unwrap();
+        let h_n = tape.no_grad(|tape| states.h_n(tape)).unwrap();
+        self.state = Some(tape.value(h_n).unwrap().clone());
+        self.device.submit().unwrap();
+        self.losses.push_back(loss.read_back().unwrap());
+        let due = (self.losses.len() > LATE).then(|| self.losses.pop_front()).flatten();
+        due.map(|loss| loss.wait().unwrap().f32()[0])
+    }
+
+    fn parameters(&self) -> Vec<f32> {
+        self.parameters.to_host().unwrap().into_iter().flat_map(|(_, _, values)| values).collect()
+    }
+
+    /// The parameters' bits after some steps.
+    fn bits_after(device: &Device, steps: usize) -> Vec<u32> {
+        let mut training = Training::new(device);
+        (0..steps).for_each(|_| _ = training.step());
+        training.parameters().into_iter().map(f32::to_bits).collect()
+    }
+}
+
+/// The CPU, the GPU as it comes, and the GPU with each thing that it offers taken away. Opened anew: the counters of a
+/// device that other tests use would move.
+fn each_device() -> Vec<Device> {
+    let plain = GpuOptions::default();
+    let options = [
+        plain.clone(),
+        GpuOptions { uniform_parameters: true, ..plain.clone() },
+        GpuOptions { default_limits: true, ..plain.clone() },
+        GpuOptions { checked_shaders: true, ..plain },
+    ];
+    std::iter::once(Device::cpu()).chain(options.iter().map(open_gpu)).collect()
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bits() {
+    for device in each_device() {
+        assert_eq!(Training::bits_after(&device, 20), Training::bits_after(&device, 20), "on {device:?}");
+    }
+}
+
+#[test]
+fn training_begins_at_the_same_bits_everywhere() {
+    let initial = Training::bits_after(&Device::reference(), 0);
+    for device in each_device() {
+        assert_eq!(Training::bits_after(&device, 0), initial, "on {device:?}");
+    }
+}
+
+/// What training has changed after some steps is what it changes in 64 bits, to the error that single gradients are
+/// allowed too. (Limits of single elements mean nothing here: Adam divides by gradients that are as small as their error.)
+#[test]
+fn devices_take_the_same_steps() {
+    let mut reference = Training::new(&Device::reference());
+    let begin = reference.parameters();
+    let mut trainings = devices().map(|device| Training::new(&device));
+    for step in 1..=10 {
+        reference.step();
+        let expected = reference.parameters();
+        for training in &mut trainings {
+            training.step();
+            let distance = |x: &[f32], y: &[f32]| -> f64 {
+                x.iter().zip(y).map(|(x, y)| (f64::from(*x) - f64::from(*y)).powi(2)).sum()
+            };
+            let nmse = distance(&training.parameters(), &expected) / distance(&begin, &expected);
+            assert!(nmse <= NMSE, "NMSE {nmse:.1e} after step {step} on {:?}", training.device);
+        }
+    }
+}
+
+/// A loop that makes garbage in the driver slows down and fragments memory; one that submits more than once a step
+/// leaves the GPU waiting.
+#[test]
+fn a_warm_loop_creates_nothing() {
+    for device in each_device() {
+        let mut training = Training::new(&device);
+        // The late losses need their buffers too.
+        (0..LATE + 4).for_each(|_| _ = training.step());
+        let before = device.stats();
+        training.step();
+        let warm = device.stats();
+        let dispatches = warm.dispatches - before.dispatches;
+        for step in 1..=20 {
+            training.step();
+            let submits = if device.info().backend == "cpu" { 0 } else { step };
+            let expected = Stats {
+                submits: warm.submits + submits,
+                dispatches: warm.dispatches + step * dispatches,
+                ..warm
+            };
+            assert_eq!(device.stats(), expected, "step {step} after the warm-up on {device:?}");
+        }
+    }
+}
+
+#[test]
+fn training_learns() {
+    for device in devices() {
+        let mut training = Training::new(&device);
+        let losses: Vec<f32> = (0..40).filter_map(|_| training.step()).collect();
+        let (first, last) = (losses[0], losses[losses.len() - 1]);
+        assert!((first - (CLASSES as f32).ln()).abs() < 0.5, "an untrained model guesses: {first}");
+        assert!(last < 0.25 * first, "the loss went from {first} to {last} on {device:?}");
+    }
+}

@@ -1,0 +1,160 @@
+//! The edges of what operations are defined for: nothing to add up, more rows than a grid has, masks, NaN, infinity.
+
+mod common;
+
+use bptt::device::Host;
+use bptt::nn::{Linear, LinearConfig, Rnn, RnnConfig};
+use bptt::ops::cross_entropy::CrossEntropyLoss;
+use bptt::ops::indices::Indices;
+use bptt::optim::{Adam, AdamConfig, Optimizer};
+use bptt::parameters::Initializer;
+use bptt::tape::{Tape, Var};
+use bptt::tensor::Tensor;
+use common::devices;
+
+fn values(tape: &Tape, var: Var) -> Vec<f32> {
+    tape.value(var).unwrap().to_vec().unwrap()
+}
+
+#[test]
+fn a_product_over_nothing_is_zero() {
+    for device in devices() {
+        // What the pool hands out next must not shine through.
+        drop(Tensor::from_f32(&device, [6], &[7.0; 6]).unwrap());
+        let mut tape = Tape::without_parameters(&device);
+        let a = tape.constant(&Tensor::from_f32(&device, [2, 0], &[]).unwrap());
+        let b = tape.constant(&Tensor::from_f32(&device, [0, 3], &[]).unwrap());
+        let c = tape.matmul(a, b).unwrap();
+        assert_eq!(values(&tape, c), [0.0; 6], "{device:?}");
+    }
+}
+
+#[test]
+fn a_product_has_more_rows_than_a_grid() {
+    let rows = 65_535 * 64 + 1;
+    for device in devices() {
+        let mut tape = Tape::without_parameters(&device);
+        let column: Vec<f32> = (0..rows).map(|i| (i % 1000) as f32).collect();
+        let a = tape.constant(&Tensor::from_f32(&device, [rows, 1], &column).unwrap());
+        let b = tape.constant(&Tensor::from_f32(&device, [1, 1], &[2.0]).unwrap());
+        let c = tape.matmul(a, b).unwrap();
+        let wrong = values(&tape, c).iter().zip(&column).position(|(c, a)| *c != 2.0 * a);
+        assert_eq!(wrong, None, "{device:?}");
+    }
+}
+
+/// As in PyTorch: torch.nn.functional.cross_entropy(torch.tensor([[1., -torch.inf, -torch.inf]]), torch.tensor([0])) is 0.
+#[test]
+fn masked_logits_cost_nothing() {
+    for device in devices() {
+        for mask in [f32::NEG_INFINITY, -3e38] {
+            let mut tape = Tape::without_parameters(&device);
+            let logits = tape.input(&Tensor::from_f32(&device, [1, 3], &[1.0, mask, mask]).unwrap());
+            let labels = Indices::new(&device, [1], &[0]).unwrap();
+            let loss = tape.cross_entropy(logits, &labels, &CrossEntropyLoss::default()).unwrap();
+            tape.backward(loss).unwrap();
+            assert_eq!(values(&tape, loss), [0.0], "{device:?} {mask}");
+            let gradient = tape.gradient(logits).unwrap().unwrap().to_vec().unwrap();
+            assert!(gradient.iter().all(|g| g.abs() <= 1e-30), "{device:?} {mask} {gradient:?}");
+        }
+    }
+}
+
+#[test]
+fn nan_is_not_lost() {
+    for device in devices() {
+        let mut tape = Tape::without_parameters(&device);
+        let x = tape.constant(&Tensor::from_f32(&device, [2], &[f32::NAN, 0.5]).unwrap());
+        let results = [tape.tanh(x).unwrap(), tape.sigmoid(x).unwrap(), tape.relu(x).unwrap()];
+        for (op, result) in ["tanh", "sigmoid", "relu"].iter().zip(results) {
+            let result = values(&tape, result);
+            assert!(result[0].is_nan() && result[1].is_finite(), "{device:?} {op} {result:?}");
+        }
+    }
+}
+
+#[test]
+fn an_infinite_gradient_stops_the_optimizer_before_the_parameters() {
+    for device in devices() {
+        let mut init = Initializer::new(&device, 0);
+        let x = init.uniform("x", [3], 1.0);
+        let parameters = init.build().unwrap();
+        parameters.set("x", Host::F32(&[1.0, 2.0, 3.0])).unwrap();
+        let mut adam = Adam::new(&parameters, AdamConfig::default()).unwrap();
+        let mut backpropagate = |gradient: &[f32]| {
+            let mut tape = Tape::new(&parameters);
+            let var = tape.parameter(x).unwrap();
+            let same = tape.scale(var, 1.0).unwrap();
+            adam.zero_grad();
+            tape.backward_from(same, &Tensor::from_f32(&device, [3], gradient).unwrap()).unwrap();
+            adam.clip_grad_norm(1.0).unwrap();
+            adam.step(None).unwrap();
+            adam.control().state().unwrap()
+        };
+        assert!(!backpropagate(&[1.0, 1.0, 1.0]).stopped);
+        let good = parameters.to_host().unwrap().remove(0).2;
+        assert!(backpropagate(&[1.0, f32::INFINITY, 1.0]).stopped, "{device:?}");
+        let state = backpropagate(&[1.0, 1.0, 1.0]);
+        assert!(state.stopped && state.steps == 1, "{device:?} {state:?}");
+        assert_eq!(parameters.to_host().unwrap().remove(0).2, good, "{device:?}");
+    }
+}
+
+#[test]
+fn a_layer_on_a_tape_of_another_model_is_refused() {
+    for device in devices() {
+        let model = |seed| {
+            let mut init = Initializer::new(&device, seed);
+            let config = LinearConfig { in_features: 2, out_features: 2, bias: true };
+            let linear = Linear::new(&mut init, "fc", &config).unwrap();
+            (linear, init.build().unwrap())
+        };
+        let ((linear, _), (_, other)) = (model(0), model(1));
+        for mut tape in [Tape::new(&other), Tape::without_parameters(&device)] {
+            let x = tape.constant(&Tensor::from_f32(&device, [1, 2], &[1.0, 2.0]).unwrap());
+            assert!(linear.forward(&mut tape, x).is_err(), "{device:?}");
+        }
+    }
+}
+
+#[test]
+fn labels_have_the_shape_of_the_logits_rows() {
+    for device in devices() {
+        let mut tape = Tape::without_parameters(&device);
+        let logits = tape.constant(&Tensor::from_f32(&device, [2, 3, 2], &[0.0; 12]).unwrap());
+        let mut loss = |shape: &[usize]| {
+            let labels = Indices::new(&device, shape, &[1; 6]).unwrap();
+            tape.cross_entropy(logits, &labels, &CrossEntropyLoss::default()).map(drop)
+        };
+        assert!(loss(&[2, 3]).is_ok() && loss(&[6]).is_ok());
+        let error = loss(&[3, 2]).unwrap_err().to_string();
+        assert!(error.contains("[2, 3]") && error.contains("[3, 2]"), "{error}");
+    }
+}
+
+#[test]
+fn the_state_of_a_single_sequence_goes_back_in() {
+    for device in devices() {
+        let mut init = Initializer::new(&device, 0);
+        let config = RnnConfig { input_size: 2, hidden_size: 3, num_layers: 2, ..RnnConfig::default() };
+        let rnn = Rnn::new(&mut init, "rnn", &config).unwrap();
+        let parameters = init.build().unwrap();
+        let mut tape = Tape::new(&parameters);
+        let x = tape.constant(&Tensor::from_f32(&device, [4, 2], &[0.5; 8]).unwrap());
+        let states = rnn.forward(&mut tape, x, None).unwrap();
+        let h_n = states.h_n(&mut tape).unwrap();
+        assert_eq!(*tape.value(h_n).unwrap().shape(), [2, 3]);
+        rnn.forward(&mut tape, x, Some(h_n)).unwrap();
+    }
+}
+
+#[test]
+fn two_parameters_of_one_name_are_refused() {
+    for device in devices() {
+        let mut init = Initializer::new(&device, 0);
+        init.uniform("fc.weight", [2], 1.0);
+        init.uniform("fc.weight", [3], 1.0);
+        let error = init.build().unwrap_err().to_string();
+        assert!(error.contains("fc.weight"), "{error}");
+    }
+}

@@ -1,0 +1,188 @@
+//! Gradients of every operation and of whole networks: against finite differences in 64 bits, and on each device against
+//! the reference within derived limits.
+
+mod common;
+
+use bptt::device::Device;
+use bptt::error::Result;
+use bptt::nn::RnnConfig;
+use bptt::ops::cross_entropy::CrossEntropyLoss;
+use bptt::ops::indices::Indices;
+use bptt::ops::rnn::{Nonlinearity, RnnWeights};
+use bptt::tape::{Tape, Var};
+use bptt::verify::gradients::{Computation, compare, gradient_check};
+use bptt::verify::{computations, network};
+use common::{devices, gpu};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, FileFailurePersistence, TestRunner};
+
+#[test]
+fn gradients_agree_with_finite_differences() {
+    for computation in computations() {
+        for seed in 0..3 {
+            let report = gradient_check(&computation, seed).unwrap();
+            assert!(report.passed(), "{computation:?}, seed {seed}: {report}");
+        }
+    }
+}
+
+fn agrees_with_the_reference(device: &Device, computation: &Computation, seed: u64) {
+    let report = compare(device, computation, seed).unwrap();
+    assert!(report.passed(), "{computation:?}, seed {seed}, on {device:?}: {report}");
+}
+
+#[test]
+fn devices_agree_with_the_reference() {
+    for device in devices() {
+        for computation in computations() {
+            agrees_with_the_reference(&device, &computation, 0);
+        }
+    }
+}
+
+/// An operation that is added without a computation in the table fails here.
+#[test]
+fn every_operation_is_in_the_table() {
+    let table = computations();
+    let checked: Vec<&str> = table.iter().flat_map(|computation| computation.operations().unwrap()).collect();
+    let folder = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src/ops")).unwrap();
+    let mut found = 0;
+    for file in folder {
+        let mut text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+        text.retain(|c| !c.is_whitespace());
+        for call in ["self.push(\"", "self.push_all(\"", "self.activation(\""] {
+            for name in text.split(call).skip(1).map(|rest| rest.split('"').next().unwrap()) {
+                assert!(checked.contains(&name), "{name} is in no computation of verify::computations()");
+                found += 1;
+            }
+        }
+    }
+    assert!(found >= 16, "this test finds the operations by how they call the tape, and found only {found}");
+}
+
+/// Networks of all sizes, drawn by proptest; the environment variable PROPTEST_CASES asks for more of them.
+fn networks_agree_with_the_reference(device: &Device) {
+    let asked = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
+    let config = Config {
+        cases: asked.unwrap_or(48),
+        max_shrink_iters: 256,
+        source_file: Some(file!()),
+        failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),
+        ..Config::default()
+    };
+    // Hidden sizes beside the tile of the matrix product too. Over more steps than these the limits lose their meaning.
+    let hidden = prop_oneof![3 => 1..=9usize, 1 => 31..=33usize];
+    let sizes = (1..=9usize, hidden, 1..=3usize, 1..=12usize, prop::option::of(0..=9usize));
+    let strategy = (sizes, any::<[bool; 4]>(), any::<u64>().no_shrink());
+    let outcome = TestRunner::new(config).run(&strategy, |(sizes, [relu, bias, batch_first, h0], seed)| {
+        let (input_size, hidden_size, num_layers, time, batch) = sizes;
+        let nonlinearity = if relu { Nonlinearity::Relu } else { Nonlinearity::Tanh };
+        let config = RnnConfig { input_size, hidden_size, num_layers, nonlinearity, bias, batch_first };
+        let network = network(&config, time, batch, h0);
+        let report =
+            compare(device, &network, seed).map_err(|fault| TestCaseError::fail(fault.to_string()))?;
+        prop_assert!(report.passed(), "{network:?}, seed {seed}: {report}");
+        Ok(())
+    });
+    outcome.unwrap_or_else(|failure| panic!("on {device:?}: {failure}"));
+}
+
+#[test]
+fn networks_on_the_cpu_agree_with_the_reference() {
+    networks_agree_with_the_reference(&Device::cpu());
+}
+
+#[test]
+fn networks_on_the_gpu_agree_with_the_reference() {
+    networks_agree_with_the_reference(gpu());
+}
+
+/// Many steps, where what is left to hold is the error over everything.
+#[test]
+fn long_sequences_agree_with_the_reference() {
+    for nonlinearity in [Nonlinearity::Tanh, Nonlinearity::Relu] {
+        let config =
+            RnnConfig { input_size: 5, hidden_size: 17, num_layers: 2, nonlinearity, ..RnnConfig::default() };
+        for device in devices() {
+            agrees_with_the_reference(&device, &network(&config, 150, Some(4), true), 0);
+        }
+    }
+}
+
+/// Arguments up to ±100, and logits up to ±10,000, where exponentials overflow and activations saturate.
+#[test]
+fn large_arguments_stay_finite_and_right() {
+    let large = |name, forward: fn(&mut Tape, Var) -> Result<Var>| {
+        Computation::new(name, &[("x", &[4, 2, 3])], move |tape, v| {
+            let x = tape.scale(v[0], 100.0)?;
+            forward(tape, x)
+        })
+    };
+    let rnn = |nonlinearity| {
+        let inputs: [(_, &[usize]); 3] = [("x", &[4, 2, 3]), ("w_ih", &[3, 3]), ("w_hh", &[3, 3])];
+        Computation::new(format!("rnn {nonlinearity:?}"), &inputs, move |tape, v| {
+            let x = tape.scale(v[0], 100.0)?;
+            tape.rnn(x, None, RnnWeights { w_ih: v[1], w_hh: v[2], biases: None }, nonlinearity)
+        })
+    };
+    for computation in [
+        large("sigmoid", |tape, x| tape.sigmoid(x)),
+        large("tanh", |tape, x| tape.tanh(x)),
+        large("relu", |tape, x| tape.relu(x)),
+        large("cross_entropy", |tape, x| {
+            let logits = tape.scale(x, 100.0)?;
+            let labels = Indices::new(tape.device(), [4, 2], &[0, 1, 2, 0, 1, 2, 0, 1])?;
+            tape.cross_entropy(logits, &labels, &CrossEntropyLoss::default())
+        }),
+        rnn(Nonlinearity::Tanh),
+        rnn(Nonlinearity::Relu),
+    ] {
+        for device in devices() {
+            agrees_with_the_reference(&device, &computation, 0);
+        }
+    }
+}
+
+/// y = x², whose gradient is 2·x·dy, with `factor` of the device in place of 2.
+fn square(factor: fn(&Device) -> f32) -> Computation {
+    Computation::new("square", &[("x", &[3, 4])], move |tape, v| {
+        let x = tape.value(v[0])?.clone();
+        let y = tape.no_grad(|tape| tape.mul(v[0], v[0]))?;
+        let y = tape.value(y)?.clone();
+        let factor = factor(tape.device());
+        tape.push("square", v, y, || {
+            Box::new(move |g| {
+                let mut tape = Tape::without_parameters(&x.device());
+                let (x, dy) = (tape.constant(&x), tape.constant(&g.of_output()?));
+                let dx = tape.mul(x, dy)?;
+                let dx = tape.scale(dx, factor)?;
+                g.give(0, tape.value(dx)?.clone())
+            })
+        })
+    })
+}
+
+#[test]
+fn a_wrong_rule_is_caught_by_finite_differences() {
+    assert!(gradient_check(&square(|_| 2.0), 0).unwrap().passed());
+    // The sign flipped, one of the two factors forgotten, and an error of half a part in a million.
+    for factor in [|_: &Device| -2.0, |_: &Device| 1.0, |_: &Device| 2.000_001] {
+        let report = gradient_check(&square(factor), 0).unwrap();
+        assert!(!report.passed(), "{report}");
+        assert_eq!(report.tensor, "the gradient of x");
+    }
+}
+
+#[test]
+fn a_rule_that_is_wrong_on_one_device_is_caught_by_the_comparison() {
+    let reference = |device: &Device| device.info().name.starts_with("reference");
+    assert!(reference(&Device::bounded()));
+    for device in devices() {
+        assert!(compare(&device, &square(|_| 2.0), 0).unwrap().passed());
+        let wrong =
+            square(|device| if device.info().name.starts_with("reference") { 2.0 } else { 2.000_002 });
+        let report = compare(&device, &wrong, 0).unwrap();
+        assert!(!report.passed(), "{report}");
+        assert_eq!(report.tensor, "the gradient of x");
+    }
+}

@@ -1,0 +1,127 @@
+//! Every kernel of the table against its twin, on every kind of device, within derived limits.
+
+use std::sync::LazyLock;
+
+use bptt::cpu::philox;
+use bptt::cpu::philox_uniform::{self, PhiloxUniform};
+use bptt::device::{Device, GpuOptions, Values};
+use bptt::verify::{Case, GUARD, Row, Size, TABLE, Value, check, run};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, FileFailurePersistence, TestRunner};
+
+/// The adapter of the machine, a software one included.
+static GPU: LazyLock<Device> = LazyLock::new(|| gpu(&GpuOptions::default()));
+/// The same adapter as the least that bptt runs on: WebGPU's limits, no immediates, naga's guards in the shaders.
+static LEAST_GPU: LazyLock<Device> = LazyLock::new(|| {
+    gpu(&GpuOptions { default_limits: true, uniform_parameters: true, checked_shaders: true })
+});
+
+fn gpu(options: &GpuOptions) -> Device {
+    Device::gpu("gpu", options)
+        .unwrap_or_else(|error| panic!("{error}\nscripts/test installs a software adapter"))
+}
+
+/// Cases for each kernel and variant; the environment variable PROPTEST_CASES asks for more.
+const CASES: u32 = 64;
+
+fn config() -> Config {
+    let asked = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
+    Config {
+        cases: asked.unwrap_or(CASES),
+        max_shrink_iters: 64,
+        source_file: Some(file!()),
+        failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),
+        ..Config::default()
+    }
+}
+
+/// Runs a property of seed and size for every kernel and variant, and lists all that fail.
+fn for_all(property: impl Fn(&Row, usize, u64, Size) -> Result<(), String>) {
+    let mut failures = Vec::new();
+    for row in TABLE {
+        for variant in 0..row.kernel.variants.len() {
+            let strategy = (any::<u64>().no_shrink(), prop::sample::select(Size::ALL.to_vec()));
+            let outcome = TestRunner::new(config()).run(&strategy, |(seed, size)| {
+                property(row, variant, seed, size).map_err(TestCaseError::fail)
+            });
+            failures.extend(outcome.err().map(|error| error.to_string()));
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+fn agrees_with_the_twins(device: &Device) {
+    for_all(|row, variant, seed, size| {
+        let case = row.case(seed, size);
+        match check(device, &case, variant) {
+            Ok(report) if report.passed() => Ok(()),
+            Ok(report) => Err(report.to_string()),
+            Err(fault) => Err(format!("{} with {case:?}: {fault}", row.kernel.name)),
+        }
+    });
+}
+
+#[test]
+fn the_cpu_agrees_with_the_twins() {
+    agrees_with_the_twins(&Device::cpu());
+}
+
+#[test]
+fn the_gpu_agrees_with_the_twins() {
+    agrees_with_the_twins(&GPU);
+}
+
+#[test]
+fn the_least_gpu_agrees_with_the_twins() {
+    agrees_with_the_twins(&LEAST_GPU);
+}
+
+fn bits(values: &[Values]) -> Vec<Vec<u64>> {
+    let bits = |values: &Values| values.clone().f64().into_iter().map(f64::to_bits).collect();
+    values.iter().map(bits).collect()
+}
+
+#[test]
+fn the_same_launch_gives_the_same_bits() {
+    for row in TABLE {
+        for variant in 0..row.kernel.variants.len() {
+            for (seed, size) in Size::ALL.into_iter().enumerate() {
+                let case = row.case(seed as u64, size);
+                for device in [&Device::cpu(), &GPU] {
+                    let once = || bits(&run(device, &case, variant).unwrap());
+                    assert_eq!(once(), once(), "{row:?} on {device:?} with {case:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn random_numbers_have_the_same_bits_everywhere() {
+    let (seed, stream, count) = (0x0123_4567_89ab_cdef_u64, 5, 1001);
+    let (seed_low, seed_high) = (seed as u32, (seed >> 32) as u32);
+    let p = PhiloxUniform { count, seed_low, seed_high, stream, low: 0.0, high: 1.0 };
+    let expected: Vec<f32> = (0..u64::from(count)).map(|i| philox::uniform(seed, stream, i)).collect();
+    for device in [&Device::cpu(), &GPU, &LEAST_GPU] {
+        let case = Case::new(p, vec![philox_uniform::plan(&p)], vec![Value::Output(count as usize)]);
+        let got = run(device, &case, 0).unwrap().remove(0).f32();
+        assert_eq!(got[GUARD..][..count as usize], expected, "on {device:?}");
+    }
+}
+
+#[test]
+fn every_shader_belongs_to_a_kernel_of_the_table() {
+    let text = |entry: std::io::Result<std::fs::DirEntry>| {
+        let path = entry.unwrap().path();
+        (path.file_name().unwrap().to_string_lossy().into_owned(), std::fs::read_to_string(path).unwrap())
+    };
+    let folder = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders")).unwrap();
+    for (file, wgsl) in folder.map(text).filter(|(file, _)| file != "common.wgsl") {
+        let mut variants = TABLE.iter().flat_map(|row| row.kernel.variants);
+        assert!(variants.any(|variant| variant.wgsl == wgsl), "{file} belongs to no kernel in verify::TABLE");
+    }
+    for row in TABLE {
+        let times = TABLE.iter().filter(|other| other.kernel.name == row.kernel.name).count();
+        assert_eq!(times, 1, "{row:?} is in the table");
+    }
+}

@@ -1,0 +1,233 @@
+"""Makes the PyTorch reference fixtures (*.safetensors) beside this file; README.md lists their keys.
+
+    pip install torch numpy safetensors && python make_fixtures.py
+
+CPU only, one thread, fixed seeds: running it twice with one PyTorch build on one machine writes the same bytes.
+The PyTorch version is printed and kept in each file's metadata. The committed files were made with PyTorch 2.15.0
+(build 2.15.0+cu132, Python 3.11, safetensors 0.8.0).
+Unless a comment says otherwise, inputs are f32 and expected results are computed in float64 from those f32
+values, then stored as f32.
+"""
+
+import copy
+import pathlib
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+
+HERE = pathlib.Path(__file__).resolve().parent
+LONG_SENTENCE = (
+    "if you want to build a ship, don't drum up people together to collect wood and don't assign them tasks "
+    "and work, but rather teach them to long for the endless immensity of the sea."
+)
+
+
+def save(name, tensors):
+    """Writes one file; float64 is stored as f32, except for the keys that end in `64`."""
+    out = {}
+    for key, t in tensors.items():
+        t = t.detach().clone()
+        out[key] = t.float() if t.dtype == torch.float64 and not key.endswith("64") else t
+    path = HERE / f"{name}.safetensors"
+    # One metadata entry only: the order of several is not fixed.
+    save_file(out, path, metadata={"torch": torch.__version__})
+    print(f"{path.name}: {len(out)} tensors, {path.stat().st_size} bytes")
+
+
+def tokens_of(text):
+    """Indices into the sorted vocabulary (symbols by code point), and its size."""
+    vocab = sorted(set(text))
+    return torch.tensor([vocab.index(c) for c in text]), len(vocab)
+
+
+def small_experiment(name, text, steps=50, seeds=(0, 1, 2)):
+    """One sequence through a one-layer RNN whose outputs are the logits; the loss before each Adam update."""
+    tokens, size = tokens_of(text)
+    out = {"tokens": tokens}
+    for seed in seeds:
+        torch.manual_seed(seed)
+        start = torch.nn.RNN(size, size, batch_first=True)
+        for p, param in start.named_parameters():
+            out[f"seed{seed}.param.rnn.{p}"] = param.clone()
+        for key, dtype in (("loss", torch.float32), ("loss64", torch.float64)):
+            rnn = copy.deepcopy(start).to(dtype)
+            adam = torch.optim.Adam(rnn.parameters(), lr=0.1)
+            x = F.one_hot(tokens[:-1], size).to(dtype)[None]
+            losses = []
+            for _ in range(steps):
+                adam.zero_grad()
+                loss = F.cross_entropy(rnn(x)[0].reshape(-1, size), tokens[1:])
+                loss.backward()
+                adam.step()
+                losses.append(loss.detach())
+            out[f"seed{seed}.{key}"] = torch.stack(losses)
+    save(name, out)
+
+
+class LongSeq(torch.nn.Module):
+    def __init__(self, size):
+        super().__init__()
+        self.rnn = torch.nn.RNN(size, size, num_layers=2, batch_first=True)
+        self.fc = torch.nn.Linear(size, size)
+
+    def forward(self, x):
+        return self.fc(self.rnn(x)[0])
+
+
+def longseq(window=10, record=(0, 10, 20, 40)):
+    """Trains in float32; at some steps records the whole state and what one float64 step makes of it."""
+    tokens, size = tokens_of(LONG_SENTENCE)
+    windows = tokens.unfold(0, window + 1, 1)  # [170, 11]
+    x, y = F.one_hot(windows[:, :-1], size), windows[:, 1:].reshape(-1)
+
+    def step(model, adam):
+        adam.zero_grad()
+        loss = F.cross_entropy(model(x.to(model.fc.weight.dtype)).reshape(-1, size), y)
+        loss.backward()
+        adam.step()
+        return loss
+
+    torch.manual_seed(0)
+    model = LongSeq(size)
+    adam = torch.optim.Adam(model.parameters(), lr=0.1)
+    out = {"tokens": tokens}
+    for n in range(max(record) + 1):
+        if n in record:
+            at = f"step{n}"
+            for p, param in model.named_parameters():
+                state = adam.state.get(param, {})
+                out[f"{at}.param.{p}"] = param.clone()
+                for moment in ("exp_avg", "exp_avg_sq"):
+                    out[f"{at}.{moment}.{p}"] = state.get(moment, torch.zeros_like(param)).clone()
+                assert int(state.get("step", 0)) == n
+            out[f"{at}.t"] = torch.tensor([n])
+            # The same step in float64. Loading casts the moments; the copy keeps the step counters apart.
+            model64 = copy.deepcopy(model).double()
+            adam64 = torch.optim.Adam(model64.parameters(), lr=0.1)
+            adam64.load_state_dict(copy.deepcopy(adam.state_dict()))
+            out[f"{at}.expect.loss"] = step(model64, adam64).reshape(1)
+            for p, param in model64.named_parameters():
+                state = adam64.state[param]
+                assert state["exp_avg"].dtype == torch.float64 and int(state["step"]) == n + 1
+                out[f"{at}.expect.grad.{p}"] = param.grad
+                out[f"{at}.expect.param.{p}"] = param
+        step(model, adam)
+    save("longseq", out)
+
+
+def losses():
+    """Cross-entropy: options = [label_smoothing, ignore_index, reduction (0 mean, 1 sum)]."""
+    gen = torch.Generator().manual_seed(0)
+    both = dict(weight=True, smoothing=0.1)
+    cases = [
+        {},
+        dict(weight=True),
+        dict(smoothing=0.1),
+        dict(ignored=True),  # some labels are -100
+        dict(ignore_index=2),  # an ordinary class
+        dict(ignore_index=2, **both),
+        dict(reduction="sum"),
+        dict(reduction="sum", weight=True),
+        dict(reduction="sum", smoothing=0.1),
+        dict(reduction="sum", ignored=True),
+        dict(reduction="sum", ignore_index=2),
+        dict(reduction="sum", ignored=True, **both),
+        dict(scale=1000.0),
+        dict(scale=1000.0, ignored=True, **both),
+        dict(c=1),
+        dict(n=1),
+    ]
+    out = {}
+    for i, case in enumerate(cases):
+        n, c = case.get("n", 12), case.get("c", 7)
+        ignore_index, smoothing = case.get("ignore_index", -100), case.get("smoothing", 0.0)
+        reduction = case.get("reduction", "mean")
+        logits = torch.randn(n, c, generator=gen) * case.get("scale", 2.0)
+        labels = torch.randint(c, (n,), generator=gen)
+        if case.get("ignored"):
+            labels[1::3] = ignore_index
+        elif ignore_index >= 0:
+            labels[::4] = ignore_index  # be sure that there are some
+        weight = torch.rand(c, generator=gen) + 0.25 if case.get("weight") else None
+        logits64 = logits.double().requires_grad_()
+        loss = F.cross_entropy(
+            logits64,
+            labels,
+            weight=None if weight is None else weight.double(),
+            ignore_index=ignore_index,
+            label_smoothing=smoothing,
+            reduction=reduction,
+        )
+        loss.backward()
+        out[f"case{i}.logits"], out[f"case{i}.labels"] = logits, labels
+        if weight is not None:
+            out[f"case{i}.weight"] = weight
+        out[f"case{i}.options"] = torch.tensor([smoothing, ignore_index, float(reduction == "sum")])
+        out[f"case{i}.expect.loss"], out[f"case{i}.expect.grad"] = loss.reshape(1), logits64.grad
+    save("losses", out)
+
+
+def optimizers(steps=20, size=37):
+    """SGD, Adam and gradient clipping on given gradients; `options` holds, in this order:
+    lr, momentum, dampening, nesterov, weight_decay, beta1, beta2, eps, is_adam (0 where it does not apply).
+    """
+    sgd = dict(lr=0.1)
+    adam = dict(lr=0.1, betas=(0.9, 0.999), eps=1e-8)
+    cases = {
+        "sgd": sgd,
+        "sgd_momentum": dict(sgd, momentum=0.9),
+        "sgd_dampening": dict(sgd, momentum=0.9, dampening=0.1),
+        "sgd_nesterov": dict(sgd, momentum=0.9, nesterov=True),
+        "sgd_weight_decay": dict(sgd, weight_decay=0.01),
+        "adam": adam,
+        "adam_weight_decay": dict(adam, weight_decay=0.01),
+        "adam_betas": dict(adam, betas=(0.8, 0.95)),
+    }
+    gen = torch.Generator().manual_seed(0)
+    # Gradients from 1 down to 1e-8, so that the place of eps shows, and one that is always zero.
+    scale = 10.0 ** -(torch.arange(size) % 9)
+    scale[-1] = 0.0
+    out = {}
+    for name, options in cases.items():
+        start = torch.randn(size, generator=gen)
+        grads = torch.randn(steps, size, generator=gen) * scale
+
+        def run(options):
+            param = torch.nn.Parameter(start.double())
+            optimizer = (torch.optim.Adam if "betas" in options else torch.optim.SGD)([param], **options)
+            rows = []
+            for grad in grads:
+                param.grad = grad.double()
+                optimizer.step()
+                rows.append(param.detach().clone())
+            return torch.stack(rows)
+
+        expect = run(options)
+        # The options are stored as f32: check that their rounding does not matter.
+        rounded = {k: v if isinstance(v, bool) else torch.tensor(v).tolist() for k, v in options.items()}
+        torch.testing.assert_close(run(rounded), expect, rtol=1e-6, atol=1e-7)
+        out[f"{name}.param"], out[f"{name}.grads"], out[f"{name}.expect"] = start, grads, expect
+        keys = ("lr", "momentum", "dampening", "nesterov", "weight_decay")
+        values = [float(options.get(k, 0)) for k in keys]
+        values += [*options.get("betas", (0.0, 0.0)), options.get("eps", 0.0), float("betas" in options)]
+        out[f"{name}.options"] = torch.tensor(values)
+    for i, max_norm in enumerate((1.0, 1000.0)):  # the first clips, the second does not
+        grads = torch.randn(101, generator=gen)
+        param = torch.nn.Parameter(torch.zeros(101, dtype=torch.float64))
+        param.grad = grads.double()
+        norm = torch.nn.utils.clip_grad_norm_([param], max_norm)
+        assert (norm > max_norm) == (i == 0)
+        out[f"clip{i}.grads"], out[f"clip{i}.max_norm"] = grads, torch.tensor([max_norm])
+        out[f"clip{i}.expect.norm"], out[f"clip{i}.expect.grads"] = norm.reshape(1), param.grad
+    save("optimizers", out)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    print(f"PyTorch {torch.__version__}")
+    small_experiment("hihello", "hihello")
+    small_experiment("charseq", " if you want you")
+    longseq()
+    losses()
+    optimizers()

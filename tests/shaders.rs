@@ -1,0 +1,139 @@
+//! Every shader in every form: it is valid standard WGSL within WebGPU's limits, translates to what Vulkan, Metal and
+//! DX12 take, and declares what its kernel declares.
+
+use bptt::kernel::{Access, Dtype, Kernel, ParamSpace};
+use bptt::verify::TABLE;
+use naga::back::{hlsl, msl, spv};
+use naga::valid::{Capabilities, GlobalUse, ModuleInfo, ValidationFlags, Validator};
+use naga::{AddressSpace, Expression, MathFunction, Module, ScalarKind, StorageAccess, TypeInner};
+
+/// A kernel's variant with one way to pass parameters.
+struct Shader {
+    kernel: &'static Kernel,
+    name: String,
+    module: Module,
+    info: ModuleInfo,
+}
+
+/// Parsed and validated with no capability but the one for immediates.
+fn parsed(kernel: &'static Kernel, variant: usize, space: ParamSpace) -> Shader {
+    let name = format!("{kernel:?} ({}, {space:?})", kernel.variants[variant].name);
+    let text = kernel.wgsl(variant, space);
+    let module =
+        naga::front::wgsl::parse_str(&text).unwrap_or_else(|e| panic!("{name}: {}", e.emit_to_string(&text)));
+    let capabilities = match space {
+        ParamSpace::Immediate => Capabilities::IMMEDIATES,
+        ParamSpace::Uniform => Capabilities::empty(),
+    };
+    let info = Validator::new(ValidationFlags::all(), capabilities).validate(&module);
+    let info = info.unwrap_or_else(|e| panic!("{name}: {}", e.emit_to_string(&text)));
+    Shader { kernel, name, module, info }
+}
+
+fn shaders() -> impl Iterator<Item = Shader> {
+    TABLE.iter().flat_map(|row| {
+        let spaces = [ParamSpace::Immediate, ParamSpace::Uniform];
+        let forms = move |variant| spaces.map(|space| parsed(row.kernel, variant, space));
+        (0..row.kernel.variants.len()).flat_map(forms)
+    })
+}
+
+#[test]
+fn every_backend_takes_every_shader() {
+    for Shader { name, module, info, .. } in shaders() {
+        let words = spv::write_vec(&module, &info, &spv::Options::default(), None);
+        assert!(words.is_ok(), "{name}: SPIR-V: {words:?}");
+        let text =
+            msl::write_string(&module, &info, &msl::Options::default(), &msl::PipelineOptions::default());
+        assert!(text.is_ok(), "{name}: MSL: {text:?}");
+        let options =
+            hlsl::Options { immediates_target: Some(hlsl::BindTarget::default()), ..Default::default() };
+        let (pipeline, mut text) = (hlsl::PipelineOptions::default(), String::new());
+        let written = hlsl::Writer::new(&mut text, &options, &pipeline).write(&module, &info, None);
+        assert!(written.is_ok(), "{name}: HLSL: {:?}", written.err());
+    }
+}
+
+#[test]
+fn shaders_declare_and_use_what_their_kernels_declare() {
+    for Shader { kernel, name, module, info } in shaders() {
+        let bound = |group| {
+            let variables = module.global_variables.iter();
+            let mut bound: Vec<_> = variables
+                .filter_map(|(handle, v)| Some((v.binding.filter(|b| b.group == group)?.binding, handle)))
+                .collect();
+            bound.sort();
+            bound
+        };
+        let arguments = bound(0);
+        assert_eq!(arguments.len(), kernel.args.len(), "{name}: arguments");
+        for (i, (declared, (binding, handle))) in kernel.args.iter().zip(arguments).enumerate() {
+            let variable = &module.global_variables[handle];
+            assert_eq!((binding as usize, variable.name.as_deref()), (i, Some(declared.name)), "{name}");
+            let (access, used) = match declared.access {
+                Access::Read => (StorageAccess::LOAD, GlobalUse::READ),
+                Access::Write => (StorageAccess::LOAD | StorageAccess::STORE, GlobalUse::WRITE),
+                Access::Update => {
+                    (StorageAccess::LOAD | StorageAccess::STORE, GlobalUse::READ | GlobalUse::WRITE)
+                }
+            };
+            assert_eq!(variable.space, AddressSpace::Storage { access }, "{name}: {}", declared.name);
+            let usage = info.get_entry_point(0)[handle];
+            // An update may leave the old values alone; a write may not read what it did not write.
+            assert!(
+                used.contains(usage) && !usage.is_empty(),
+                "{name}: {} is used for {usage:?}",
+                declared.name
+            );
+            let TypeInner::Array { base, .. } = module.types[variable.ty].inner else {
+                panic!("{name}: {} is no array", declared.name)
+            };
+            let kind = match declared.dtype {
+                Dtype::F32 => ScalarKind::Float,
+                Dtype::I32 => ScalarKind::Sint,
+            };
+            assert_eq!(module.types[base].inner.scalar_kind(), Some(kind), "{name}: {}", declared.name);
+        }
+        for (param, _) in kernel.params {
+            let used = kernel.variants.iter().all(|variant| variant.wgsl.contains(&format!("p.{param}")));
+            assert!(used, "{name}: the parameter {param} is not used");
+        }
+    }
+}
+
+#[test]
+fn shaders_keep_to_the_limits_of_webgpu() {
+    for Shader { kernel, name, module, .. } in shaders() {
+        assert!(kernel.args.len() <= 8 && kernel.params.len() <= 32, "{name}");
+        let [x, y, z] = module.entry_points[0].workgroup_size;
+        assert!(x * y * z <= 256, "{name}: a workgroup of {x} x {y} x {z} threads");
+        let mut layouter = naga::proc::Layouter::default();
+        layouter.update(module.to_ctx()).unwrap();
+        let shared =
+            module.global_variables.iter().filter(|(_, variable)| variable.space == AddressSpace::WorkGroup);
+        let bytes: u32 = shared.map(|(_, variable)| layouter[variable.ty].size.next_multiple_of(16)).sum();
+        assert!(bytes <= 16_384, "{name}: {bytes} bytes of workgroup memory");
+    }
+}
+
+#[test]
+fn shaders_never_call_the_builtin_tanh() {
+    for Shader { name, module, .. } in shaders() {
+        let entry_points = module.entry_points.iter().map(|entry_point| &entry_point.function);
+        let functions = module.functions.iter().map(|(_, function)| function).chain(entry_points);
+        for (_, expression) in functions.flat_map(|function| function.expressions.iter()) {
+            let tanh = matches!(expression, Expression::Math { fun: MathFunction::Tanh, .. });
+            assert!(
+                !tanh,
+                "{name} calls tanh, which is NaN for large arguments on several drivers: use tanh_rational"
+            );
+        }
+    }
+}
+
+#[test]
+fn shaders_are_finished() {
+    for row in TABLE {
+        assert!(row.kernel.variants.iter().all(|variant| !variant.wgsl.contains("TODO")), "{row:?}");
+    }
+}

@@ -1,0 +1,143 @@
+//! Tests of the tests: a kernel that is a little wrong must fail its check. And of what the checks rest on: the twins'
+//! functions against f64.
+
+use std::cell::Cell;
+use std::sync::LazyLock;
+
+use bptt::cpu::common::{sigmoid, tanh_rational};
+use bptt::device::Device;
+use bptt::kernel::{Kernel, Slot, Variant};
+use bptt::verify::{Row, Size, TABLE, check};
+
+static GPU: LazyLock<Device> = LazyLock::new(|| {
+    Device::named("gpu").unwrap_or_else(|error| panic!("{error}\nscripts/test installs a software adapter"))
+});
+
+fn row(name: &str) -> &'static Row {
+    TABLE.iter().find(|row| row.kernel.name == name).expect("a kernel of the table")
+}
+
+/// The same kernel, to be changed.
+fn copy(kernel: &'static Kernel) -> Kernel {
+    Kernel { ..*kernel }
+}
+
+fn leak<T>(x: T) -> &'static T {
+    Box::leak(Box::new(x))
+}
+
+/// Whether the checks of a few cases find a fault when `kernel` stands in for the row's own.
+fn caught(device: &Device, row: &Row, kernel: &'static Kernel, variant: usize) -> bool {
+    let fails = |seed, size| {
+        let mut case = row.case(seed, size);
+        case.plans.iter_mut().for_each(|plan| plan.kernel = kernel);
+        !check(device, &case, variant).unwrap().passed()
+    };
+    (0..5).any(|seed| Size::ALL.into_iter().any(|size| fails(seed, size)))
+}
+
+#[test]
+fn a_wrong_shader_is_caught() {
+    for (name, variant, right, wrong) in [
+        ("sigmoid_backward", 0, "(1.0 - y[i])", "(1.0 + y[i])"),
+        ("tanh_backward", 0, " * (1.0 + y[i])", ""),
+        ("relu_backward", 0, "y[i] > 0.0", "y[i] >= 0.0"),
+        ("add", 0, "a[i] + b[i]", "(a[i] + b[i]) * 1.000001"),
+        ("fill", 0, "i < p.count", "i + 1u < p.count"),
+        ("copy", 0, "i < p.count", "i <= p.count"),
+        ("mul", 0, "i += groups.x * GROUP", "i += 2u * groups.x * GROUP"),
+        ("matmul", 0, "ka < p.k", "ka + 1u < p.k"),
+        ("matmul", 1, "old = c[at]", "old = 0.0"),
+        ("column_sum", 0, "r += LANES", "r += LANES + 1u"),
+        ("reduce_sum", 0, "p.power == 2u", "p.power == 3u"),
+        ("rnn_step_forward", 0, "b_ih[unit] + b_hh[unit]", "b_ih[unit]"),
+        ("rnn_step_backward", 0, "(1.0 - y) * (1.0 + y)", "(1.0 - y)"),
+        ("rnn_step_backward", 0, "w_hh[k * p.hidden + unit]", "w_hh[unit * p.hidden + k]"),
+        ("embedding_backward", 0, "if p.accumulate == 1u", "if p.accumulate == 2u"),
+        ("cross_entropy", 0, "select(0.0, hit, c == label)", "0.0"),
+        ("cross_entropy", 1, "share * weight_of(c)", "share"),
+        ("philox_uniform", 0, "round < 10u", "round < 9u"),
+        ("begin_step", 0, "not_finite(watch[0])", "watch[0] != watch[0]"),
+        ("sgd", 0, "control[T] != 1.0", "true"),
+        ("adam", 0, "sqrt(v[i]) / root", "sqrt(v[i])"),
+    ] {
+        let row = row(name);
+        let Variant { wgsl, constants, .. } = row.kernel.variants[variant];
+        assert!(wgsl.contains(right), "{name} has changed: find another fault for it");
+        let sabotaged = Variant { name: "sabotaged", wgsl: leak(wgsl.replace(right, wrong)), constants };
+        let mut variants: Vec<_> = row.kernel.variants.iter().map(|v| Variant { ..*v }).collect();
+        variants[variant] = sabotaged;
+        let kernel = leak(Kernel { variants: variants.leak(), ..copy(row.kernel) });
+        assert!(caught(&GPU, row, kernel, variant), "{name} with {wrong} for {right} is not caught");
+    }
+}
+
+thread_local! {
+    /// What [`off`] stands in for: a twin is a plain function and holds nothing.
+    static RIGHT: Cell<&'static Kernel> = Cell::new(TABLE[0].kernel);
+}
+
+/// The right results, all of them off by one part in a hundred thousand.
+fn off(params: &[u8], slots: &mut [Slot<'_, f32>]) {
+    (RIGHT.get().f32)(params, slots);
+    for slot in slots {
+        if let Slot::Write(x) = slot {
+            x.iter_mut().for_each(|x| *x *= 1.00001);
+        }
+    }
+}
+
+#[test]
+fn a_wrong_twin_is_caught() {
+    for row in TABLE {
+        RIGHT.set(row.kernel);
+        let wrong = leak(Kernel { f32: off, ..copy(row.kernel) });
+        assert!(caught(&Device::cpu(), row, wrong, 0), "{row:?} off by 1e-5 is not caught");
+    }
+}
+
+/// The limits hold for arithmetic that is known to be right: the plain twins in f32.
+#[test]
+fn a_right_twin_is_not_caught() {
+    for row in TABLE {
+        let plain = leak(Kernel { f32: row.kernel.plain, ..copy(row.kernel) });
+        assert!(!caught(&Device::cpu(), row, plain, 0), "{row:?} in plain f32 is beyond its limit");
+    }
+}
+
+/// What f32 loses its digits below.
+const SUBNORMAL: f64 = f32::MIN_POSITIVE as f64;
+
+/// Arguments of either sign, dense to 10 and of every magnitude to 100.
+fn sweep() -> impl Iterator<Item = f32> {
+    let dense = (-1_000_000..=1_000_000).map(|i| i as f32 * 1e-5);
+    let tiny = (-38..3).flat_map(|e| [10f32.powi(e), -(10f32.powi(e))]);
+    dense.chain(tiny).chain([0.0, 20.0, -20.0, 88.5, -88.5])
+}
+
+/// The error of the fit alone, which `Real::tanh` of [`Bounded`] adds to that of the arithmetic.
+#[test]
+fn tanh_is_fitted_to_27_parts_in_a_hundred_million() {
+    for x in sweep().map(f64::from) {
+        let (got, expected) = (tanh_rational(x), x.tanh());
+        assert!((got - expected).abs() <= 2.7e-7 * expected.abs(), "tanh {x:e} is {got:e}, not {expected:e}");
+    }
+}
+
+#[test]
+fn tanh_is_true_to_four_parts_in_ten_million() {
+    for x in sweep() {
+        let (got, expected) = (f64::from(tanh_rational(x)), f64::from(x).tanh());
+        let error = (got - expected).abs() - SUBNORMAL;
+        assert!(error <= 4e-7 * expected.abs(), "tanh {x:e} is {got:e}, not {expected:e}");
+    }
+}
+
+#[test]
+fn sigmoid_is_true_to_three_parts_in_ten_million() {
+    for x in sweep() {
+        let (got, expected) = (f64::from(sigmoid(x)), 1.0 / (1.0 + (-f64::from(x)).exp()));
+        let error = (got - expected).abs() - SUBNORMAL;
+        assert!(error <= 3e-7 * expected, "sigmoid {x:e} is {got:e}, not {expected:e}");
+    }
+}
