@@ -37,3 +37,27 @@ fn keep_nan(x: f32, y: f32) -> f32 {
 fn exp_nonpositive(z: f32) -> f32 {
     return exp(max(z, -100.0));
 }
+
+// The upper 32 bits of a · b, by halves of 16 bits.
+fn mul_high(a: u32, b: u32) -> u32 {
+    let mid = (a >> 16u) * (b & 0xffffu) + ((a & 0xffffu) * (b & 0xffffu) >> 16u);
+    let rest = (a & 0xffffu) * (b >> 16u) + (mid & 0xffffu);
+    return (a >> 16u) * (b >> 16u) + (mid >> 16u) + (rest >> 16u);
+}
+
+fn philox4x32(counter: vec4<u32>, seed: vec2<u32>) -> vec4<u32> {
+    var c = counter;
+    var key = seed;
+    for (var round = 0u; round < 10u; round++) {
+        let left = vec2(mul_high(c.x, 0xd2511f53u), c.x * 0xd2511f53u);
+        let right = vec2(mul_high(c.z, 0xcd9e8d57u), c.z * 0xcd9e8d57u);
+        c = vec4(right.x ^ c.y ^ key.x, right.y, left.x ^ c.w ^ key.y, left.y);
+        key += vec2(0x9e3779b9u, 0xbb67ae85u);
+    }
+    return c;
+}
+
+// Four numbers in [0, 1): the upper 24 bits of each word, times 2^-24.
+fn philox_uniforms(counter: vec4<u32>, seed: vec2<u32>) -> vec4<f32> {
+    return vec4<f32>(philox4x32(counter, seed) >> vec4(8u)) * 5.9604644775390625e-8;
+}

@@ -86,13 +86,16 @@ pub mod verify;
 pub mod prelude {
     pub use crate::device::Device;
     pub use crate::error::{Error, Result};
-    pub use crate::nn::{Embedding, EmbeddingConfig, Linear, LinearConfig, Rnn, RnnConfig};
+    pub use crate::nn::{
+        CellConfig, Dropout, Embedding, EmbeddingConfig, Gru, GruCell, GruConfig, Linear, LinearConfig, Lstm,
+        LstmCell, LstmConfig, Rnn, RnnCell, RnnCellConfig, RnnConfig,
+    };
     pub use crate::ops::cross_entropy::{CrossEntropyLoss, Reduction};
     pub use crate::ops::indices::Indices;
-    pub use crate::ops::rnn::Nonlinearity;
+    pub use crate::ops::recurrent::{Lengths, Nonlinearity};
     pub use crate::optim::{Adam, AdamConfig, Optimizer, Sgd, SgdConfig};
     pub use crate::parameters::{Initializer, Parameters};
-    pub use crate::tape::{Tape, Var};
+    pub use crate::tape::{DropoutStream, Tape, Var};
     pub use crate::tensor::{Shape, Tensor};
 }
 

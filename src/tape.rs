@@ -58,6 +58,17 @@ struct Node {
     rule: Option<Rule>,
 }
 
+/// Where the random numbers of dropout come from. A tape that has one is training: each call of `dropout` takes the
+/// next stream of Philox, so that masks are fresh from step to step and the same on every device. Saved and restored, it
+/// continues as if nothing had happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DropoutStream {
+    /// The seed.
+    pub seed: u64,
+    /// The calls so far.
+    pub calls: u64,
+}
+
 /// See the module.
 pub struct Tape {
     /// Tells this tape's values from those of others, and of itself before [`Tape::clear`].
@@ -68,6 +79,7 @@ pub struct Tape {
     nodes: Vec<Node>,
     recording: bool,
     detect_nonfinite: bool,
+    training: Option<DropoutStream>,
 }
 
 fn next_id() -> u32 {
@@ -91,6 +103,7 @@ impl Tape {
             nodes: Vec::new(),
             recording: true,
             detect_nonfinite: false,
+            training: None,
         }
     }
 
@@ -109,6 +122,17 @@ impl Tape {
         self.values.clear();
         self.nodes.clear();
         self.id = next_id();
+    }
+
+    /// Training, with dropout from this stream, or evaluation, without: what `train()` and `eval()` are to a torch.nn.Module.
+    /// A new tape evaluates.
+    pub fn set_training(&mut self, stream: Option<DropoutStream>) {
+        self.training = stream;
+    }
+
+    /// The stream from which the next dropout takes its mask, if the tape is training.
+    pub fn training(&self) -> Option<DropoutStream> {
+        self.training
     }
 
     /// From now on reads every result back and returns [`Error::NonFinite`], naming the operation, at the first that holds

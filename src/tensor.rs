@@ -170,6 +170,16 @@ impl Tensor {
         Ok(Tensor { buffer: self.buffer.clone(), offset: self.offset + offset, shape })
     }
 
+    /// Itself where it begins at an aligned element, as kernels want their arguments, else a copy.
+    pub(crate) fn aligned(self) -> Result<Tensor> {
+        if self.offset.is_multiple_of(ALIGNMENT) {
+            return Ok(self);
+        }
+        let copy = Tensor::empty(&self.device(), Dtype::F32, self.shape)?;
+        self.copy_into(&copy, 0)?;
+        Ok(copy)
+    }
+
     /// Its elements as an argument of a launch: read.
     pub fn read(&self) -> Arg<'_> {
         Arg::new(self.view(), Access::Read)

@@ -10,7 +10,7 @@ use bptt::kernel::{Access, Dtype, Plan};
 use bptt::nn::{Embedding, EmbeddingConfig, Linear, LinearConfig, Rnn, RnnConfig};
 use bptt::ops::cross_entropy::{ClassWeights, CrossEntropyLoss};
 use bptt::ops::indices::Indices;
-use bptt::ops::rnn::{Nonlinearity, RnnWeights};
+use bptt::ops::recurrent::{Nonlinearity, Order, RecurrentWeights};
 use bptt::optim::{Adam, AdamConfig, Optimizer, Sgd, SgdConfig};
 use bptt::parameters::{Initializer, Parameters};
 use bptt::tape::{Tape, Var};
@@ -36,7 +36,8 @@ fn assert_refused<T>(what: &str, result: Result<T>, fragments: &[&str]) -> Strin
 
 fn rnn(tape: &mut Tape, v: &[Var]) -> Result<Var> {
     let biases = v.get(4).map(|b_hh| [v[3], *b_hh]);
-    tape.rnn(v[0], v.get(5).copied(), RnnWeights { w_ih: v[1], w_hh: v[2], biases }, Nonlinearity::Tanh)
+    let weights = RecurrentWeights { w_ih: v[1], w_hh: v[2], biases, w_hr: None };
+    Ok(tape.rnn(v[0], v.get(5).copied(), weights, Nonlinearity::Tanh, Order::default())?[0])
 }
 
 fn embedding(tape: &mut Tape, v: &[Var]) -> Result<Var> {
@@ -85,12 +86,12 @@ fn wrong_shapes_are_named() {
         ("cross_entropy", cross_entropy, &[&[5, 0]], &["at least one class", "[5, 0]"]),
         ("cross_entropy", cross_entropy, &[&[]], &["at least one class", "[]"]),
         ("rnn", rnn, &[&[4, 3], &[5, 3], &[5, 5]], &["[4, 3]", "[5, 3]"]),
-        ("rnn", rnn, &[&[4, 2, 3], &[5, 2], &[5, 5]], &["[4, 2, 3]", "[5, 2]"]),
-        ("rnn", rnn, &[&[4, 2, 3], &[6, 3], &[5, 5]], &["[6, 3]", "[5, 5]"]),
-        ("rnn", rnn, &[&[4, 2, 3], &[5, 3], &[4, 5]], &["[5, 3]", "[4, 5]"]),
+        ("rnn", rnn, &[&[4, 2, 3], &[5, 2], &[5, 5]], &["W_ih", "[5, 3]", "[5, 2]"]),
+        ("rnn", rnn, &[&[4, 2, 3], &[6, 3], &[5, 5]], &["W_hh", "[6, 6]", "[5, 5]"]),
+        ("rnn", rnn, &[&[4, 2, 3], &[5, 3], &[4, 5]], &["W_hh", "[5, 5]", "[4, 5]"]),
         ("rnn", rnn, &[&[4, 2, 3], &[5, 3], &[]], &["[5, 3]", "[]"]),
-        ("rnn", rnn, &[&[4, 2, 3], &[5, 3], &[5, 5], &[5], &[4]], &["[5, 5]", "[4]"]),
-        ("rnn", rnn, &[&[4, 2, 3], &[5, 3], &[5, 5], &[5], &[5], &[3, 5]], &["[3, 5]", "[2, 5]"]),
+        ("rnn", rnn, &[&[4, 2, 3], &[5, 3], &[5, 5], &[5], &[4]], &["b_hh", "[5]", "[4]"]),
+        ("rnn", rnn, &[&[4, 2, 3], &[5, 3], &[5, 5], &[5], &[5], &[3, 5]], &["h0", "[3, 5]", "[2, 5]"]),
         ("rnn", rnn, &[&[0, 2, 3], &[5, 3], &[5, 5]], &["at least one step"]),
         ("backward", backward, &[&[2]], &["single number", "[2]"]),
         ("backward", backward_from, &[&[2, 3], &[3, 2]], &["[2, 3]", "[3, 2]"]),

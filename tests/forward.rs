@@ -4,7 +4,7 @@ use bptt::device::Device;
 use bptt::error::Result;
 use bptt::nn::{Rnn, RnnConfig};
 use bptt::ops::indices::Indices;
-use bptt::ops::rnn::Nonlinearity;
+use bptt::ops::recurrent::Nonlinearity;
 use bptt::parameters::{Initializer, Parameters};
 use bptt::tape::{Tape, Var};
 use bptt::tensor::{Shape, Tensor};
@@ -175,8 +175,15 @@ fn rnns_compute_pytorchs_formula() {
     for bits in 0..16 {
         let [relu, bias, batch_first, with_h0] = [1, 2, 4, 8].map(|bit| bits & bit != 0);
         let nonlinearity = if relu { Nonlinearity::Relu } else { Nonlinearity::Tanh };
-        let config =
-            RnnConfig { input_size, hidden_size, num_layers: 1 + bits % 3, nonlinearity, bias, batch_first };
+        let config = RnnConfig {
+            input_size,
+            hidden_size,
+            num_layers: 1 + bits % 3,
+            nonlinearity,
+            bias,
+            batch_first,
+            ..RnnConfig::default()
+        };
         let mut init = Initializer::new(&device, bits as u64);
         let rnn = Rnn::new(&mut init, "rnn", &config).unwrap();
         let parameters = init.build().unwrap();

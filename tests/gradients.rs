@@ -3,15 +3,17 @@
 
 mod common;
 
+use std::path::Path;
+
 use bptt::device::Device;
 use bptt::error::Result;
-use bptt::nn::RnnConfig;
+use bptt::nn::{GruConfig, LstmConfig, RnnConfig};
 use bptt::ops::cross_entropy::CrossEntropyLoss;
 use bptt::ops::indices::Indices;
-use bptt::ops::rnn::{Nonlinearity, RnnWeights};
+use bptt::ops::recurrent::{Nonlinearity, Order, RecurrentWeights};
 use bptt::tape::{Tape, Var};
 use bptt::verify::gradients::{Computation, compare, gradient_check};
-use bptt::verify::{computations, network};
+use bptt::verify::{Layer, computations, network};
 use common::{devices, gpu};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, FileFailurePersistence, TestRunner};
@@ -45,10 +47,15 @@ fn devices_agree_with_the_reference() {
 fn every_operation_is_in_the_table() {
     let table = computations();
     let checked: Vec<&str> = table.iter().flat_map(|computation| computation.operations().unwrap()).collect();
-    let folder = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src/ops")).unwrap();
+    let ops = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/ops");
+    let files = |folder: &Path| std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let files = files(&ops).flat_map(|path| match path.is_dir() {
+        true => files(&path).collect(),
+        false => vec![path],
+    });
     let mut found = 0;
-    for file in folder {
-        let mut text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+    for file in files {
+        let mut text = std::fs::read_to_string(file).unwrap();
         text.retain(|c| !c.is_whitespace());
         for call in ["self.push(\"", "self.push_all(\"", "self.activation(\""] {
             for name in text.split(call).skip(1).map(|rest| rest.split('"').next().unwrap()) {
@@ -58,6 +65,27 @@ fn every_operation_is_in_the_table() {
         }
     }
     assert!(found >= 16, "this test finds the operations by how they call the tape, and found only {found}");
+}
+
+/// The kinds of layers.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Rnn(Nonlinearity),
+    /// With a projection or without.
+    Lstm(bool),
+    Gru,
+}
+
+/// A kind of layer, whether it is bidirectional, and whether batch-first.
+fn layer_options() -> impl Strategy<Value = (Kind, bool, bool)> {
+    let kinds = [
+        Kind::Rnn(Nonlinearity::Tanh),
+        Kind::Rnn(Nonlinearity::Relu),
+        Kind::Lstm(false),
+        Kind::Lstm(true),
+        Kind::Gru,
+    ];
+    (prop::sample::select(kinds.to_vec()), any::<bool>(), any::<bool>())
 }
 
 /// Networks of all sizes, drawn by proptest; the environment variable PROPTEST_CASES asks for more of them.
@@ -73,12 +101,49 @@ fn networks_agree_with_the_reference(device: &Device) {
     // Hidden sizes beside the tile of the matrix product too. Over more steps than these the limits lose their meaning.
     let hidden = prop_oneof![3 => 1..=9usize, 1 => 31..=33usize];
     let sizes = (1..=9usize, hidden, 1..=3usize, 1..=12usize, prop::option::of(0..=9usize));
-    let strategy = (sizes, any::<[bool; 4]>(), any::<u64>().no_shrink());
-    let outcome = TestRunner::new(config).run(&strategy, |(sizes, [relu, bias, batch_first, h0], seed)| {
+    let strategy = (
+        layer_options(),
+        sizes,
+        any::<[bool; 3]>(),
+        prop::sample::select(vec![0.0, 0.4]),
+        any::<u64>().no_shrink(),
+    );
+    let outcome = TestRunner::new(config).run(&strategy, |(options, sizes, flags, dropout, seed)| {
         let (input_size, hidden_size, num_layers, time, batch) = sizes;
-        let nonlinearity = if relu { Nonlinearity::Relu } else { Nonlinearity::Tanh };
-        let config = RnnConfig { input_size, hidden_size, num_layers, nonlinearity, bias, batch_first };
-        let network = network(&config, time, batch, h0);
+        let [bias, states, lengths] = flags;
+        let (kind, bidirectional, batch_first) = options;
+        let layer = match kind {
+            Kind::Rnn(nonlinearity) => Layer::Rnn(RnnConfig {
+                input_size,
+                hidden_size,
+                num_layers,
+                nonlinearity,
+                bias,
+                batch_first,
+                dropout,
+                bidirectional,
+            }),
+            Kind::Lstm(projected) => Layer::Lstm(LstmConfig {
+                input_size,
+                hidden_size,
+                num_layers,
+                bias,
+                batch_first,
+                dropout,
+                bidirectional,
+                proj_size: if projected { hidden_size / 2 } else { 0 },
+            }),
+            Kind::Gru => Layer::Gru(GruConfig {
+                input_size,
+                hidden_size,
+                num_layers,
+                bias,
+                batch_first,
+                dropout,
+                bidirectional,
+            }),
+        };
+        let network = network(&layer, time, batch, states, lengths && batch.is_some());
         let report =
             compare(device, &network, seed).map_err(|fault| TestCaseError::fail(fault.to_string()))?;
         prop_assert!(report.passed(), "{network:?}, seed {seed}: {report}");
@@ -100,11 +165,19 @@ fn networks_on_the_gpu_agree_with_the_reference() {
 /// Many steps, where what is left to hold is the error over everything.
 #[test]
 fn long_sequences_agree_with_the_reference() {
-    for nonlinearity in [Nonlinearity::Tanh, Nonlinearity::Relu] {
-        let config =
-            RnnConfig { input_size: 5, hidden_size: 17, num_layers: 2, nonlinearity, ..RnnConfig::default() };
+    let (input_size, hidden_size, num_layers) = (5, 17, 2);
+    let rnn = |nonlinearity| {
+        let rest = RnnConfig::default();
+        Layer::Rnn(RnnConfig { input_size, hidden_size, num_layers, nonlinearity, ..rest })
+    };
+    for layer in [
+        rnn(Nonlinearity::Tanh),
+        rnn(Nonlinearity::Relu),
+        Layer::Lstm(LstmConfig { input_size, hidden_size, num_layers, ..LstmConfig::default() }),
+        Layer::Gru(GruConfig { input_size, hidden_size, num_layers, ..GruConfig::default() }),
+    ] {
         for device in devices() {
-            agrees_with_the_reference(&device, &network(&config, 150, Some(4), true), 0);
+            agrees_with_the_reference(&device, &network(&layer, 150, Some(4), true, true), 0);
         }
     }
 }
@@ -118,11 +191,12 @@ fn large_arguments_stay_finite_and_right() {
             forward(tape, x)
         })
     };
-    let rnn = |nonlinearity| {
-        let inputs: [(_, &[usize]); 3] = [("x", &[4, 2, 3]), ("w_ih", &[3, 3]), ("w_hh", &[3, 3])];
-        Computation::new(format!("rnn {nonlinearity:?}"), &inputs, move |tape, v| {
+    let recurrent = |name: &'static str, parts: usize, forward: fn(&mut Tape, Var, RecurrentWeights) -> _| {
+        let (w_ih, w_hh) = ([3 * parts, 3], [3 * parts, 3]);
+        let inputs: [(_, &[usize]); 3] = [("x", &[4, 2, 3]), ("w_ih", &w_ih), ("w_hh", &w_hh)];
+        Computation::new(name, &inputs, move |tape, v| -> Result<Var> {
             let x = tape.scale(v[0], 100.0)?;
-            tape.rnn(x, None, RnnWeights { w_ih: v[1], w_hh: v[2], biases: None }, nonlinearity)
+            forward(tape, x, RecurrentWeights { w_ih: v[1], w_hh: v[2], biases: None, w_hr: None })
         })
     };
     for computation in [
@@ -134,8 +208,14 @@ fn large_arguments_stay_finite_and_right() {
             let labels = Indices::new(tape.device(), [4, 2], &[0, 1, 2, 0, 1, 2, 0, 1])?;
             tape.cross_entropy(logits, &labels, &CrossEntropyLoss::default())
         }),
-        rnn(Nonlinearity::Tanh),
-        rnn(Nonlinearity::Relu),
+        recurrent("rnn, tanh", 1, |tape, x, weights| {
+            Ok(tape.rnn(x, None, weights, Nonlinearity::Tanh, Order::default())?[0])
+        }),
+        recurrent("rnn, relu", 1, |tape, x, weights| {
+            Ok(tape.rnn(x, None, weights, Nonlinearity::Relu, Order::default())?[0])
+        }),
+        recurrent("lstm", 4, |tape, x, weights| Ok(tape.lstm(x, [None; 2], weights, Order::default())?[0])),
+        recurrent("gru", 3, |tape, x, weights| Ok(tape.gru(x, None, weights, Order::default())?[0])),
     ] {
         for device in devices() {
             agrees_with_the_reference(&device, &computation, 0);

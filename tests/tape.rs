@@ -7,7 +7,7 @@ use bptt::error::{Error, Result};
 use bptt::nn::{Linear, LinearConfig, Rnn, RnnConfig};
 use bptt::ops::cross_entropy::CrossEntropyLoss;
 use bptt::ops::indices::Indices;
-use bptt::ops::rnn::{Nonlinearity, RnnWeights};
+use bptt::ops::recurrent::{Nonlinearity, Order, RecurrentWeights};
 use bptt::optim::{Adam, AdamConfig, Optimizer, Sgd, SgdConfig};
 use bptt::parameters::{Initializer, Parameters};
 use bptt::tape::{Tape, Var};
@@ -370,8 +370,8 @@ fn a_long_sequence_is_one_node() {
             tape.input(&x)
         };
         let (x, w_ih, w_hh, h0) = (input(&[LONG, 2, 3]), input(&[4, 3]), input(&[4, 4]), input(&[2, 4]));
-        let weights = RnnWeights { w_ih, w_hh, biases: None };
-        let y = tape.rnn(x, Some(h0), weights, Nonlinearity::Tanh).unwrap();
+        let weights = RecurrentWeights { w_ih, w_hh, biases: None, w_hr: None };
+        let [y, _] = tape.rnn(x, Some(h0), weights, Nonlinearity::Tanh, Order::default()).unwrap();
         let sum = tape.sum(y).unwrap();
         tape.backward(sum).unwrap();
         assert!(input_gradient(&tape, x)[..6].iter().all(|g| *g != 0.0 && g.is_finite()));

@@ -7,6 +7,15 @@ pub mod real;
 pub mod bias_add;
 pub mod common;
 pub mod matmul;
+
+pub mod gru_step_backward;
+pub mod gru_step_forward;
+pub mod lstm_project_backward;
+pub mod lstm_project_forward;
+pub mod lstm_step_backward;
+pub mod lstm_step_forward;
+pub mod mask_steps;
+mod recurrence;
 pub mod rnn_step_backward;
 pub mod rnn_step_forward;
 
@@ -18,6 +27,7 @@ pub mod column_sum;
 pub mod control;
 pub mod copy;
 pub mod cross_entropy;
+pub mod dropout;
 pub mod embedding;
 pub mod embedding_backward;
 pub mod fill;

@@ -1,6 +1,5 @@
 //! One element of the first dimension.
 
-use crate::device::ALIGNMENT;
 use crate::error::{Error, Result};
 use crate::kernel::Dtype;
 use crate::tape::{Tape, Var};
@@ -21,13 +20,7 @@ impl Tape {
         };
         let part = Shape::from(rest);
         let offset = index * part.count();
-        let mut y = input.slice(offset, part)?;
-        // Kernels want their arguments at aligned elements.
-        if !offset.is_multiple_of(ALIGNMENT) {
-            let aligned = Tensor::empty(self.device(), Dtype::F32, part)?;
-            y.copy_into(&aligned, 0)?;
-            y = aligned;
-        }
+        let y = input.slice(offset, part)?.aligned()?;
         self.push("select", &[x], y, || {
             Box::new(move |g| {
                 let dy = g.of_output()?;

@@ -7,7 +7,7 @@ use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::nn::{Embedding, EmbeddingConfig, Linear, LinearConfig, Rnn, RnnConfig, RnnOutput};
 use crate::ops::indices::Indices;
-use crate::ops::rnn::Nonlinearity;
+use crate::ops::recurrent::Nonlinearity;
 use crate::parameters::{Initializer, Parameters};
 use crate::tape::{Tape, Var};
 

@@ -8,7 +8,7 @@ use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::ops::cross_entropy::CrossEntropyLoss;
 use crate::ops::indices::Indices;
-use crate::ops::rnn::Nonlinearity;
+use crate::ops::recurrent::Nonlinearity;
 use crate::optim::{Adam, AdamConfig, Optimizer};
 use crate::tape::Tape;
 

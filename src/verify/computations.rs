@@ -1,22 +1,21 @@
 //! The table of computations whose gradients are checked: every differentiable operation, and layers made of them.
 
+mod recurrent;
+
 use std::sync::Arc;
 
 use super::gradients::Computation;
 use crate::nn::{Embedding, EmbeddingConfig, Linear, LinearConfig, Rnn, RnnConfig};
 use crate::ops::cross_entropy::{ClassWeights, CrossEntropyLoss, Reduction};
 use crate::ops::indices::Indices;
-use crate::ops::rnn::{Nonlinearity, RnnWeights};
+
+pub use recurrent::{Layer, network};
 
 /// Every operation, with each of its options, and networks of each kind.
 pub fn computations() -> Vec<Computation> {
     let mut table = operations();
     table.extend(losses());
-    for nonlinearity in [Nonlinearity::Tanh, Nonlinearity::Relu] {
-        for (bias, h0) in [(false, false), (false, true), (true, false), (true, true)] {
-            table.push(rnn(nonlinearity, bias, h0));
-        }
-    }
+    table.extend(recurrent::layers());
     table.extend(networks());
     table
 }
@@ -87,66 +86,8 @@ fn losses() -> Vec<Computation> {
     ]
 }
 
-/// The operation `rnn`, with gradients of everything that goes in.
-fn rnn(nonlinearity: Nonlinearity, bias: bool, h0: bool) -> Computation {
-    let name = format!("rnn {nonlinearity:?}, bias {bias}, h0 {h0}");
-    let mut inputs: Vec<(&str, &[usize])> = vec![("x", &[4, 2, 3]), ("w_ih", &[3, 3]), ("w_hh", &[3, 3])];
-    if bias {
-        inputs.extend([("b_ih", &[3][..]), ("b_hh", &[3])]);
-    }
-    if h0 {
-        inputs.push(("h0", &[2, 3]));
-    }
-    Computation::new(name, &inputs, move |tape, v| {
-        let biases = bias.then(|| [v[3], v[4]]);
-        let h0 = h0.then(|| v[v.len() - 1]);
-        tape.rnn(v[0], h0, RnnWeights { w_ih: v[1], w_hh: v[2], biases }, nonlinearity)
-    })
-}
-
 fn networks() -> Vec<Computation> {
-    let config = RnnConfig { input_size: 2, hidden_size: 3, ..RnnConfig::default() };
-    vec![
-        network(&RnnConfig { num_layers: 2, ..config }, 3, Some(3), true),
-        network(&RnnConfig { num_layers: 3, batch_first: true, ..config }, 4, Some(3), true),
-        network(&RnnConfig { num_layers: 2, bias: false, ..config }, 3, Some(1), false),
-        network(&RnnConfig { num_layers: 2, nonlinearity: Nonlinearity::Relu, ..config }, 3, None, true),
-        weights_used_twice(),
-        embedding_of_nothing(),
-        language_model(),
-    ]
-}
-
-/// [`Rnn`] on a batch of sequences, or on one without that dimension: Σ output ⊙ c + Σ h_n ⊙ d, so that gradients come
-/// from both of its results. Those of c and d are the results.
-pub fn network(config: &RnnConfig, time: usize, batch: Option<usize>, h0: bool) -> Computation {
-    let RnnConfig { input_size, hidden_size: hidden, num_layers: layers, batch_first, .. } = *config;
-    let sequence = |width| match batch {
-        None => vec![time, width],
-        Some(batch) if batch_first => vec![batch, time, width],
-        Some(batch) => vec![time, batch, width],
-    };
-    let states = match batch {
-        None => vec![layers, hidden],
-        Some(batch) => vec![layers, batch, hidden],
-    };
-    let (x, c) = (sequence(input_size), sequence(hidden));
-    let mut inputs = vec![("x", &x[..]), ("c", &c), ("d", &states)];
-    if h0 {
-        inputs.push(("h0", &states));
-    }
-    let name = format!("{config:?}, time {time}, batch {batch:?}, h0 {h0}");
-    let config = *config;
-    Computation::of_model(name, &inputs, move |init| {
-        let rnn = Rnn::new(init, "rnn", &config)?;
-        Ok(Arc::new(move |tape, v| {
-            let states = rnn.forward(tape, v[0], v.get(3).copied())?;
-            let h_n = states.h_n(tape)?;
-            let (output, h_n) = (tape.mul(states.output, v[1])?, tape.mul(h_n, v[2])?);
-            let (output, h_n) = (tape.sum(output)?, tape.sum(h_n)?);
-            tape.add(output, h_n)
-        }))
-    })
+    vec![weights_used_twice(), embedding_of_nothing(), language_model()]
 }
 
 /// A parameter's gradient is added up where it is used more than once.

@@ -17,7 +17,7 @@ use crate::error::Result;
 use crate::kernel::{Declared, Kernel, Plan};
 
 pub use case::{Case, GUARD, Value};
-pub use computations::{computations, network};
+pub use computations::{Layer, computations, network};
 pub use draw::{Draw, Size};
 pub use rows::TABLE;
 

@@ -1,0 +1,18 @@
+// Dropout (Hinton et al., arXiv 1207.0580; torch.nn.Dropout): y[i] = x[i]·scale where u >= rate, else 0, with u in [0, 1)
+// word i % 4 of Philox4x32-10 at counter (i / 4, 1, call_low, call_high) and key (seed_low, seed_high). The backward pass
+// is the same with dy for x: the mask is made anew, not kept.
+// p: count, seed_low, seed_high, call_low, call_high, rate, scale. Twin: src/cpu/dropout.rs.
+
+@group(0) @binding(0) var<storage, read> x: array<f32>; // [count]
+@group(0) @binding(1) var<storage, read_write> y: array<f32>; // [count]
+
+@compute @workgroup_size(GROUP)
+fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+    for (var block = id.x; block * 4u < p.count; block += groups.x * GROUP) {
+        let u = philox_uniforms(vec4(block, 1u, p.call_low, p.call_high), vec2(p.seed_low, p.seed_high));
+        for (var k = 0u; k < 4u && block * 4u + k < p.count; k++) {
+            let i = block * 4u + k;
+            y[i] = select(0.0, x[i] * p.scale, u[k] >= p.rate);
+        }
+    }
+}

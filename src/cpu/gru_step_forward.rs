@@ -1,0 +1,101 @@
+//! Twin of `shaders/gru_step_forward.wgsl`.
+
+use super::common::{sigmoid, tanh_rational};
+use super::real::Real;
+use super::recurrence::{add_product_transposed, ended, two_slots};
+use crate::kernel;
+
+kernel! {
+    /// One time step of a GRU layer: h_t = (1 − z) ⊙ n + z ⊙ h with r, z = σ(..), q = h·W_hnᵀ + b_hn and
+    /// n = tanh(x_t·W_inᵀ + b_in + r ⊙ q). The slots of h are as in
+    /// [`RNN_STEP_FORWARD`](super::rnn_step_forward::RNN_STEP_FORWARD). A sequence that has ended keeps its state. r, z and q
+    /// and, behind those of all steps, n are kept in `gates`.
+    pub static GRU_STEP_FORWARD = gru_step_forward(GruStepForward {
+        batch: u32, hidden: u32, time: u32, step: u32, before: u32, after: u32, base: u32, bias: u32, ragged: u32,
+    }; xw: read F32, w_hh: read F32, b_ih: read F32, b_hh: read F32, lengths: read I32, gates: update F32,
+       h: update F32);
+    fast gru_step_forward_fast;
+    variants [{ "elements", "gru_step_forward.wgsl", [] }]
+}
+
+/// See [`GRU_STEP_FORWARD`].
+#[allow(clippy::too_many_arguments, reason = "the kernel's buffers")]
+pub fn gru_step_forward<R: Real>(
+    p: &GruStepForward,
+    xw: &[R],
+    w_hh: &[R],
+    b_ih: &[R],
+    b_hh: &[R],
+    lengths: &[i32],
+    gates: &mut [R],
+    h: &mut [R],
+) {
+    let [batch, hidden, time, step] = [p.batch, p.hidden, p.time, p.step].map(|n| n as usize);
+    let size = batch * hidden;
+    let slot = |s: u32| p.base as usize + s as usize * size;
+    for row in 0..batch {
+        let start = (step * batch + row) * 3 * hidden;
+        for unit in 0..hidden {
+            let i = row * hidden + unit;
+            let a = [0, 1, 2].map(|gate| {
+                let column = gate * hidden + unit;
+                let previous = slot(p.before) + row * hidden;
+                let sum = R::sum((0..hidden).map(|k| h[previous + k] * w_hh[column * hidden + k]));
+                let x = xw[start + column];
+                if p.bias == 1 { (x + b_ih[column], sum + b_hh[column]) } else { (x, sum) }
+            });
+            let r = sigmoid(a[0].0 + a[0].1);
+            let z = sigmoid(a[1].0 + a[1].1);
+            let q = a[2].1;
+            let n = (a[2].0 + r * q).tanh();
+            gates[start + unit] = r;
+            gates[start + hidden + unit] = z;
+            gates[start + 2 * hidden + unit] = q;
+            gates[(3 * time + step) * size + i] = n;
+            let old = h[slot(p.before) + i];
+            let state = (R::of(1.0) - z) * n + z * old;
+            h[slot(p.after) + i] = if ended(p.ragged, lengths, row, p.step) { old } else { state };
+        }
+    }
+}
+
+/// [`gru_step_forward`] with the product as a matmul, made in `gates`.
+#[allow(clippy::too_many_arguments, reason = "the kernel's buffers")]
+pub fn gru_step_forward_fast(
+    p: &GruStepForward,
+    xw: &[f32],
+    w_hh: &[f32],
+    b_ih: &[f32],
+    b_hh: &[f32],
+    lengths: &[i32],
+    gates: &mut [f32],
+    h: &mut [f32],
+) {
+    let [batch, hidden, time, step] = [p.batch, p.hidden, p.time, p.step].map(|n| n as usize);
+    let (size, now) = (batch * hidden, step * batch * 3 * hidden);
+    let (rzq, n) = gates.split_at_mut(3 * time * size);
+    let (rzq, n) = (&mut rzq[now..][..3 * size], &mut n[step * size..][..size]);
+    let (previous, next) = two_slots(&mut h[p.base as usize..], size, p.before, p.after);
+    match p.bias == 1 {
+        true => rzq.chunks_exact_mut(3 * hidden).for_each(|row| row.copy_from_slice(&b_hh[..3 * hidden])),
+        false => rzq.fill(0.0),
+    }
+    add_product_transposed(p.batch, 3 * p.hidden, p.hidden, previous, w_hh, rzq);
+    for row in 0..batch {
+        let at = row * hidden;
+        let (r, rest) = rzq[3 * at..][..3 * hidden].split_at_mut(hidden);
+        let (z, q) = rest.split_at_mut(hidden);
+        let [x_r, x_z, x_n] = [0, 1, 2].map(|gate| &xw[now + 3 * at + gate * hidden..][..hidden]);
+        let (n, old, new) = (&mut n[at..][..hidden], &previous[at..][..hidden], &mut next[at..][..hidden]);
+        let bias = |gate: usize, k: usize| if p.bias == 1 { b_ih[gate * hidden + k] } else { 0.0 };
+        for k in 0..hidden {
+            r[k] = sigmoid(x_r[k] + bias(0, k) + r[k]);
+            z[k] = sigmoid(x_z[k] + bias(1, k) + z[k]);
+            n[k] = tanh_rational(x_n[k] + bias(2, k) + r[k] * q[k]);
+            new[k] = (1.0 - z[k]) * n[k] + z[k] * old[k];
+        }
+        if ended(p.ragged, lengths, row, p.step) {
+            new.copy_from_slice(old);
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! Single steps: torch.nn.RNNCell, LSTMCell and GRUCell.
+
+use super::recurrent::{Config, Kind, Weights};
+use crate::error::{Error, Result};
+use crate::ops::recurrent::{Nonlinearity, Order};
+use crate::parameters::Initializer;
+use crate::tape::{Tape, Var};
+
+/// The sizes of an [`LstmCell`] or a [`GruCell`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CellConfig {
+    /// I: features of the input.
+    pub input_size: usize,
+    /// H: features of the state.
+    pub hidden_size: usize,
+    /// Whether there are biases.
+    pub bias: bool,
+}
+
+impl Default for CellConfig {
+    fn default() -> Self {
+        CellConfig { input_size: 1, hidden_size: 1, bias: true }
+    }
+}
+
+/// What an [`RnnCell`] is, with the names and defaults of torch.nn.RNNCell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RnnCellConfig {
+    /// I: features of the input.
+    pub input_size: usize,
+    /// H: features of the state.
+    pub hidden_size: usize,
+    /// Whether there are biases.
+    pub bias: bool,
+    /// The activation.
+    pub nonlinearity: Nonlinearity,
+}
+
+impl Default for RnnCellConfig {
+    fn default() -> Self {
+        RnnCellConfig { input_size: 1, hidden_size: 1, bias: true, nonlinearity: Nonlinearity::Tanh }
+    }
+}
+
+/// One step of an [`Rnn`](super::Rnn), as torch.nn.RNNCell: parameters `weight_ih` [H, I], `weight_hh` [H, H], `bias_ih`
+/// `[H]`, `bias_hh` `[H]`.
+#[derive(Clone, Debug)]
+pub struct RnnCell(Cell);
+
+/// One step of an [`Lstm`](super::Lstm), as torch.nn.LSTMCell: parameters `weight_ih` [4H, I], `weight_hh` [4H, H],
+/// `bias_ih` `[4H]`, `bias_hh` `[4H]`.
+#[derive(Clone, Debug)]
+pub struct LstmCell(Cell);
+
+/// One step of a [`Gru`](super::Gru), as torch.nn.GRUCell: parameters `weight_ih` [3H, I], `weight_hh` [3H, H], `bias_ih`
+/// `[3H]`, `bias_hh` `[3H]`.
+#[derive(Clone, Debug)]
+pub struct GruCell(Cell);
+
+#[derive(Clone, Debug)]
+struct Cell {
+    op: &'static str,
+    kind: Kind,
+    input_size: usize,
+    hidden_size: usize,
+    weights: Weights,
+}
+
+impl RnnCell {
+    /// Makes the cell's parameters, their names beginning with `name.`.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when a size is 0.
+    pub fn new(init: &mut Initializer, name: &str, config: &RnnCellConfig) -> Result<RnnCell> {
+        let RnnCellConfig { input_size, hidden_size, bias, nonlinearity } = *config;
+        let config = CellConfig { input_size, hidden_size, bias };
+        Ok(RnnCell(Cell::new(init, "RnnCell", name, Kind::Rnn(nonlinearity), &config)?))
+    }
+
+    /// The state after x [B, I] (`[I]` for a single sequence) from the state h [B, H] (`[H]`; 0 where not given).
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when shapes do not fit; [`Error::Gpu`] on a fault.
+    pub fn forward(&self, tape: &mut Tape, x: Var, h: Option<Var>) -> Result<Var> {
+        Ok(self.0.forward(tape, x, [h, None])?.0)
+    }
+}
+
+impl GruCell {
+    /// Makes the cell's parameters, their names beginning with `name.`.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when a size is 0.
+    pub fn new(init: &mut Initializer, name: &str, config: &CellConfig) -> Result<GruCell> {
+        Ok(GruCell(Cell::new(init, "GruCell", name, Kind::Gru, config)?))
+    }
+
+    /// As [`RnnCell::forward`].
+    ///
+    /// # Errors
+    /// As [`RnnCell::forward`].
+    pub fn forward(&self, tape: &mut Tape, x: Var, h: Option<Var>) -> Result<Var> {
+        Ok(self.0.forward(tape, x, [h, None])?.0)
+    }
+}
+
+impl LstmCell {
+    /// Makes the cell's parameters, their names beginning with `name.`.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when a size is 0.
+    pub fn new(init: &mut Initializer, name: &str, config: &CellConfig) -> Result<LstmCell> {
+        Ok(LstmCell(Cell::new(init, "LstmCell", name, Kind::Lstm, config)?))
+    }
+
+    /// The states h and c after x [B, I] (`[I]` for a single sequence) from the states h and c, each [B, H] (`[H]`; 0 where
+    /// not given).
+    ///
+    /// # Errors
+    /// As [`RnnCell::forward`].
+    pub fn forward(&self, tape: &mut Tape, x: Var, states: Option<[Var; 2]>) -> Result<[Var; 2]> {
+        let (h, c) = self.0.forward(tape, x, [states.map(|s| s[0]), states.map(|s| s[1])])?;
+        Ok([h, c.expect("an LSTM has a second state")])
+    }
+}
+
+impl Cell {
+    fn new(
+        init: &mut Initializer,
+        op: &'static str,
+        name: &str,
+        kind: Kind,
+        config: &CellConfig,
+    ) -> Result<Cell> {
+        let CellConfig { input_size, hidden_size, bias } = *config;
+        if input_size == 0 || hidden_size == 0 {
+            let message = format!(
+                "{name}: sizes must be at least 1, got input_size {input_size}, hidden_size {hidden_size}"
+            );
+            return Err(Error::argument(op, message));
+        }
+        let config = Config {
+            kind,
+            input_size,
+            hidden_size,
+            num_layers: 1,
+            bias,
+            batch_first: false,
+            dropout: 0.0,
+            bidirectional: false,
+            proj_size: 0,
+        };
+        let weights = Weights::new(init, (&format!("{name}."), ""), &config, input_size);
+        Ok(Cell { op, kind, input_size, hidden_size, weights })
+    }
+
+    /// A sequence of one step.
+    fn forward(&self, tape: &mut Tape, x: Var, states: [Option<Var>; 2]) -> Result<(Var, Option<Var>)> {
+        let shape = tape.value(x)?.shape();
+        let batch = match *shape {
+            [features] if features == self.input_size => None,
+            [batch, features] if features == self.input_size => Some(batch),
+            _ => {
+                let size = self.input_size;
+                let message = format!("input must be [B, {size}] or [{size}], got {shape:?}");
+                return Err(Error::argument(self.op, message));
+            }
+        };
+        let sequence = tape.reshape(x, [1, batch.unwrap_or(1), self.input_size])?;
+        let mut before = [None; 2];
+        for (before, state) in before.iter_mut().zip(states) {
+            *before = state.map(|state| self.state(tape, state, batch)).transpose()?;
+        }
+        let (_, [h, c]) = self.weights.run(tape, self.kind, sequence, before, Order::default())?;
+        let mut after = |state: Var| match batch {
+            Some(_) => Ok(state),
+            None => tape.reshape(state, [self.hidden_size]),
+        };
+        Ok((after(h.expect("every cell has a state"))?, c.map(after).transpose()?))
+    }
+
+    /// A state as [B, H].
+    fn state(&self, tape: &mut Tape, state: Var, batch: Option<usize>) -> Result<Var> {
+        let shape = tape.value(state)?.shape();
+        let expected = match batch {
+            Some(batch) => vec![batch, self.hidden_size],
+            None => vec![self.hidden_size],
+        };
+        if *shape != *expected {
+            return Err(Error::argument(self.op, format!("a state must be {expected:?}, got {shape:?}")));
+        }
+        tape.reshape(state, [batch.unwrap_or(1), self.hidden_size])
+    }
+}

@@ -1,0 +1,111 @@
+//! torch.nn.GRU.
+
+use super::RnnOutput;
+use super::recurrent::{Config, Kind, Stack};
+use crate::error::Result;
+use crate::ops::recurrent::Lengths;
+use crate::parameters::Initializer;
+use crate::tape::{Tape, Var};
+
+/// What a [`Gru`] is, with the names and defaults of torch.nn.GRU.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct GruConfig {
+    /// I: features of the input at each step.
+    pub input_size: usize,
+    /// H: features of the state.
+    pub hidden_size: usize,
+    /// L: layers, each reading the output of the one below.
+    pub num_layers: usize,
+    /// Whether there are biases.
+    pub bias: bool,
+    /// Whether input and output are [B, T, ..] rather than [T, B, ..]. States are [L·D, B, ..] either way.
+    pub batch_first: bool,
+    /// The probability of dropout between layers, while the tape is training.
+    pub dropout: f64,
+    /// Whether each layer also runs from the last step to the first: D is then 2, else 1, and the outputs of both directions
+    /// stand side by side, the forward one first.
+    pub bidirectional: bool,
+}
+
+impl Default for GruConfig {
+    fn default() -> Self {
+        GruConfig {
+            input_size: 1,
+            hidden_size: 1,
+            num_layers: 1,
+            bias: true,
+            batch_first: false,
+            dropout: 0.0,
+            bidirectional: false,
+        }
+    }
+}
+
+/// Layers of gated recurrent units, as torch.nn.GRU (the reset gate after the product):
+/// r = σ(x_t·W_irᵀ + b_ir + h·W_hrᵀ + b_hr), z = σ(x_t·W_izᵀ + b_iz + h·W_hzᵀ + b_hz),
+/// n = tanh(x_t·W_inᵀ + b_in + r ⊙ (h·W_hnᵀ + b_hn)), h_t = (1 − z) ⊙ n + z ⊙ h. Parameters of layer k, all from
+/// U(−1/√H, 1/√H), with rows in the order r, z, n: `weight_ih_l{k}` [3H, I or D·H], `weight_hh_l{k}` [3H, H], `bias_ih_l{k}`
+/// `[3H]`, `bias_hh_l{k}` `[3H]`, those of the other direction with the suffix `_reverse`.
+#[derive(Clone, Debug)]
+pub struct Gru {
+    config: GruConfig,
+    stack: Stack,
+}
+
+impl Gru {
+    /// Makes the layers' parameters, their names beginning with `name.`.
+    ///
+    /// # Errors
+    /// [`Error::Argument`](crate::error::Error::Argument) when an option is out of its range.
+    pub fn new(init: &mut Initializer, name: &str, config: &GruConfig) -> Result<Gru> {
+        let GruConfig { input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional } =
+            *config;
+        let stack = Config {
+            kind: Kind::Gru,
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            proj_size: 0,
+        };
+        Ok(Gru { config: *config, stack: Stack::new(init, "Gru", name, stack)? })
+    }
+
+    /// What it is.
+    pub fn config(&self) -> &GruConfig {
+        &self.config
+    }
+
+    /// Runs x [T, B, I] ([B, T, I] when batch-first; [T, I] for a single sequence) through the layers, from the initial
+    /// states h0 [L·D, B, H] (0 where not given).
+    ///
+    /// # Errors
+    /// [`Error::Argument`](crate::error::Error::Argument) when T is 0 or shapes do not fit;
+    /// [`Error::Gpu`](crate::error::Error::Gpu) on a fault.
+    pub fn forward(&self, tape: &mut Tape, x: Var, h0: Option<Var>) -> Result<RnnOutput> {
+        self.run(tape, x, h0, None)
+    }
+
+    /// Like [`Gru::forward`], for sequences of different lengths: what torch.nn.GRU does with a packed sequence. Steps
+    /// behind a sequence's end change nothing, the output there is 0, and the final states are those at its own end.
+    ///
+    /// # Errors
+    /// As [`Gru::forward`]; also when the lengths do not fit x.
+    pub fn forward_lengths(
+        &self,
+        tape: &mut Tape,
+        x: Var,
+        h0: Option<Var>,
+        lengths: &Lengths,
+    ) -> Result<RnnOutput> {
+        self.run(tape, x, h0, Some(lengths))
+    }
+
+    fn run(&self, tape: &mut Tape, x: Var, h0: Option<Var>, lengths: Option<&Lengths>) -> Result<RnnOutput> {
+        let states = self.stack.forward(tape, x, [h0, None], lengths)?;
+        Ok(RnnOutput::new(states))
+    }
+}

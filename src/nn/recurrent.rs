@@ -1,0 +1,281 @@
+//! What torch.nn.RNN, LSTM and GRU have in common: layers, directions, shapes, dropout between layers.
+
+use crate::error::{Error, Result};
+use crate::ops::dropout;
+use crate::ops::recurrent::{Lengths, Nonlinearity, Order, RecurrentWeights};
+use crate::parameters::{Initializer, ParameterId};
+use crate::tape::{Tape, Var};
+
+/// The kind of a layer's cells.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Kind {
+    Rnn(Nonlinearity),
+    Lstm,
+    Gru,
+}
+
+impl Kind {
+    /// The rows of a cell's weights, in units of its size.
+    fn parts(self) -> usize {
+        match self {
+            Kind::Rnn(_) => 1,
+            Kind::Lstm => 4,
+            Kind::Gru => 3,
+        }
+    }
+}
+
+/// The options of all kinds together.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Config {
+    pub kind: Kind,
+    pub input_size: usize,
+    pub hidden_size: usize,
+    pub num_layers: usize,
+    pub bias: bool,
+    pub batch_first: bool,
+    pub dropout: f64,
+    pub bidirectional: bool,
+    /// 0: none.
+    pub proj_size: usize,
+}
+
+impl Config {
+    /// D.
+    fn directions(&self) -> usize {
+        if self.bidirectional { 2 } else { 1 }
+    }
+
+    /// The size of h.
+    fn state_size(&self) -> usize {
+        if self.proj_size > 0 { self.proj_size } else { self.hidden_size }
+    }
+}
+
+/// The parameters of one layer in one direction, or of a single cell.
+#[derive(Clone, Debug)]
+pub struct Weights {
+    w_ih: ParameterId,
+    w_hh: ParameterId,
+    biases: Option<[ParameterId; 2]>,
+    w_hr: Option<ParameterId>,
+}
+
+impl Weights {
+    /// Makes them, each named `prefix`, its own name and `suffix`.
+    pub fn new(
+        init: &mut Initializer,
+        (prefix, suffix): (&str, &str),
+        config: &Config,
+        input_size: usize,
+    ) -> Weights {
+        let Config { hidden_size: hidden, bias, proj_size, .. } = *config;
+        let bound = 1.0 / (hidden as f32).sqrt();
+        let rows = config.kind.parts() * hidden;
+        let mut parameter =
+            |name: &str, shape: &[usize]| init.uniform(format!("{prefix}{name}{suffix}"), shape, bound);
+        Weights {
+            w_ih: parameter("weight_ih", &[rows, input_size]),
+            w_hh: parameter("weight_hh", &[rows, config.state_size()]),
+            biases: bias.then(|| [parameter("bias_ih", &[rows]), parameter("bias_hh", &[rows])]),
+            w_hr: (proj_size > 0).then(|| parameter("weight_hr", &[proj_size, hidden])),
+        }
+    }
+
+    /// Runs x [T, B, I] through the layer from the states h and c, 0 where not given: its output and final states. Only an
+    /// LSTM has a second state.
+    pub fn run(
+        &self,
+        tape: &mut Tape,
+        kind: Kind,
+        x: Var,
+        [h, c]: [Option<Var>; 2],
+        order: Order<'_>,
+    ) -> Result<(Var, [Option<Var>; 2])> {
+        let biases = match self.biases {
+            Some([b_ih, b_hh]) => Some([tape.parameter(b_ih)?, tape.parameter(b_hh)?]),
+            None => None,
+        };
+        let w_hr = self.w_hr.map(|w_hr| tape.parameter(w_hr)).transpose()?;
+        let weights = RecurrentWeights {
+            w_ih: tape.parameter(self.w_ih)?,
+            w_hh: tape.parameter(self.w_hh)?,
+            biases,
+            w_hr,
+        };
+        Ok(match kind {
+            Kind::Rnn(nonlinearity) => {
+                let [y, h] = tape.rnn(x, h, weights, nonlinearity, order)?;
+                (y, [Some(h), None])
+            }
+            Kind::Gru => {
+                let [y, h] = tape.gru(x, h, weights, order)?;
+                (y, [Some(h), None])
+            }
+            Kind::Lstm => {
+                let [y, h, c] = tape.lstm(x, [h, c], weights, order)?;
+                (y, [Some(h), Some(c)])
+            }
+        })
+    }
+}
+
+/// Layers of one kind, in one or both directions.
+#[derive(Clone, Debug)]
+pub struct Stack {
+    op: &'static str,
+    config: Config,
+    /// By layer, then by direction.
+    layers: Vec<Vec<Weights>>,
+}
+
+/// What a [`Stack`] returns.
+#[derive(Clone, Debug)]
+pub struct Output {
+    pub output: Var,
+    /// Of each layer and direction, h and c after its last step: [B, S] and [B, H].
+    last: Vec<[Option<Var>; 2]>,
+    unbatched: bool,
+}
+
+impl Output {
+    /// The final states of a kind (0: h, 1: c): [L·D, B, size], or [L·D, size] of a single sequence.
+    pub fn states(&self, tape: &mut Tape, which: usize) -> Result<Var> {
+        let last: Vec<Var> = self.last.iter().filter_map(|states| states[which]).collect();
+        let shape = tape.value(last[0])?.shape();
+        let (batch, size, rows) = (shape[0], shape[1], last.len());
+        let all = if rows == 1 { last[0] } else { tape.stack(&last)? };
+        match self.unbatched {
+            true => tape.reshape(all, [rows, size]),
+            false => tape.reshape(all, [rows, batch, size]),
+        }
+    }
+}
+
+impl Stack {
+    pub fn new(init: &mut Initializer, op: &'static str, name: &str, config: Config) -> Result<Stack> {
+        let Config { input_size, hidden_size, num_layers, proj_size, .. } = config;
+        if input_size == 0 || hidden_size == 0 || num_layers == 0 {
+            let message = format!(
+                "{name}: sizes must be at least 1, got input_size {input_size}, hidden_size {hidden_size}, num_layers \
+                 {num_layers}"
+            );
+            return Err(Error::argument(op, message));
+        }
+        if proj_size >= hidden_size && proj_size > 0 {
+            let message =
+                format!("{name}: proj_size must be below hidden_size {hidden_size}, got {proj_size}");
+            return Err(Error::argument(op, message));
+        }
+        dropout::check(config.dropout)?;
+        if config.dropout > 0.0 && num_layers == 1 {
+            log::warn!(
+                "{op} {name}: dropout {} acts between layers, and there is only one: it does nothing",
+                config.dropout
+            );
+        }
+        let directions = config.directions();
+        let mut layer = |k: usize| {
+            let input_size = if k == 0 { input_size } else { directions * config.state_size() };
+            let mut direction = |suffix: &str| {
+                let names = (&*format!("{name}."), &*format!("_l{k}{suffix}"));
+                Weights::new(init, names, &config, input_size)
+            };
+            ["", "_reverse"][..directions].iter().map(|suffix| direction(suffix)).collect()
+        };
+        Ok(Stack { op, layers: (0..num_layers).map(&mut layer).collect(), config })
+    }
+
+    /// Runs x through the layers from the initial states, [L·D, B, size] (0 where not given).
+    pub fn forward(
+        &self,
+        tape: &mut Tape,
+        x: Var,
+        states: [Option<Var>; 2],
+        lengths: Option<&Lengths>,
+    ) -> Result<Output> {
+        let shape = tape.value(x)?.shape();
+        let Config { kind, input_size, hidden_size, num_layers, batch_first, dropout, .. } = self.config;
+        if !matches!(shape.len(), 2 | 3) || shape.last() != Some(&input_size) {
+            let message = format!("input must be [.., {input_size}] of 2 or 3 dimensions, got {shape:?}");
+            return Err(Error::argument(self.op, message));
+        }
+        let unbatched = shape.len() == 2;
+        let mut sequence = match unbatched {
+            true => tape.reshape(x, [shape[0], 1, input_size])?,
+            false if batch_first => tape.swap_axes(x)?,
+            false => x,
+        };
+        let dims = tape.value(sequence)?.shape();
+        let (time, batch) = (dims[0], dims[1]);
+        let sizes = [self.config.state_size(), hidden_size];
+        let mut initial = [None; 2];
+        for which in 0..2 {
+            initial[which] = states[which]
+                .map(|state| self.initial_state(tape, state, batch, sizes[which], unbatched))
+                .transpose()?;
+        }
+        if let Some(lengths) = lengths {
+            // Whatever padding holds, the products over all steps must not meet it.
+            sequence = tape.mask_steps(sequence, lengths)?;
+        }
+        let directions = self.config.directions();
+        let mut last = Vec::with_capacity(num_layers * directions);
+        for (k, layer) in self.layers.iter().enumerate() {
+            let mut outputs = Vec::with_capacity(directions);
+            for (d, weights) in layer.iter().enumerate() {
+                let mut before = [None; 2];
+                for which in 0..2 {
+                    before[which] =
+                        initial[which].map(|states| tape.select(states, k * directions + d)).transpose()?;
+                }
+                let order = Order { reverse: d == 1, lengths };
+                let (y, after) = weights.run(tape, kind, sequence, before, order)?;
+                outputs.push(y);
+                last.push(after);
+            }
+            sequence = if directions == 2 { side_by_side(tape, &outputs)? } else { outputs[0] };
+            if k + 1 < num_layers {
+                sequence = tape.dropout(sequence, dropout)?;
+            }
+        }
+        let output = match unbatched {
+            true => {
+                let width = tape.value(sequence)?.shape()[2];
+                tape.reshape(sequence, [time, width])?
+            }
+            false if batch_first => tape.swap_axes(sequence)?,
+            false => sequence,
+        };
+        Ok(Output { output, last, unbatched })
+    }
+
+    /// An initial state as [L·D, B, size], from [L·D, size] for a single sequence.
+    fn initial_state(
+        &self,
+        tape: &mut Tape,
+        state: Var,
+        batch: usize,
+        size: usize,
+        unbatched: bool,
+    ) -> Result<Var> {
+        let rows = self.config.num_layers * self.config.directions();
+        let shape = tape.value(state)?.shape();
+        let expected: &[usize] = if unbatched { &[rows, size] } else { &[rows, batch, size] };
+        if *shape != *expected {
+            let message = format!("an initial state must be {expected:?}, got {shape:?}");
+            return Err(Error::argument(self.op, message));
+        }
+        tape.reshape(state, [rows, batch, size])
+    }
+}
+
+/// Two outputs [T, B, S] as one, [T, B, 2S].
+fn side_by_side(tape: &mut Tape, outputs: &[Var]) -> Result<Var> {
+    let shape = tape.value(outputs[0])?.shape();
+    let (time, batch, size) = (shape[0], shape[1], shape[2]);
+    let both = tape.stack(outputs)?;
+    let both = tape.reshape(both, [2, time * batch, size])?;
+    let both = tape.swap_axes(both)?;
+    tape.reshape(both, [time, batch, 2 * size])
+}

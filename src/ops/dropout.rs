@@ -1,0 +1,44 @@
+//! Dropout.
+
+use crate::cpu::dropout::{Dropout, plan};
+use crate::error::{Error, Result};
+use crate::kernel::Dtype;
+use crate::tape::{DropoutStream, Tape, Var};
+use crate::tensor::Tensor;
+
+impl Tape {
+    /// Each element of x with probability p set to 0, else multiplied with 1 / (1 − p), as torch.nn.functional.dropout; x
+    /// itself unless the tape is training (see [`Tape::set_training`]). Gradient: the same with dy. The mask is not kept but
+    /// made again.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when p is not in 0..=1; [`Error::Gpu`] on a fault.
+    pub fn dropout(&mut self, x: Var, p: f64) -> Result<Var> {
+        check(p)?;
+        let Some(DropoutStream { seed, calls }) = self.training().filter(|_| p > 0.0) else {
+            return Ok(x);
+        };
+        self.set_training(Some(DropoutStream { seed, calls: calls + 1 }));
+        let input = self.value(x)?;
+        let [seed_low, seed_high, call_low, call_high] =
+            [seed, seed >> 32, calls, calls >> 32].map(|word| word as u32);
+        let scale = if p < 1.0 { (1.0 / (1.0 - p)) as f32 } else { 0.0 };
+        let count = input.count() as u32;
+        let params = Dropout { count, seed_low, seed_high, call_low, call_high, rate: p as f32, scale };
+        let apply = move |x: &Tensor| {
+            let y = Tensor::empty(&x.device(), Dtype::F32, x.shape())?;
+            x.device().launch(&plan(&params), &params, &[x.read(), y.write()])?;
+            Ok(y)
+        };
+        let y = apply(input)?;
+        self.push("dropout", &[x], y, || Box::new(move |g| g.give(0, apply(&g.of_output()?)?)))
+    }
+}
+
+/// An error unless p is a probability.
+pub(crate) fn check(p: f64) -> Result<()> {
+    match (0.0..=1.0).contains(&p) {
+        true => Ok(()),
+        false => Err(Error::argument("dropout", format!("p must be from 0 to 1, got {p}"))),
+    }
+}

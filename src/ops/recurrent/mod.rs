@@ -1,0 +1,167 @@
+//! Recurrent layers over a whole sequence, in one direction: one node of the tape each.
+//!
+//! The three cells share their schedule (`sequence.rs`): the input product of all steps is one matmul; a step of the
+//! recurrence, its product and its gates are one launch (`steps.rs`); backward, the steps in the opposite order give da,
+//! the gradient of what the gates are functions of, and every weight's gradient is one matmul over all steps:
+//! dx = da·W_ih, dW_ih = daᵀ·x, dW_hh = Σ_t da_tᵀ·h, where h is the state before step t, both biases' Σ over the rows of
+//! da, dh0 what is left when the first step is done.
+
+mod lengths;
+mod sequence;
+mod steps;
+
+use crate::error::{Error, Result};
+use crate::tape::{Tape, Var};
+use crate::tensor::{Shape, Tensor};
+
+pub use lengths::Lengths;
+use sequence::{Places, Sequence};
+use steps::Cell;
+
+/// The activation of a plain recurrent layer, as torch.nn.RNN's `nonlinearity`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Nonlinearity {
+    /// tanh.
+    #[default]
+    Tanh,
+    /// max(x, 0).
+    Relu,
+}
+
+/// The parameters of one layer and direction, on a tape. G is the number of the cell's parts: 1 for an RNN, 4 for an LSTM
+/// (i, f, g, o), 3 for a GRU (r, z, n). S is the size of h: H, or that of the projection.
+#[derive(Clone, Copy, Debug)]
+pub struct RecurrentWeights {
+    /// W_ih [G·H, I].
+    pub w_ih: Var,
+    /// W_hh [G·H, S].
+    pub w_hh: Var,
+    /// b_ih and b_hh, each [G·H].
+    pub biases: Option<[Var; 2]>,
+    /// W_hr [S, H] of an LSTM with a projection.
+    pub w_hr: Option<Var>,
+}
+
+/// In which order the steps are made, and where sequences end.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Order<'a> {
+    /// From the last step to the first: each sequence begins at its own end.
+    pub reverse: bool,
+    /// Of each sequence the number of its steps. What comes after them changes nothing, and the output there is 0.
+    pub lengths: Option<&'a Lengths>,
+}
+
+impl Tape {
+    /// h_t = act(x_t·W_ihᵀ + b_ih + h·W_hhᵀ + b_hh), h being the state before step t, for x [T, B, I]: all h_t [T, B, H]
+    /// and the final state [B, H]. The initial state h0 [B, H] is 0 where it is not given.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when T is 0 or shapes or lengths do not fit; [`Error::Gpu`] on a fault.
+    pub fn rnn(
+        &mut self,
+        x: Var,
+        h0: Option<Var>,
+        weights: RecurrentWeights,
+        nonlinearity: Nonlinearity,
+        order: Order<'_>,
+    ) -> Result<[Var; 2]> {
+        let (sequence, inputs, places) =
+            self.sequence(Cell::Rnn(nonlinearity), x, [h0, None], weights, order)?;
+        let outputs = [sequence.output()?, sequence.final_h()?];
+        self.push_all("rnn", &inputs, outputs, || Box::new(move |g| sequence.backward(g, &places)))
+    }
+
+    /// r, z = σ(x_t·W_iᵀ + b_i + h·W_hᵀ + b_h) with the rows of each, n = tanh(x_t·W_inᵀ + b_in + r ⊙ (h·W_hnᵀ + b_hn)),
+    /// h_t = (1 − z) ⊙ n + z ⊙ h: all h_t [T, B, H] and the final state [B, H]. As [`Tape::rnn`] in all else.
+    ///
+    /// # Errors
+    /// As [`Tape::rnn`].
+    pub fn gru(
+        &mut self,
+        x: Var,
+        h0: Option<Var>,
+        weights: RecurrentWeights,
+        order: Order<'_>,
+    ) -> Result<[Var; 2]> {
+        let (sequence, inputs, places) = self.sequence(Cell::Gru, x, [h0, None], weights, order)?;
+        let outputs = [sequence.output()?, sequence.final_h()?];
+        self.push_all("gru", &inputs, outputs, || Box::new(move |g| sequence.backward(g, &places)))
+    }
+
+    /// i, f, o = σ(..), g = tanh(..) of x_t·W_ihᵀ + b_ih + h·W_hhᵀ + b_hh with the rows of each, c_t = f ⊙ c + i ⊙ g,
+    /// h_t = o ⊙ tanh(c_t), or (o ⊙ tanh(c_t))·W_hrᵀ with a projection: all h_t [T, B, S] and the final states h [B, S] and
+    /// c [B, H]. The initial states, h0 [B, S] and c0 [B, H], are 0 where they are not given. As [`Tape::rnn`] in all else.
+    ///
+    /// # Errors
+    /// As [`Tape::rnn`].
+    pub fn lstm(
+        &mut self,
+        x: Var,
+        states: [Option<Var>; 2],
+        weights: RecurrentWeights,
+        order: Order<'_>,
+    ) -> Result<[Var; 3]> {
+        let (sequence, inputs, places) = self.sequence(Cell::Lstm, x, states, weights, order)?;
+        let outputs = [sequence.output()?, sequence.final_h()?, sequence.final_c()?];
+        self.push_all("lstm", &inputs, outputs, || Box::new(move |g| sequence.backward(g, &places)))
+    }
+
+    /// Checks what a layer is given and runs it: what backward needs, the node's inputs, and where each stands among them.
+    fn sequence(
+        &mut self,
+        cell: Cell,
+        x: Var,
+        [h0, c0]: [Option<Var>; 2],
+        weights: RecurrentWeights,
+        Order { reverse, lengths }: Order<'_>,
+    ) -> Result<(Sequence, Vec<Var>, Places)> {
+        let op = cell.name();
+        let (input, w_ih, w_hh) =
+            (self.value(x)?.clone(), self.value(weights.w_ih)?.clone(), self.value(weights.w_hh)?.clone());
+        let (&[time, batch, features], &[rows, _], &[_, width]) =
+            (&*input.shape(), &*w_ih.shape(), &*w_hh.shape())
+        else {
+            return fail(op, "input, W_ih and W_hh", "of 3, 2 and 2 dimensions", &[&input, &w_ih, &w_hh]);
+        };
+        if time == 0 {
+            return Err(Error::argument(op, "takes a sequence of at least one step, got none"));
+        }
+        let hidden = rows / cell.parts();
+        let mut inputs = vec![x, weights.w_ih, weights.w_hh];
+        let mut optional = |tape: &Tape, var: Option<Var>, name: &str, shape: &[usize]| {
+            let Some(var) = var else { return Ok((None, Places::ABSENT)) };
+            let tensor = tape.value(var)?.clone();
+            expect(op, name, &tensor, shape)?;
+            inputs.push(var);
+            Ok((Some(tensor), inputs.len() - 1))
+        };
+        expect(op, "W_ih", &w_ih, &[cell.parts() * hidden, features])?;
+        let state = if weights.w_hr.is_some() { width } else { hidden };
+        expect(op, "W_hh", &w_hh, &[rows, state])?;
+        let (b_ih, b_ih_at) = optional(self, weights.biases.map(|b| b[0]), "b_ih", &[rows])?;
+        let (b_hh, b_hh_at) = optional(self, weights.biases.map(|b| b[1]), "b_hh", &[rows])?;
+        let (w_hr, w_hr_at) = optional(self, weights.w_hr, "W_hr", &[width, hidden])?;
+        let (h0, h0_at) = optional(self, h0, "the initial state h0", &[batch, width])?;
+        let (c0, c0_at) = optional(self, c0, "the initial state c0", &[batch, hidden])?;
+        let lengths = lengths.map(|lengths| lengths.checked(op, time, batch)).transpose()?;
+        let places = Places { b_ih: b_ih_at, b_hh: b_hh_at, w_hr: w_hr_at, h0: h0_at, c0: c0_at };
+        let biases = b_ih.zip(b_hh).map(|(b_ih, b_hh)| [b_ih, b_hh]);
+        let sequence = Sequence::new(cell, reverse, lengths, input, [w_ih, w_hh], biases, w_hr)?;
+        sequence.forward(h0.as_ref(), c0.as_ref())?;
+        Ok((sequence, inputs, places))
+    }
+}
+
+/// An error unless a tensor has the shape.
+fn expect(op: &'static str, name: &str, tensor: &Tensor, shape: &[usize]) -> Result<()> {
+    match *tensor.shape() == *shape {
+        true => Ok(()),
+        false => fail(op, name, &format!("{:?}", Shape::from(shape)), &[tensor]),
+    }
+}
+
+fn fail<T>(op: &'static str, name: &str, expected: &str, found: &[&Tensor]) -> Result<T> {
+    let found: Vec<String> = found.iter().map(|tensor| format!("{:?}", tensor.shape())).collect();
+    Err(Error::argument(op, format!("{name} must be {expected}, got {}", found.join(", "))))
+}

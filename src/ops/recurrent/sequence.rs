@@ -1,0 +1,272 @@
+//! The schedule that all cells share: the order of the steps, where states lie, and the gradients over all steps.
+
+use super::lengths::masked;
+use super::steps::Cell;
+use crate::device::ALIGNMENT;
+use crate::error::Result;
+use crate::kernel::Dtype;
+use crate::ops::bias_add::sum_rows;
+use crate::ops::linear::times_transposed;
+use crate::ops::matmul::{Matrix, product};
+use crate::tape::Gradients;
+use crate::tensor::{Shape, Tensor};
+
+/// A layer at work in one direction, and all that its backward pass needs.
+pub struct Sequence {
+    pub cell: Cell,
+    reverse: bool,
+    /// `[B]`.
+    pub lengths: Option<Tensor>,
+    pub time: usize,
+    pub batch: usize,
+    pub hidden: usize,
+    /// S: the size of h.
+    pub width: usize,
+    /// [T, B, I].
+    input: Tensor,
+    w_ih: Tensor,
+    pub w_hh: Tensor,
+    pub biases: Option<[Tensor; 2]>,
+    pub w_hr: Option<Tensor>,
+    /// From element `base` on the states in slots of [B, S], one more than steps: slot t before step t and slot t + 1 after
+    /// it, or the other way round in reverse. So the states before all steps are consecutive rows, and those after them
+    /// too; these begin at an aligned element, so that they are a tensor like any other. Behind the slots, with a
+    /// projection, what is projected, [T, B, H].
+    pub h: Tensor,
+    pub base: usize,
+    /// The cell states in slots of [B, H].
+    c: Option<Tensor>,
+    /// What the kernels keep of the gates.
+    gates: Option<Tensor>,
+}
+
+/// Where optional inputs stand among a node's.
+pub struct Places {
+    pub b_ih: usize,
+    pub b_hh: usize,
+    pub w_hr: usize,
+    pub h0: usize,
+    pub c0: usize,
+}
+
+/// What goes from step to step in the backward pass.
+pub struct Carried {
+    /// What arrives at h beside dy and da·W_hh, [B, S].
+    pub dh: Tensor,
+    /// What arrives at c, [B, H].
+    pub dc: Option<Tensor>,
+    /// The gradient of x·W_ihᵀ, [T, B, G·H]; and that of h·W_hhᵀ where it is another.
+    pub da: Tensor,
+    pub da_h: Option<Tensor>,
+    pub projection: Option<Projection>,
+}
+
+/// The gradients around a projection.
+pub struct Projection {
+    /// Of h, [T, B, S].
+    pub dp: Tensor,
+    /// Of what is projected in one step, [B, H].
+    pub dm: Tensor,
+    /// Zeros [B, H]: nothing else arrives there.
+    pub nothing: Tensor,
+}
+
+impl Sequence {
+    pub fn new(
+        cell: Cell,
+        reverse: bool,
+        lengths: Option<Tensor>,
+        input: Tensor,
+        [w_ih, w_hh]: [Tensor; 2],
+        biases: Option<[Tensor; 2]>,
+        w_hr: Option<Tensor>,
+    ) -> Result<Sequence> {
+        let device = input.device();
+        let (time, batch) = (input.shape()[0], input.shape()[1]);
+        let (hidden, width) = (w_ih.shape()[0] / cell.parts(), w_hh.shape()[1]);
+        let base = if reverse { 0 } else { (batch * width).next_multiple_of(ALIGNMENT) - batch * width };
+        let projected = if w_hr.is_some() { time * batch * hidden } else { 0 };
+        let empty = |count: usize| Tensor::empty(&device, Dtype::F32, [count]);
+        let h = empty(base + (time + 1) * batch * width + projected)?;
+        let c = matches!(cell, Cell::Lstm).then(|| empty((time + 1) * batch * hidden)).transpose()?;
+        let kept = cell.kept() * time * batch * hidden;
+        let gates = (cell.kept() > 0).then(|| empty(kept)).transpose()?;
+        Ok(Sequence {
+            cell,
+            reverse,
+            lengths,
+            time,
+            batch,
+            hidden,
+            width,
+            input,
+            w_ih,
+            w_hh,
+            biases,
+            w_hr,
+            h,
+            base,
+            c,
+            gates,
+        })
+    }
+
+    /// The slots of the states before and after a step.
+    pub fn slots(&self, step: usize) -> [usize; 2] {
+        if self.reverse { [step + 1, step] } else { [step, step + 1] }
+    }
+
+    /// The first element of h_t where a step's kernel writes it.
+    pub fn out_of(&self, step: usize) -> usize {
+        match self.w_hr {
+            None => self.base + self.slots(step)[1] * self.batch * self.width,
+            Some(_) => self.projected() + step * self.batch * self.hidden,
+        }
+    }
+
+    /// The first element of what is projected.
+    fn projected(&self) -> usize {
+        self.base + (self.time + 1) * self.batch * self.width
+    }
+
+    pub fn c(&self) -> &Tensor {
+        self.c.as_ref().expect("an LSTM has cell states")
+    }
+
+    pub fn gates(&self) -> &Tensor {
+        self.gates.as_ref().expect("a cell with gates keeps them")
+    }
+
+    /// The steps in the order of the forward pass.
+    fn steps(&self) -> impl DoubleEndedIterator<Item = usize> + use<> {
+        let (time, reverse) = (self.time, self.reverse);
+        (0..time).map(move |k| if reverse { time - 1 - k } else { k })
+    }
+
+    /// Runs all steps from the initial states, 0 where not given.
+    pub fn forward(&self, h0: Option<&Tensor>, c0: Option<&Tensor>) -> Result<()> {
+        let slot = if self.reverse { self.time } else { 0 };
+        begin(&self.h, self.base + slot * self.batch * self.width, self.batch * self.width, h0)?;
+        if let Some(c) = &self.c {
+            begin(c, slot * self.batch * self.hidden, self.batch * self.hidden, c0)?;
+        }
+        let xw = times_transposed(&self.input, &self.w_ih)?;
+        self.steps().try_for_each(|step| self.step_forward(step, &xw))
+    }
+
+    /// The states before (0) or after (1) every step: [T, B, S].
+    fn states(&self, side: usize) -> Result<Tensor> {
+        let start = self.slots(0)[side] * self.batch * self.width;
+        self.h.slice(self.base + start, [self.time, self.batch, self.width])
+    }
+
+    /// h_t of every step, 0 behind each sequence's end: [T, B, S].
+    pub fn output(&self) -> Result<Tensor> {
+        let states = self.states(1)?;
+        match &self.lengths {
+            None => Ok(states),
+            Some(lengths) => masked(&states, lengths),
+        }
+    }
+
+    /// The slot of the final states: sequences that end early have kept theirs.
+    fn last_slot(&self) -> usize {
+        if self.reverse { 0 } else { self.time }
+    }
+
+    /// h after the last step: [B, S].
+    pub fn final_h(&self) -> Result<Tensor> {
+        let start = self.base + self.last_slot() * self.batch * self.width;
+        self.h.slice(start, [self.batch, self.width])?.aligned()
+    }
+
+    /// c after the last step: [B, H].
+    pub fn final_c(&self) -> Result<Tensor> {
+        let start = self.last_slot() * self.batch * self.hidden;
+        self.c().slice(start, [self.batch, self.hidden])?.aligned()
+    }
+
+    /// The gradients of all inputs from those of the outputs: all h_t, the final h and, of an LSTM, the final c.
+    pub fn backward(&self, g: &mut Gradients<'_>, places: &Places) -> Result<()> {
+        let device = self.h.device();
+        let Sequence { time, batch, hidden, width, .. } = *self;
+        let empty = |shape: &[usize]| Tensor::empty(&device, Dtype::F32, shape);
+        let zeros = |shape: &[usize]| {
+            let tensor = empty(shape)?;
+            tensor.fill(0.0)?;
+            Ok(tensor)
+        };
+        let dy = g.output(0)?.map_or_else(|| zeros(&[time, batch, width]), Ok)?;
+        // What is carried changes from step to step: a copy.
+        let arriving = |gradient: Option<Tensor>, shape: [usize; 2]| match gradient {
+            None => zeros(&shape),
+            Some(gradient) => {
+                let copy = empty(&shape)?;
+                gradient.copy_into(&copy, 0)?;
+                Ok(copy)
+            }
+        };
+        let gates = self.cell.parts() * hidden;
+        let lstm = matches!(self.cell, Cell::Lstm);
+        let projection = self.w_hr.as_ref().map(|_| {
+            let (dp, dm) = (empty(&[time, batch, width])?, empty(&[batch, hidden])?);
+            Ok(Projection { dp, dm, nothing: zeros(&[batch, hidden])? })
+        });
+        let carried = Carried {
+            dh: arriving(g.output(1)?, [batch, width])?,
+            dc: lstm.then(|| arriving(g.output(2)?, [batch, hidden])).transpose()?,
+            da: empty(&[time, batch, gates])?,
+            da_h: matches!(self.cell, Cell::Gru).then(|| empty(&[time, batch, gates])).transpose()?,
+            projection: projection.transpose()?,
+        };
+        let mut later = None;
+        for step in self.steps().rev() {
+            self.step_backward(step, later, &dy, &carried)?;
+            later = Some(step);
+        }
+
+        let da = &carried.da;
+        let da_h = carried.da_h.as_ref().unwrap_or(da);
+        let (input, before) = (Matrix::new(&self.input), self.states(0)?);
+        g.give_with(0, |dx, more| product(Matrix::new(da), Matrix::new(&self.w_ih), dx, more))?;
+        g.give_with(1, |dw, more| product(Matrix::new(da).t(), input, dw, more))?;
+        g.give_with(2, |dw, more| product(Matrix::new(da_h).t(), Matrix::new(&before), dw, more))?;
+        if self.biases.is_some() {
+            g.give_with(places.b_ih, |db, more| sum_rows(da, db, more))?;
+            g.give_with(places.b_hh, |db, more| sum_rows(da_h, db, more))?;
+        }
+        if let Some(Projection { dp, .. }) = &carried.projection {
+            let source = self.h.slice(self.projected(), [time, batch, hidden])?;
+            g.give_with(places.w_hr, |dw, more| {
+                product(Matrix::new(dp).t(), Matrix::new(&source), dw, more)
+            })?;
+        }
+        if places.h0 != Places::ABSENT && g.wanted(places.h0) {
+            let first = self.steps().next().expect("a sequence has a step");
+            let da = da_h.slice(first * batch * gates, [batch, gates])?;
+            product(Matrix::new(&da), Matrix::new(&self.w_hh), &carried.dh, true)?;
+            g.give(places.h0, carried.dh)?;
+        }
+        if let Some(dc) = carried.dc.filter(|_| places.c0 != Places::ABSENT) {
+            g.give(places.c0, dc)?;
+        }
+        Ok(())
+    }
+}
+
+impl Places {
+    /// The place of an input that is not given.
+    pub const ABSENT: usize = usize::MAX;
+}
+
+/// Puts an initial state of `count` elements, 0 where not given, at element `at`, before any step is made.
+fn begin(states: &Tensor, at: usize, count: usize, state: Option<&Tensor>) -> Result<()> {
+    match state {
+        Some(state) => state.copy_into(states, at),
+        None => {
+            // From an aligned element on: what lies between is not written yet.
+            let start = at - at % ALIGNMENT;
+            states.slice(start, Shape::from([at + count - start]))?.fill(0.0)
+        }
+    }
+}
