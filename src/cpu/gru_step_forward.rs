@@ -77,7 +77,9 @@ pub fn gru_step_forward_fast(
     let (rzq, n) = (&mut rzq[now..][..3 * size], &mut n[step * size..][..size]);
     let (previous, next) = two_slots(&mut h[p.base as usize..], size, p.before, p.after);
     match p.bias == 1 {
-        true => rzq.chunks_exact_mut(3 * hidden).for_each(|row| row.copy_from_slice(&b_hh[..3 * hidden])),
+        true => {
+            rzq.chunks_exact_mut((3 * hidden).max(1)).for_each(|row| row.copy_from_slice(&b_hh[..3 * hidden]))
+        }
         false => rzq.fill(0.0),
     }
     add_product_transposed(p.batch, 3 * p.hidden, p.hidden, previous, w_hh, rzq);
