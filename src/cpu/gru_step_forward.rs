@@ -44,8 +44,8 @@ pub fn gru_step_forward<R: Real>(
                 let x = xw[start + column];
                 if p.bias == 1 { (x + b_ih[column], sum + b_hh[column]) } else { (x, sum) }
             });
-            let r = sigmoid(a[0].0 + a[0].1);
-            let z = sigmoid(a[1].0 + a[1].1);
+            let r = (a[0].0 + a[0].1).sigmoid();
+            let z = (a[1].0 + a[1].1).sigmoid();
             let q = a[2].1;
             let n = (a[2].0 + r * q).tanh();
             gates[start + unit] = r;

@@ -48,7 +48,7 @@ pub fn lstm_step_forward<R: Real>(
                 }
                 a
             });
-            let g = [sigmoid(a[0]), sigmoid(a[1]), a[2].tanh(), sigmoid(a[3])];
+            let g = [a[0].sigmoid(), a[1].sigmoid(), a[2].tanh(), a[3].sigmoid()];
             for gate in 0..4 {
                 gates[start + gate * hidden + unit] = g[gate];
             }

@@ -5,7 +5,7 @@
 use std::fmt::Debug;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
-use super::common::tanh_rational;
+use super::common::{sigmoid, tanh_rational};
 use crate::kernel::{Kernel, Slot};
 
 /// A real number that a kernel's twin can be run on.
@@ -34,6 +34,8 @@ pub trait Real:
     fn sqrt(self) -> Self;
     /// The hyperbolic tangent: exact where numbers are exact, the shaders' rational function in f32.
     fn tanh(self) -> Self;
+    /// 1 / (1 + e^-x), by the shaders' formula.
+    fn sigmoid(self) -> Self;
     /// The number where `y` is above 0, else 0.
     fn where_positive(self, y: Self) -> Self;
     /// Σ of the terms. Twins write every sum over a dimension with it, because a GPU may add in any order:
@@ -89,6 +91,10 @@ macro_rules! float {
             #[inline]
             fn tanh(self) -> Self {
                 $tanh(self)
+            }
+            #[inline]
+            fn sigmoid(self) -> Self {
+                sigmoid(self)
             }
             #[inline]
             fn where_positive(self, y: Self) -> Self {
@@ -219,6 +225,13 @@ impl Real for Bounded {
         let inherited = (steepest * self.error).min(1.0 + value.abs());
         let rounding = tanh_rational(Self::of(self.value)).error;
         Bounded { value, error: inherited + rounding + TANH_FIT * value.abs() }
+    }
+    fn sigmoid(self) -> Self {
+        // By its ends, since it rises everywhere: through exp and the division a large error has no bound.
+        let exact = sigmoid(Self::of(self.value));
+        let inherited =
+            [self.value - self.error, self.value + self.error].map(|end| (sigmoid(end) - exact.value).abs());
+        Bounded { value: exact.value, error: exact.error + inherited[0].max(inherited[1]) }
     }
     fn where_positive(self, y: Self) -> Self {
         let chosen = if y.value > 0.0 { self } else { Self::zero() };

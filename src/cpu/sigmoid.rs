@@ -1,6 +1,5 @@
 //! Twin of `shaders/sigmoid.wgsl`.
 
-use super::common;
 use super::real::Real;
 use crate::kernel;
 
@@ -13,6 +12,6 @@ kernel! {
 /// See [`SIGMOID`].
 pub fn sigmoid<R: Real>(p: &Sigmoid, x: &[R], y: &mut [R]) {
     for (y, x) in y[..p.count as usize].iter_mut().zip(x) {
-        *y = common::sigmoid(*x);
+        *y = x.sigmoid();
     }
 }
