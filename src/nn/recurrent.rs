@@ -124,6 +124,7 @@ impl Weights {
 #[derive(Clone, Debug)]
 pub struct Stack {
     op: &'static str,
+    name: String,
     config: Config,
     /// By layer, then by direction.
     layers: Vec<Vec<Weights>>,
@@ -183,7 +184,7 @@ impl Stack {
             };
             ["", "_reverse"][..directions].iter().map(|suffix| direction(suffix)).collect()
         };
-        Ok(Stack { op, layers: (0..num_layers).map(&mut layer).collect(), config })
+        Ok(Stack { op, name: name.into(), layers: (0..num_layers).map(&mut layer).collect(), config })
     }
 
     /// Runs x through the layers from the initial states, [L·D, B, size] (0 where not given).
@@ -197,8 +198,8 @@ impl Stack {
         let shape = tape.value(x)?.shape();
         let Config { kind, input_size, hidden_size, num_layers, batch_first, dropout, .. } = self.config;
         if !matches!(shape.len(), 2 | 3) || shape.last() != Some(&input_size) {
-            let message = format!("input must be [.., {input_size}] of 2 or 3 dimensions, got {shape:?}");
-            return Err(Error::argument(self.op, message));
+            let expected = format!("input must be [.., {input_size}] of 2 or 3 dimensions, got {shape:?}");
+            return self.refuse(&expected);
         }
         let unbatched = shape.len() == 2;
         let mut sequence = match unbatched {
@@ -215,7 +216,13 @@ impl Stack {
                 .map(|state| self.initial_state(tape, state, batch, sizes[which], unbatched))
                 .transpose()?;
         }
+        if time == 0 {
+            return self.refuse("input must have at least one step, got none");
+        }
         if let Some(lengths) = lengths {
+            if let Err(message) = lengths.check(time, batch) {
+                return self.refuse(&message);
+            }
             // Whatever padding holds, the products over all steps must not meet it.
             sequence = tape.mask_steps(sequence, lengths)?;
         }
@@ -250,6 +257,11 @@ impl Stack {
         Ok(Output { output, last, unbatched })
     }
 
+    /// The error of this layer.
+    fn refuse<T>(&self, message: &str) -> Result<T> {
+        Err(Error::argument(self.op, format!("{}: {message}", self.name)))
+    }
+
     /// An initial state as [L·D, B, size], from [L·D, size] for a single sequence.
     fn initial_state(
         &self,
@@ -263,8 +275,7 @@ impl Stack {
         let shape = tape.value(state)?.shape();
         let expected: &[usize] = if unbatched { &[rows, size] } else { &[rows, batch, size] };
         if *shape != *expected {
-            let message = format!("an initial state must be {expected:?}, got {shape:?}");
-            return Err(Error::argument(self.op, message));
+            return self.refuse(&format!("an initial state must be {expected:?}, got {shape:?}"));
         }
         tape.reshape(state, [rows, batch, size])
     }

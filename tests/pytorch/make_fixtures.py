@@ -27,7 +27,7 @@ def save(name, tensors):
     """Writes one file; float64 is stored as f32, except for the keys that end in `64`."""
     out = {}
     for key, t in tensors.items():
-        t = t.detach().clone()
+        t = t.detach().clone().contiguous()
         out[key] = t.float() if t.dtype == torch.float64 and not key.endswith("64") else t
     path = HERE / f"{name}.safetensors"
     # One metadata entry only: the order of several is not fixed.
@@ -223,6 +223,56 @@ def optimizers(steps=20, size=37):
     save("optimizers", out)
 
 
+def single_sequences():
+    """Cells and layers on a batch and on one sequence without that dimension; gradients of Σ result ⊙ cotangent."""
+    torch.manual_seed(5)
+    nn, out = torch.nn, {}
+    size = {"input_size": 3, "hidden_size": 4}
+    two = {**size, "num_layers": 2, "bidirectional": True}
+    modules = {
+        "rnn_cell": nn.RNNCell(**size),
+        "rnn_cell_relu": nn.RNNCell(**size, nonlinearity="relu"),
+        "lstm_cell": nn.LSTMCell(**size),
+        "gru_cell": nn.GRUCell(**size, bias=False),
+        "rnn": nn.RNN(**two),
+        "lstm": nn.LSTM(**two, proj_size=2),
+        "gru": nn.GRU(**two, batch_first=True),
+    }
+    for name, module in modules.items():
+        module.double()
+        with torch.no_grad():
+            for param in module.parameters():
+                param.copy_(param.float())
+        for key, param in module.named_parameters():
+            out[f"{name}.param.{key}"] = param
+        for case, batch in (("batched", [2]), ("unbatched", [])):
+            cell, lstm = name.endswith(("cell", "relu")), name.startswith("lstm")
+            steps = [] if cell else [5]
+            lead = [*batch, *steps] if name == "gru" else [*steps, *batch]
+            rows = [] if cell else [4]
+            widths = [2 if name == "lstm" else 4] + ([4] if lstm else [])
+            draw = lambda *shape: torch.randn(*shape).double().requires_grad_()
+            x, states = draw(*lead, 3), [draw(*rows, *batch, width) for width in widths]
+            module.zero_grad()
+            results = module(x, tuple(states) if lstm else states[0])
+            if cell:
+                results = list(results) if lstm else [results]
+            else:
+                results = [results[0], *(results[1] if lstm else [results[1]])]
+            cotangents = [torch.randn(r.shape) for r in results]
+            sum((r * c).sum() for r, c in zip(results, cotangents)).backward()
+            names = ["h", "c"] if cell else ["output", "h_n", "c_n"]
+            key = f"{name}.{case}"
+            out[f"{key}.x"], out[f"{key}.expect.grad.x"] = x, x.grad
+            for state, tensor in zip(("h0", "c0"), states):
+                out[f"{key}.{state}"], out[f"{key}.expect.grad.{state}"] = tensor, tensor.grad
+            for result, tensor, cotangent in zip(names, results, cotangents):
+                out[f"{key}.expect.{result}"], out[f"{key}.cotangent.{result}"] = tensor, cotangent
+            for param_name, param in module.named_parameters():
+                out[f"{key}.expect.grad.param.{param_name}"] = param.grad
+    save("single_sequences", out)
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     print(f"PyTorch {torch.__version__}")
@@ -231,3 +281,4 @@ if __name__ == "__main__":
     longseq()
     losses()
     optimizers()
+    single_sequences()

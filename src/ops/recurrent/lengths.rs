@@ -38,21 +38,26 @@ impl Lengths {
         &self.host
     }
 
-    /// The lengths on the device, where they fit sequences of `time` steps in a batch of `batch`.
-    pub(super) fn checked(&self, op: &'static str, time: usize, batch: usize) -> Result<Tensor> {
+    /// What is wrong with them for sequences of `time` steps in a batch of `batch`.
+    pub(crate) fn check(&self, time: usize, batch: usize) -> std::result::Result<(), String> {
         if self.host.len() != batch {
-            let message =
-                format!("lengths must be one for each of {batch} sequences, got {}", self.host.len());
-            return Err(Error::argument(op, message));
+            return Err(format!(
+                "lengths must be one for each of {batch} sequences, got {}",
+                self.host.len()
+            ));
         }
         match self.host.iter().position(|length| *length > time) {
-            None => Ok(self.tensor.clone()),
+            None => Ok(()),
             Some(at) => {
-                let message =
-                    format!("lengths must be at most {time}, got {} for sequence {at}", self.host[at]);
-                Err(Error::argument(op, message))
+                Err(format!("lengths must be at most {time}, got {} for sequence {at}", self.host[at]))
             }
         }
+    }
+
+    /// The lengths on the device, where they fit.
+    pub(super) fn checked(&self, op: &'static str, time: usize, batch: usize) -> Result<Tensor> {
+        self.check(time, batch).map_err(|message| Error::argument(op, message))?;
+        Ok(self.tensor.clone())
     }
 }
 
