@@ -86,12 +86,14 @@ pub mod verify;
 pub mod prelude {
     pub use crate::device::Device;
     pub use crate::error::{Error, Result};
-    pub use crate::nn::{Embedding, EmbeddingConfig, Linear, LinearConfig, Rnn, RnnConfig};
+    pub use crate::nn::{
+        Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig, Rnn, RnnConfig,
+    };
     pub use crate::ops::cross_entropy::{CrossEntropyLoss, Reduction};
     pub use crate::ops::indices::Indices;
     pub use crate::ops::rnn::Nonlinearity;
     pub use crate::optim::{Adam, AdamConfig, Optimizer, Sgd, SgdConfig};
-    pub use crate::parameters::{Initializer, Parameters};
+    pub use crate::parameters::{Init, Initializer, Parameters};
     pub use crate::tape::{Tape, Var};
     pub use crate::tensor::{Shape, Tensor};
 }

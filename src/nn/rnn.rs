@@ -126,7 +126,7 @@ impl Rnn {
         let unbatched = shape.len() == 2;
         let mut state = match unbatched {
             true => tape.reshape(x, [shape[0], 1, input_size])?,
-            false if batch_first => tape.swap_axes(x)?,
+            false if batch_first => tape.transpose(x, 0, 1)?,
             false => x,
         };
         let dims = tape.value(state)?.shape();
@@ -148,7 +148,7 @@ impl Rnn {
         }
         let output = match unbatched {
             true => tape.reshape(state, [time, hidden_size])?,
-            false if batch_first => tape.swap_axes(state)?,
+            false if batch_first => tape.transpose(state, 0, 1)?,
             false => state,
         };
         Ok(RnnOutput { output, layers, time, unbatched })

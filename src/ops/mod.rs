@@ -2,21 +2,26 @@
 //! [`Tape`](crate::tape::Tape).
 
 mod activation;
-mod add;
 mod bias_add;
+mod binary;
 pub mod cross_entropy;
 mod embedding;
+mod gather;
 pub mod indices;
+mod layer_norm;
+mod line;
 mod linear;
 mod matmul;
-mod mul;
 mod random;
+mod reduce;
 pub mod rnn;
 mod scale;
 mod select;
 mod shape;
+mod softmax;
+mod strided;
 mod sum;
-mod swap_axes;
+mod unary;
 
 use crate::error::{Error, Result};
 use crate::tensor::Shape;
