@@ -252,7 +252,7 @@ fn tokens_outside_the_table_are_refused() {
     let tokens = |token| Indices::new(&device, [2], &[0, token]).unwrap();
     for token in [3, -1, i32::MAX, i32::MIN] {
         let fragments = [&format!("index {token} at position 1"), "0..3"];
-        assert_refused("embedding", tape.embedding(&tokens(token), table), &fragments);
+        assert_refused("embedding", tape.embedding(&tokens(token), table, None), &fragments);
         assert_refused("one_hot", tokens(token).one_hot(3), &fragments);
     }
 }
@@ -291,7 +291,7 @@ fn tensors_of_two_devices_are_refused() {
         assert!(tape.cross_entropy(logits, &labels(&here), &options(&here)).is_ok());
         refused("labels elsewhere", tape.cross_entropy(logits, &labels(&there), &options(&here)));
         refused("weights elsewhere", tape.cross_entropy(logits, &labels(&here), &options(&there)));
-        refused("tokens elsewhere", tape.embedding(&labels(&there), logits));
+        refused("tokens elsewhere", tape.embedding(&labels(&there), logits, None));
         let cotangent = tensor(&there, &[2, 2]);
         let y = tape.tanh(logits).unwrap();
         refused("a cotangent elsewhere", tape.backward_from(y, &cotangent));
@@ -355,7 +355,7 @@ fn launches_that_break_the_contract_are_refused() {
                     &Fill { count: 64, value: 0.0 },
                     &[read(&a, 0), read(&b, 0), write(&y, 0)],
                 ),
-                &["4 bytes", "8"],
+                &["80 bytes", "8"],
             ),
             (
                 "arguments of another kernel",

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use super::gradients::Computation;
 use crate::error::Result;
-use crate::nn::{Embedding, EmbeddingConfig, Linear, LinearConfig, Rnn, RnnConfig};
+use crate::nn::{
+    Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig, Rnn, RnnConfig,
+};
 use crate::ops::cross_entropy::{ClassWeights, CrossEntropyLoss, Reduction};
 use crate::ops::indices::Indices;
 use crate::ops::rnn::{Nonlinearity, RnnWeights};
@@ -206,6 +208,7 @@ fn networks() -> Vec<Computation> {
         network(&RnnConfig { num_layers: 2, bias: false, ..config }, 3, Some(1), false),
         network(&RnnConfig { num_layers: 2, nonlinearity: Nonlinearity::Relu, ..config }, 3, None, true),
         weights_used_twice(),
+        normalized_layer(),
         embedding_of_nothing(),
         language_model(),
     ]
@@ -252,6 +255,21 @@ fn weights_used_twice() -> Computation {
             let y = linear.forward(tape, v[0])?;
             let y = tape.tanh(y)?;
             linear.forward(tape, y)
+        }))
+    })
+}
+
+/// [`LayerNorm`] between two layers.
+fn normalized_layer() -> Computation {
+    Computation::of_model("layer norm", &[("x", &[2, 3])], |init| {
+        let config = LinearConfig { in_features: 3, out_features: 4, bias: true };
+        let linear = Linear::new(init, "linear", &config)?;
+        let config = LayerNormConfig { normalized_shape: [4].into(), ..LayerNormConfig::default() };
+        let norm = LayerNorm::new(init, "norm", &config)?;
+        Ok(Arc::new(move |tape, v| {
+            let y = linear.forward(tape, v[0])?;
+            let y = norm.forward(tape, y)?;
+            tape.tanh(y)
         }))
     })
 }
