@@ -94,7 +94,7 @@ pub mod prelude {
     pub use crate::ops::indices::Indices;
     pub use crate::ops::recurrent::{Lengths, Nonlinearity};
     pub use crate::optim::{Adam, AdamConfig, Optimizer, Sgd, SgdConfig};
-    pub use crate::parameters::{Init, Initializer, Parameters};
+    pub use crate::parameters::{Activation, Fan, Init, Initializer, Parameters};
     pub use crate::tape::{DropoutStream, Tape, Var};
     pub use crate::tensor::{Shape, Tensor};
 }

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::kernel::Dtype;
 use crate::tensor::{Shape, Tensor};
 
-pub use init::{Fan, Init, Nonlinearity};
+pub use init::{Activation, Fan, Init};
 
 /// Names a parameter of one model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 mod common;
 
 use bptt::device::Device;
-use bptt::parameters::{Fan, Init, Initializer, Nonlinearity};
+use bptt::parameters::{Activation, Fan, Init, Initializer};
 use bptt::tensor::Shape;
 use common::devices;
 
@@ -38,11 +38,11 @@ fn values_are_distributed_as_in_pytorch() {
         (Init::XavierUniform { gain: 2.0 }, uniform(2.0 * (6.0 / (FAN_IN + FAN_OUT)).sqrt())),
         (Init::XavierNormal { gain: 2.0 }, normal(2.0 * (2.0 / (FAN_IN + FAN_OUT)).sqrt())),
         (
-            Init::KaimingUniform { fan: Fan::In, nonlinearity: Nonlinearity::Relu },
+            Init::KaimingUniform { fan: Fan::In, nonlinearity: Activation::Relu },
             uniform(relu * (3.0 / FAN_IN).sqrt()),
         ),
         (
-            Init::KaimingNormal { fan: Fan::Out, nonlinearity: Nonlinearity::Tanh },
+            Init::KaimingNormal { fan: Fan::Out, nonlinearity: Activation::Tanh },
             normal(tanh / FAN_OUT.sqrt()),
         ),
     ] {
@@ -64,12 +64,12 @@ fn values_are_distributed_as_in_pytorch() {
 #[test]
 fn gains_are_pytorchs() {
     for (nonlinearity, gain) in [
-        (Nonlinearity::Linear, 1.0),
-        (Nonlinearity::Sigmoid, 1.0),
-        (Nonlinearity::Tanh, 5.0 / 3.0),
-        (Nonlinearity::Relu, 2f64.sqrt()),
-        (Nonlinearity::LeakyRelu { slope: 0.5 }, 1.6f64.sqrt()),
-        (Nonlinearity::Selu, 0.75),
+        (Activation::Linear, 1.0),
+        (Activation::Sigmoid, 1.0),
+        (Activation::Tanh, 5.0 / 3.0),
+        (Activation::Relu, 2f64.sqrt()),
+        (Activation::LeakyRelu { slope: 0.5 }, 1.6f64.sqrt()),
+        (Activation::Selu, 0.75),
     ] {
         assert!((nonlinearity.gain() - gain).abs() < 1e-12, "{nonlinearity:?}");
     }

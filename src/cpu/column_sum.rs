@@ -4,7 +4,7 @@ use super::real::Real;
 use crate::kernel::{MAX_GROUPS, Plan};
 
 crate::kernel! {
-    /// Sums rows: for each of `outer` matrices x[o] of `pitch` rows, `y[o, c] = scale · Σ_r x[o, start + r, c]` over `rows`
+    /// Sums rows: for each of `outer` matrices `x[o]` of `pitch` rows, `y[o, c] = scale · Σ_r x[o, start + r, c]` over `rows`
     /// rows, plus the old `y[o, c]` where `accumulate` is 1. The gradient of a bias, and the sum over any dimension.
     pub static COLUMN_SUM = column_sum(ColumnSum {
         outer: u32, rows: u32, cols: u32, start: u32, pitch: u32, scale: f32, accumulate: u32,

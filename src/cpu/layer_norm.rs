@@ -4,7 +4,7 @@ use super::real::Real;
 use crate::kernel::{MAX_GROUPS, Plan};
 
 crate::kernel! {
-    /// Layer normalisation of rows (torch.nn.LayerNorm): with the mean μ and the variance v = Σ_c (x[c] - μ)² / C of a row,
+    /// Layer normalisation of rows (torch.nn.LayerNorm): with the mean μ and the variance `v = Σ_c (x[c] - μ)² / C` of a row,
     /// `y[r, c] = (x[r, c] - μ)·s·weight[c] + bias[c]` where s = 1/√(v + eps). Weight is 1 unless `weighted` is 1, bias 0
     /// unless `biased` is 1. `stats[r]` = (μ, s), for the gradient.
     pub static LAYER_NORM = layer_norm(LayerNorm { rows: u32, cols: u32, eps: f32, weighted: u32, biased: u32 };

@@ -69,7 +69,8 @@ mod tests {
     #[test]
     fn dimensions_that_lie_together_become_one() {
         assert_eq!(collapsed(&[2, 3, 4], &[12, 4, 1], &[12, 4, 1]), flat(24));
-        assert_eq!(collapsed(&[2, 1, 4], &[4, 4, 1], &[0, 0, 0])[..2], [[4, 1, 0], [2, 4, 0]]);
+        assert_eq!(collapsed(&[2, 1, 4], &[4, 4, 1], &[0, 0, 0])[..2], [[8, 1, 0], NONE]);
+        assert_eq!(collapsed(&[2, 1, 4], &[5, 5, 1], &[0, 0, 0])[..2], [[4, 1, 0], [2, 5, 0]]);
         assert_eq!(collapsed(&[2, 3, 4], &[0, 4, 1], &[12, 4, 1])[..3], [[12, 1, 1], [2, 0, 12], NONE]);
     }
 }

@@ -1,13 +1,12 @@
 //! Operations that move elements: transposition, parts of a tensor, and tensors side by side.
 
+use super::line::Lines;
 use crate::cpu::copy::{COPY, Copy};
 use crate::cpu::walk::{collapsed, strides};
 use crate::error::{Error, Result};
 use crate::kernel::{Dtype, Plan};
 use crate::tape::{Tape, Var};
 use crate::tensor::{Shape, Tensor};
-
-use super::line::Lines;
 
 /// Copies a block of elements of x to places of y. Of each tensor: the block's first element, and its strides there.
 pub(super) fn copy_strided(

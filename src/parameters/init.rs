@@ -27,12 +27,12 @@ pub enum Init {
     },
     /// U(−a, a) with a = gain·√(6 / (fan_in + fan_out)) (Glorot and Bengio 2010).
     XavierUniform {
-        /// A factor for what follows the layer: see [`Nonlinearity::gain`].
+        /// A factor for what follows the layer: see [`Activation::gain`].
         gain: f32,
     },
     /// N(0, s²) with s = gain·√(2 / (fan_in + fan_out)) (Glorot and Bengio 2010).
     XavierNormal {
-        /// A factor for what follows the layer: see [`Nonlinearity::gain`].
+        /// A factor for what follows the layer: see [`Activation::gain`].
         gain: f32,
     },
     /// U(−a, a) with a = gain·√(3 / fan) (He et al., arXiv 1502.01852).
@@ -40,14 +40,14 @@ pub enum Init {
         /// Which fan.
         fan: Fan,
         /// What follows the layer: it determines the gain.
-        nonlinearity: Nonlinearity,
+        nonlinearity: Activation,
     },
     /// N(0, s²) with s = gain / √fan (He et al., arXiv 1502.01852).
     KaimingNormal {
         /// Which fan.
         fan: Fan,
         /// What follows the layer: it determines the gain.
-        nonlinearity: Nonlinearity,
+        nonlinearity: Activation,
     },
     /// gain·Q for a random Q [d0, d1·d2·..] whose rows are orthonormal, or whose columns are where it has more rows than
     /// columns (Saxe et al., arXiv 1312.6120).
@@ -68,7 +68,7 @@ pub enum Fan {
 
 /// What follows a layer.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Nonlinearity {
+pub enum Activation {
     /// Nothing.
     Linear,
     /// σ.
@@ -86,15 +86,15 @@ pub enum Nonlinearity {
     Selu,
 }
 
-impl Nonlinearity {
+impl Activation {
     /// The factor that makes up for it: torch.nn.init.calculate_gain.
     pub fn gain(self) -> f64 {
         match self {
-            Nonlinearity::Linear | Nonlinearity::Sigmoid => 1.0,
-            Nonlinearity::Tanh => 5.0 / 3.0,
-            Nonlinearity::Relu => SQRT_2,
-            Nonlinearity::LeakyRelu { slope } => (2.0 / (1.0 + f64::from(slope).powi(2))).sqrt(),
-            Nonlinearity::Selu => 0.75,
+            Activation::Linear | Activation::Sigmoid => 1.0,
+            Activation::Tanh => 5.0 / 3.0,
+            Activation::Relu => SQRT_2,
+            Activation::LeakyRelu { slope } => (2.0 / (1.0 + f64::from(slope).powi(2))).sqrt(),
+            Activation::Selu => 0.75,
         }
     }
 }
