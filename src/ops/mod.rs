@@ -17,7 +17,6 @@ mod random;
 pub mod recurrent;
 mod reduce;
 mod scale;
-mod select;
 mod shape;
 mod softmax;
 mod strided;
