@@ -248,6 +248,13 @@ fn operations_compute_their_formulas() {
             |v| vec![v[0][0], v[1][0], v[1][1], v[0][1], v[1][2], v[1][3]],
         ),
         ("select", |t, v| t.select(v[0], 0, 1), &[&[3, 2, 2]], &[2, 2], |v| v[0][4..8].to_vec()),
+        (
+            "max",
+            |t, v| t.max(v[0]),
+            &[&[2, 3]],
+            &[1],
+            |v| vec![v[0].iter().copied().fold(f64::MIN, f64::max)],
+        ),
         ("select, inner", |t, v| t.select(v[0], 1, 1), &[&[2, 3]], &[2], |v| vec![v[0][1], v[0][4]]),
         (
             "stack, inner",
