@@ -57,7 +57,7 @@ fn every_operation_is_in_the_table() {
     for file in files {
         let mut text = std::fs::read_to_string(file).unwrap();
         text.retain(|c| !c.is_whitespace());
-        for call in ["self.push(\"", "self.push_all(\"", "self.activation(\""] {
+        for call in ["self.push(\"", "self.push_all(\"", "self.activation(\"", "self.regression(\""] {
             for name in text.split(call).skip(1).map(|rest| rest.split('"').next().unwrap()) {
                 assert!(checked.contains(&name), "{name} is in no computation of verify::computations()");
                 found += 1;

@@ -1,12 +1,13 @@
 //! The table of computations whose gradients are checked: every differentiable operation, and layers made of them.
 
+mod losses;
 mod recurrent;
 
 use std::sync::Arc;
 
 use super::gradients::Computation;
 use crate::nn::{Embedding, EmbeddingConfig, Linear, LinearConfig, Rnn, RnnConfig};
-use crate::ops::cross_entropy::{ClassWeights, CrossEntropyLoss, Reduction};
+use crate::ops::cross_entropy::CrossEntropyLoss;
 use crate::ops::indices::Indices;
 
 pub use recurrent::{Layer, network};
@@ -14,7 +15,7 @@ pub use recurrent::{Layer, network};
 /// Every operation, with each of its options, and networks of each kind.
 pub fn computations() -> Vec<Computation> {
     let mut table = operations();
-    table.extend(losses());
+    table.extend(losses::losses());
     table.extend(recurrent::layers());
     table.extend(networks());
     table
@@ -57,32 +58,6 @@ fn operations() -> Vec<Computation> {
             let y = tape.add(v[0], y)?;
             tape.mul(v[0], y)
         }),
-    ]
-}
-
-fn losses() -> Vec<Computation> {
-    let loss = |name, classes: usize, options: CrossEntropyLoss, weights: Option<Vec<f32>>| {
-        Computation::new(format!("cross_entropy, {name}"), &[("logits", &[2, 3, classes])], move |tape, v| {
-            let device = tape.device().clone();
-            let labels = Indices::new(&device, [2, 3], &[1, 0, 3, 2, 2, 1])?;
-            let weight = weights.as_ref().map(|weights| ClassWeights::new(&device, weights)).transpose()?;
-            tape.cross_entropy(v[0], &labels, &CrossEntropyLoss { weight, ..options.clone() })
-        })
-    };
-    let mean = CrossEntropyLoss::default;
-    let sum = || CrossEntropyLoss { reduction: Reduction::Sum, ..mean() };
-    let ignoring = || CrossEntropyLoss { ignore_index: 2, ..mean() };
-    let smoothed = || CrossEntropyLoss { label_smoothing: 0.2, ..mean() };
-    let weights = || Some(vec![0.5, 2.0, 0.0, 1.25]);
-    vec![
-        loss("mean", 4, mean(), None),
-        loss("sum", 4, sum(), None),
-        loss("ignore_index", 4, ignoring(), None),
-        loss("label_smoothing", 4, smoothed(), None),
-        loss("weight", 4, mean(), weights()),
-        loss("all options", 4, CrossEntropyLoss { label_smoothing: 0.2, ..ignoring() }, weights()),
-        // A workgroup takes a row from some number of classes on.
-        loss("many classes", 150, smoothed(), None),
     ]
 }
 
