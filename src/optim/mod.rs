@@ -6,6 +6,7 @@ mod base;
 mod clip;
 mod control;
 mod rmsprop;
+pub mod schedule;
 mod sgd;
 
 use crate::error::Result;
