@@ -46,6 +46,16 @@ fn rnn(tape: &mut Tape, v: &[Var]) -> Result<Var> {
     Ok(tape.rnn(v[0], v.get(5).copied(), weights, Nonlinearity::Tanh, Order::default())?[0])
 }
 
+fn projected(tape: &mut Tape, v: &[Var]) -> Result<Var> {
+    let weights = RecurrentWeights { w_ih: v[1], w_hh: v[2], biases: None, w_hr: Some(v[3]) };
+    Ok(tape.rnn(v[0], None, weights, Nonlinearity::Tanh, Order::default())?[0])
+}
+
+fn lstm(tape: &mut Tape, v: &[Var]) -> Result<Var> {
+    let weights = RecurrentWeights { w_ih: v[1], w_hh: v[2], biases: None, w_hr: Some(v[3]) };
+    Ok(tape.lstm(v[0], [Some(v[4]), Some(v[5])], weights, Order::default())?[0])
+}
+
 fn embedding(tape: &mut Tape, v: &[Var]) -> Result<Var> {
     let tokens = Indices::new(tape.device(), [2, 1], &[0, 1])?;
     tape.embedding(&tokens, v[0], None)
@@ -139,6 +149,25 @@ fn wrong_shapes_are_named() {
         ("rnn", rnn, &[&[4, 2, 3], &[5, 3], &[]], &["[5, 3]", "[]"]),
         ("rnn", rnn, &[&[4, 2, 3], &[5, 3], &[5, 5], &[5], &[4]], &["b_hh", "[5]", "[4]"]),
         ("rnn", rnn, &[&[4, 2, 3], &[5, 3], &[5, 5], &[5], &[5], &[3, 5]], &["h0", "[3, 5]", "[2, 5]"]),
+        ("rnn", projected, &[&[4, 2, 3], &[5, 3], &[5, 5], &[5, 5]], &["W_hr", "only an LSTM"]),
+        (
+            "lstm",
+            lstm,
+            &[&[4, 2, 3], &[20, 3], &[20, 4], &[4, 5], &[2, 5], &[2, 5]],
+            &["h0", "[2, 4]", "[2, 5]"],
+        ),
+        (
+            "lstm",
+            lstm,
+            &[&[4, 2, 3], &[20, 3], &[20, 4], &[4, 6], &[2, 4], &[2, 5]],
+            &["W_hr", "[4, 5]", "[4, 6]"],
+        ),
+        (
+            "lstm",
+            lstm,
+            &[&[4, 2, 3], &[20, 3], &[20, 4], &[4, 5], &[2, 4], &[2, 4]],
+            &["c0", "[2, 5]", "[2, 4]"],
+        ),
         ("rnn", rnn, &[&[0, 2, 3], &[5, 3], &[5, 5]], &["at least one step"]),
         ("backward", backward, &[&[2]], &["single number", "[2]"]),
         ("backward", backward_from, &[&[2, 3], &[3, 2]], &["[2, 3]", "[3, 2]"]),
@@ -383,8 +412,12 @@ fn recurrent_layers_refuse_what_does_not_fit() {
     let device = Device::cpu();
     let tensor = |shape: &[usize]| Tensor::uniform(&device, shape, [-1.0, 1.0], 0, 0).unwrap();
     let lengths = |lengths: &[usize]| Lengths::new(&device, lengths).unwrap();
-    assert_refused("Lengths", Lengths::new(&device, &[2, 0]), &["at least one step", "0", "sequence 1"]);
-    assert_refused("Lengths", Lengths::new(&device, &[1 << 40]), &["sequence 0", "1099511627776"]);
+    assert_refused("Lengths", Lengths::new(&device, &[2, 0]), &["from 1 to", "got 0", "sequence 1"]);
+    assert_refused(
+        "Lengths",
+        Lengths::new(&device, &[1 << 40]),
+        &["from 1 to 2147483647", "1099511627776", "sequence 0"],
+    );
 
     let mut init = Initializer::new(&device, 0);
     let config = LstmConfig { input_size: 2, hidden_size: 3, proj_size: 1, ..LstmConfig::default() };
@@ -405,8 +438,8 @@ fn recurrent_layers_refuse_what_does_not_fit() {
         |wrong| Some(if wrong == 0 { [&[1, 5, 3], &[1, 5, 3]] } else { [&[1, 5, 1], &[1, 5, 1]] });
     for (what, outcome, fragments) in [
         ("input", run(&[4, 5, 3], None, None), &["Lstm: decoder: input", "[.., 2]", "[4, 5, 3]"][..]),
-        ("h0", run(&[4, 5, 2], states(0), None), &["decoder", "[1, 5, 1]", "[1, 5, 3]"]),
-        ("c0", run(&[4, 5, 2], states(1), None), &["decoder", "[1, 5, 3]", "[1, 5, 1]"]),
+        ("h0", run(&[4, 5, 2], states(0), None), &["decoder", "h0", "[1, 5, 1]", "[1, 5, 3]"]),
+        ("c0", run(&[4, 5, 2], states(1), None), &["decoder", "c0", "[1, 5, 3]", "[1, 5, 1]"]),
         (
             "count",
             run(&[4, 3, 2], None, Some(lengths(&[1, 2]))),
@@ -422,8 +455,12 @@ fn recurrent_layers_refuse_what_does_not_fit() {
     }
     let mut tape = Tape::new(&parameters);
     let [x, h] = [[4, 3], [4, 2]].map(|shape| tape.input(&tensor(&shape)));
-    assert_refused("cell", cell.forward(&mut tape, x, None), &["GruCell", "[B, 2]", "[4, 3]"]);
-    assert_refused("cell", cell.forward(&mut tape, h, Some(h)), &["GruCell", "[4, 3]", "[4, 2]"]);
+    assert_refused("cell", cell.forward(&mut tape, x, None), &["GruCell: cell: input", "[B, 2]", "[4, 3]"]);
+    assert_refused(
+        "cell",
+        cell.forward(&mut tape, h, Some(h)),
+        &["GruCell: cell: the state h", "[4, 3]", "[4, 2]"],
+    );
 
     let init = &mut Initializer::new(&device, 0);
     for proj_size in [3, 4] {
@@ -432,7 +469,11 @@ fn recurrent_layers_refuse_what_does_not_fit() {
     }
     for dropout in [-0.1, 1.5, f64::NAN] {
         let config = GruConfig { dropout, num_layers: 2, ..GruConfig::default() };
-        assert_refused("dropout", Gru::new(init, "x", &config), &["from 0 to 1", &dropout.to_string()]);
+        assert_refused(
+            "dropout",
+            Gru::new(init, "x", &config),
+            &["Gru: x: dropout", "from 0 to 1", &dropout.to_string()],
+        );
     }
 }
 

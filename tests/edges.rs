@@ -6,6 +6,7 @@ use bptt::device::Host;
 use bptt::nn::{Linear, LinearConfig, Rnn, RnnConfig};
 use bptt::ops::cross_entropy::CrossEntropyLoss;
 use bptt::ops::indices::Indices;
+use bptt::ops::recurrent::{Nonlinearity, Order, RecurrentWeights};
 use bptt::optim::{Adam, AdamConfig, Optimizer};
 use bptt::parameters::Initializer;
 use bptt::tape::{Tape, Var};
@@ -69,6 +70,27 @@ fn nan_is_not_lost() {
         for (op, result) in ["tanh", "sigmoid", "relu"].iter().zip(results) {
             let result = values(&tape, result);
             assert!(result[0].is_nan() && result[1].is_finite(), "{device:?} {op} {result:?}");
+        }
+        // Row 0 of two begins with NaN: it stays, in its row.
+        let mut input = |shape: &[usize], values: &[f32]| {
+            tape.constant(&Tensor::from_f32(&device, shape, values).unwrap())
+        };
+        let x = input(&[2, 2, 1], &[f32::NAN, 0.5, 0.5, 0.5]);
+        let layers = [1, 3, 4].map(|parts| {
+            let weights = vec![0.5; parts];
+            let (w_ih, w_hh) = (input(&[parts, 1], &weights), input(&[parts, 1], &weights));
+            RecurrentWeights { w_ih, w_hh, biases: None, w_hr: None }
+        });
+        let (rnn, gru, lstm, order) = (layers[0], layers[1], layers[2], Order::default());
+        let results = [
+            ("rnn, tanh", tape.rnn(x, None, rnn, Nonlinearity::Tanh, order).unwrap()[0]),
+            ("rnn, relu", tape.rnn(x, None, rnn, Nonlinearity::Relu, order).unwrap()[0]),
+            ("gru", tape.gru(x, None, gru, order).unwrap()[0]),
+            ("lstm", tape.lstm(x, [None; 2], lstm, order).unwrap()[0]),
+        ];
+        for (op, result) in results {
+            let nan: Vec<bool> = values(&tape, result).iter().map(|x| x.is_nan()).collect();
+            assert_eq!(nan, [true, false, true, false], "{device:?} {op}");
         }
     }
 }

@@ -207,6 +207,13 @@ fn a_state_that_does_not_fit_is_refused_whole() {
     {
         assert!(message.contains(fragment), "\"{message}\" does not say {fragment}");
     }
+    let mut wrong = before.clone();
+    wrong.push(wrong[1].clone());
+    wrong[0].2 = vec![f32::NAN];
+    let message = adam.load_state(&wrong).unwrap_err().to_string();
+    for fragment in ["'step' must be a whole number", "NaN", "'exp_avg.x0' is there twice"] {
+        assert!(message.contains(fragment), "\"{message}\" does not say {fragment}");
+    }
     assert_eq!(adam.state().unwrap(), before);
 }
 

@@ -4,7 +4,7 @@
 mod common;
 
 use bptt::cpu::real::Bounded;
-use bptt::device::Device;
+use bptt::device::{Device, Host};
 use bptt::ops::recurrent::{Order, RecurrentWeights};
 use bptt::prelude::*;
 use common::devices;
@@ -182,14 +182,15 @@ fn config() -> ProptestConfig {
     }
 }
 
-/// The output and the final h on [`Device::bounded`]: what is exact, and how far a device may be from it.
-fn bounded(problem: &Problem, reverse: bool, lengths: Option<&[usize]>) -> [Vec<Bounded>; 2] {
+/// The output and the final states on [`Device::bounded`]: what is exact, and how far a device may be from it.
+fn bounded(problem: &Problem, reverse: bool, lengths: Option<&[usize]>) -> Vec<Vec<Bounded>> {
     let device = Device::bounded();
     let mut tape = Tape::without_parameters(&device);
     let v = inputs(&mut tape, &problem.tensors(&device));
     let lengths = lengths.map(|lengths| Lengths::new(&device, lengths).unwrap());
     let (y, last) = problem.run(&mut tape, &v, Order { reverse, lengths: lengths.as_ref() });
-    [y, last[0]].map(|result| tape.value(result).unwrap().read_back().unwrap().wait().unwrap().bounded())
+    let values = |var| tape.value(var).unwrap().read_back().unwrap().wait().unwrap().bounded();
+    std::iter::once(y).chain(last).map(values).collect()
 }
 
 proptest! {
@@ -236,15 +237,19 @@ proptest! {
                 let v = inputs(&mut tape, tensors);
                 let (y, _) = problem.run(&mut tape, &v, Order::default());
                 // A cotangent that is the same for every row.
-                let cotangent = vec![0.5; time * batch * hidden];
+                let step = Tensor::uniform(&device, [time, hidden], [-1.0, 1.0], 5, 0).unwrap().to_vec().unwrap();
+                let cotangent: Vec<f32> = step.chunks(hidden).flat_map(|row| row.repeat(batch)).collect();
                 let cotangent = Tensor::from_f32(&device, [time, batch, hidden], &cotangent).unwrap();
                 tape.backward_from(y, &cotangent).unwrap();
-                let dx = tape.gradient(v[0]).unwrap().unwrap().to_vec().unwrap();
-                [(tape.value(y).unwrap().to_vec().unwrap(), hidden), (dx, input)]
+                let gradient = |k: usize| tape.gradient(v[k]).unwrap().map(|g| g.to_vec().unwrap());
+                let y = tape.value(y).unwrap().to_vec().unwrap();
+                let states = [5, 6].map(|k| (gradient(k).unwrap_or(vec![0.0; batch * hidden]), 1, hidden));
+                let [dh0, dc0] = states;
+                [(y, time, hidden), (gradient(0).unwrap(), time, input), dh0, dc0]
             });
             let [first, second] = &results;
-            for ((a, width), (b, _)) in first.iter().zip(second) {
-                prop_assert_eq!(&moved(a, time, *width), b, "on {:?}", device);
+            for ((a, outer, width), (b, ..)) in first.iter().zip(second) {
+                prop_assert_eq!(&moved(a, *outer, *width), b, "on {:?}", device);
             }
         }
     }
@@ -256,7 +261,7 @@ proptest! {
         let Problem { time, batch, input, hidden, .. } = problem;
         prop_assume!(time > 1);
         let cut = 1 + cut % (time - 1);
-        let [limits, _] = bounded(&problem, false, None);
+        let limits = bounded(&problem, false, None).remove(0);
         for device in devices() {
             let tensors = problem.tensors(&device);
             let mut tape = Tape::without_parameters(&device);
@@ -300,7 +305,7 @@ proptest! {
             let all = Lengths::new(&device, &lengths).unwrap();
             let (y, last) = problem.run(&mut tape, &v, Order { reverse, lengths: Some(&all) });
             let y = tape.value(y).unwrap().to_vec().unwrap();
-            let last = tape.value(last[0]).unwrap().to_vec().unwrap();
+            let last: Vec<Vec<f32>> = last.iter().map(|s| tape.value(*s).unwrap().to_vec().unwrap()).collect();
             for (b, length) in lengths.iter().enumerate() {
                 let mut alone = v;
                 for (k, steps, width) in [(0, *length, input), (5, 1, hidden), (6, 1, hidden)] {
@@ -313,14 +318,18 @@ proptest! {
                 let (within, behind) = of_batch.split_at(length * hidden);
                 prop_assert!(behind.iter().all(|x| *x == 0.0), "{:?}: {:?}", device, behind);
                 let alone = tape.value(y_alone).unwrap().to_vec().unwrap();
-                let last_alone = tape.value(last_alone[0]).unwrap().to_vec().unwrap();
-                let of_batch = within.iter().chain(&last[b * hidden..][..hidden]);
-                let limits = row(&limits[0], batch, *length, b, hidden)
-                    .into_iter()
-                    .chain(row(&limits[1], batch, 1, b, hidden));
-                for ((a, b), limit) in of_batch.zip(alone.iter().chain(&last_alone)).zip(limits) {
-                    let error = f64::from((a - b).abs());
-                    prop_assert!(error <= 2.0 * limit.error, "{:?}: {} and {}", device, a, b);
+                let mut compared = vec![(within.to_vec(), alone, row(&limits[0], batch, *length, b, hidden))];
+                for ((of_batch, alone), limits) in last.iter().zip(last_alone).zip(&limits[1..]) {
+                    let alone = tape.value(alone).unwrap().to_vec().unwrap();
+                    let of_batch = row(of_batch, batch, 1, b, hidden);
+                    compared.push((of_batch, alone, row(limits, batch, 1, b, hidden)));
+                }
+                for (of_batch, alone, limits) in compared {
+                    prop_assert_eq!(of_batch.len(), alone.len());
+                    for ((a, b), limit) in of_batch.iter().zip(&alone).zip(limits) {
+                        let error = f64::from((a - b).abs());
+                        prop_assert!(error <= 2.0 * limit.error, "{:?}: {} and {}", device, a, b);
+                    }
                 }
             }
         }
@@ -382,4 +391,67 @@ fn dropout_masks_are_the_same_everywhere() {
         first
     });
     assert_eq!(masks[0], masks[1]);
+}
+
+/// Dropout acts on the output of every layer but the last, with a mask of its own for each: three layers are three single
+/// ones with [`Tape::dropout`] between them, bit for bit.
+#[test]
+fn dropout_acts_between_layers() {
+    for device in devices() {
+        let config = |input_size, num_layers, dropout| GruConfig {
+            input_size,
+            hidden_size: 4,
+            num_layers,
+            dropout,
+            bidirectional: true,
+            ..GruConfig::default()
+        };
+        let mut init = Initializer::new(&device, 6);
+        let whole = Gru::new(&mut init, "whole", &config(2, 3, 0.3)).unwrap();
+        let hidden = Gru::new(&mut init, "all_dropped", &config(2, 3, 1.0)).unwrap();
+        let single = [("single0", 2), ("single1", 8), ("single2", 8)]
+            .map(|(name, input)| Gru::new(&mut init, name, &config(input, 1, 0.0)).unwrap());
+        let parameters = init.build().unwrap();
+        let all = parameters.to_host().unwrap();
+        let of = |prefix: &str| -> Vec<(String, Vec<f32>)> {
+            let mine = all.iter().filter(|(name, ..)| name.starts_with(prefix));
+            mine.map(|(name, _, values)| (name.clone(), values.clone())).collect()
+        };
+        for ((name, _), (_, values)) in of("single").iter().zip(of("whole.")) {
+            parameters.set(name, Host::F32(&values)).unwrap();
+        }
+
+        let mut tape = Tape::new(&parameters);
+        let x = Tensor::uniform(&device, [3, 2, 2], [-1.0, 1.0], 1, 0).unwrap();
+        let x = tape.constant(&x);
+        let stream = DropoutStream { seed: 8, calls: 40 };
+        let mut outputs = Vec::new();
+        for training in [Some(stream), None] {
+            tape.set_training(training);
+            let y = whole.forward(&mut tape, x, None).unwrap().output;
+            if training.is_some() {
+                assert_eq!(tape.training(), Some(DropoutStream { calls: 42, ..stream }));
+            }
+            tape.set_training(training);
+            let mut z = x;
+            for (k, layer) in single.iter().enumerate() {
+                z = layer.forward(&mut tape, z, None).unwrap().output;
+                if k < 2 {
+                    z = tape.dropout(z, 0.3).unwrap();
+                }
+            }
+            let [y, z] = [y, z].map(|var| tape.value(var).unwrap().to_vec().unwrap());
+            assert_eq!(y, z, "{device:?}, training {training:?}");
+            outputs.push(y);
+        }
+        assert_ne!(outputs[0], outputs[1]);
+        // With everything dropped the last layer sees zeros: its output does not depend on x.
+        tape.set_training(Some(stream));
+        let zeros = tape.constant(&Tensor::from_f32(&device, [3, 2, 2], &[0.0; 12]).unwrap());
+        let [of_x, of_zeros] = [x, zeros].map(|x| {
+            let y = hidden.forward(&mut tape, x, None).unwrap().output;
+            tape.value(y).unwrap().to_vec().unwrap()
+        });
+        assert_eq!(of_x, of_zeros);
+    }
 }

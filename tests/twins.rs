@@ -70,7 +70,7 @@ fn a_wrong_shader_is_caught() {
         ("lstm_step_backward", 0, "t * o * (1.0 - o)", "t * o"),
         ("lstm_step_backward", 0, "dc[n] = dc_t * f", "dc[n] = dc_t"),
         ("lstm_project_forward", 0, "p.before * size", "p.after * size"),
-        ("lstm_project_backward", 0, "p.later * p.batch", "p.step * p.batch"),
+        ("lstm_project_backward", 0, "select(0.0, arriving, ended)", "0.0"),
         ("gru_step_forward", 0, "(1.0 - z) * n + z * old", "z * n + (1.0 - z) * old"),
         ("gru_step_forward", 0, "ah += vec3(b_hh[unit]", "ax += vec3(b_hh[unit]"),
         ("gru_step_backward", 0, "da_n * r,", "da_n,"),

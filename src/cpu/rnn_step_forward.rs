@@ -61,7 +61,8 @@ pub fn rnn_step_forward_fast(
     add_biases(hidden, &xw[p.step as usize * size..][..size], b_ih, b_hh, next);
     add_product_transposed(p.batch, p.hidden, p.hidden, previous, w_hh, next);
     if p.relu == 1 {
-        next.iter_mut().for_each(|a| *a = a.max(0.0));
+        // Not f32::max, which loses NaN.
+        next.iter_mut().for_each(|a| *a = Real::max(*a, 0.0));
     } else {
         next.iter_mut().for_each(|a| *a = tanh_rational(*a));
     }

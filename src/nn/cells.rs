@@ -1,8 +1,8 @@
 //! Single steps: torch.nn.RNNCell, LSTMCell and GRUCell.
 
-use super::recurrent::{Config, Kind, Weights};
+use super::recurrent::{Config, Weights};
 use crate::error::{Error, Result};
-use crate::ops::recurrent::{Nonlinearity, Order};
+use crate::ops::recurrent::{Cell, Nonlinearity, Order};
 use crate::parameters::Initializer;
 use crate::tape::{Tape, Var};
 
@@ -45,22 +45,23 @@ impl Default for RnnCellConfig {
 /// One step of an [`Rnn`](super::Rnn), as torch.nn.RNNCell: parameters `weight_ih` [H, I], `weight_hh` [H, H], `bias_ih`
 /// `[H]`, `bias_hh` `[H]`.
 #[derive(Clone, Debug)]
-pub struct RnnCell(Cell);
+pub struct RnnCell(Single);
 
 /// One step of an [`Lstm`](super::Lstm), as torch.nn.LSTMCell: parameters `weight_ih` [4H, I], `weight_hh` [4H, H],
 /// `bias_ih` `[4H]`, `bias_hh` `[4H]`.
 #[derive(Clone, Debug)]
-pub struct LstmCell(Cell);
+pub struct LstmCell(Single);
 
 /// One step of a [`Gru`](super::Gru), as torch.nn.GRUCell: parameters `weight_ih` [3H, I], `weight_hh` [3H, H], `bias_ih`
 /// `[3H]`, `bias_hh` `[3H]`.
 #[derive(Clone, Debug)]
-pub struct GruCell(Cell);
+pub struct GruCell(Single);
 
 #[derive(Clone, Debug)]
-struct Cell {
+struct Single {
     op: &'static str,
-    kind: Kind,
+    name: String,
+    cell: Cell,
     input_size: usize,
     hidden_size: usize,
     weights: Weights,
@@ -74,7 +75,7 @@ impl RnnCell {
     pub fn new(init: &mut Initializer, name: &str, config: &RnnCellConfig) -> Result<RnnCell> {
         let RnnCellConfig { input_size, hidden_size, bias, nonlinearity } = *config;
         let config = CellConfig { input_size, hidden_size, bias };
-        Ok(RnnCell(Cell::new(init, "RnnCell", name, Kind::Rnn(nonlinearity), &config)?))
+        Ok(RnnCell(Single::new(init, "RnnCell", name, Cell::Rnn(nonlinearity), &config)?))
     }
 
     /// The state after x [B, I] (`[I]` for a single sequence) from the state h [B, H] (`[H]`; 0 where not given).
@@ -92,7 +93,7 @@ impl GruCell {
     /// # Errors
     /// [`Error::Argument`] when a size is 0.
     pub fn new(init: &mut Initializer, name: &str, config: &CellConfig) -> Result<GruCell> {
-        Ok(GruCell(Cell::new(init, "GruCell", name, Kind::Gru, config)?))
+        Ok(GruCell(Single::new(init, "GruCell", name, Cell::Gru, config)?))
     }
 
     /// As [`RnnCell::forward`].
@@ -110,7 +111,7 @@ impl LstmCell {
     /// # Errors
     /// [`Error::Argument`] when a size is 0.
     pub fn new(init: &mut Initializer, name: &str, config: &CellConfig) -> Result<LstmCell> {
-        Ok(LstmCell(Cell::new(init, "LstmCell", name, Kind::Lstm, config)?))
+        Ok(LstmCell(Single::new(init, "LstmCell", name, Cell::Lstm, config)?))
     }
 
     /// The states h and c after x [B, I] (`[I]` for a single sequence) from the states h and c, each [B, H] (`[H]`; 0 where
@@ -124,14 +125,14 @@ impl LstmCell {
     }
 }
 
-impl Cell {
+impl Single {
     fn new(
         init: &mut Initializer,
         op: &'static str,
         name: &str,
-        kind: Kind,
+        cell: Cell,
         config: &CellConfig,
-    ) -> Result<Cell> {
+    ) -> Result<Single> {
         let CellConfig { input_size, hidden_size, bias } = *config;
         if input_size == 0 || hidden_size == 0 {
             let message = format!(
@@ -140,7 +141,7 @@ impl Cell {
             return Err(Error::argument(op, message));
         }
         let config = Config {
-            kind,
+            cell,
             input_size,
             hidden_size,
             num_layers: 1,
@@ -151,7 +152,7 @@ impl Cell {
             proj_size: 0,
         };
         let weights = Weights::new(init, (&format!("{name}."), ""), &config, input_size);
-        Ok(Cell { op, kind, input_size, hidden_size, weights })
+        Ok(Single { op, name: name.into(), cell, input_size, hidden_size, weights })
     }
 
     /// A sequence of one step.
@@ -162,16 +163,20 @@ impl Cell {
             [batch, features] if features == self.input_size => Some(batch),
             _ => {
                 let size = self.input_size;
-                let message = format!("input must be [B, {size}] or [{size}], got {shape:?}");
+                let name = &self.name;
+                let message = format!("{name}: input must be [B, {size}] or [{size}], got {shape:?}");
                 return Err(Error::argument(self.op, message));
             }
         };
         let sequence = tape.reshape(x, [1, batch.unwrap_or(1), self.input_size])?;
         let mut before = [None; 2];
-        for (before, state) in before.iter_mut().zip(states) {
-            *before = state.map(|state| self.state(tape, state, batch)).transpose()?;
+        for (before, state) in before.iter_mut().zip(states.into_iter().zip(["h", "c"])) {
+            *before = match state {
+                (Some(state), name) => Some(self.state(tape, (state, name), batch)?),
+                (None, _) => None,
+            };
         }
-        let (_, [h, c]) = self.weights.run(tape, self.kind, sequence, before, Order::default())?;
+        let (_, [h, c]) = self.weights.run(tape, self.cell, sequence, before, Order::default())?;
         let mut after = |state: Var| match batch {
             Some(_) => Ok(state),
             None => tape.reshape(state, [self.hidden_size]),
@@ -180,14 +185,15 @@ impl Cell {
     }
 
     /// A state as [B, H].
-    fn state(&self, tape: &mut Tape, state: Var, batch: Option<usize>) -> Result<Var> {
+    fn state(&self, tape: &mut Tape, (state, which): (Var, &str), batch: Option<usize>) -> Result<Var> {
         let shape = tape.value(state)?.shape();
         let expected = match batch {
             Some(batch) => vec![batch, self.hidden_size],
             None => vec![self.hidden_size],
         };
         if *shape != *expected {
-            return Err(Error::argument(self.op, format!("a state must be {expected:?}, got {shape:?}")));
+            let message = format!("{}: the state {which} must be {expected:?}, got {shape:?}", self.name);
+            return Err(Error::argument(self.op, message));
         }
         tape.reshape(state, [batch.unwrap_or(1), self.hidden_size])
     }

@@ -1,6 +1,6 @@
 //! torch.nn.Dropout.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ops::dropout;
 use crate::tape::{Tape, Var};
 
@@ -14,16 +14,18 @@ impl Dropout {
     /// With probability p.
     ///
     /// # Errors
-    /// [`Error::Argument`](crate::error::Error::Argument) when p is not in 0..=1.
+    /// [`Error::Argument`] when p is not in 0..=1.
     pub fn new(p: f64) -> Result<Dropout> {
-        dropout::check(p)?;
-        Ok(Dropout { p })
+        match dropout::is_probability(p) {
+            true => Ok(Dropout { p }),
+            false => Err(Error::argument("Dropout", format!("p must be from 0 to 1, got {p}"))),
+        }
     }
 
     /// The layer applied to x.
     ///
     /// # Errors
-    /// [`Error::Gpu`](crate::error::Error::Gpu) on a fault.
+    /// [`Error::Gpu`] on a fault.
     pub fn forward(&self, tape: &mut Tape, x: Var) -> Result<Var> {
         tape.dropout(x, self.p)
     }

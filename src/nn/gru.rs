@@ -1,9 +1,9 @@
 //! torch.nn.GRU.
 
 use super::RnnOutput;
-use super::recurrent::{Config, Kind, Stack};
+use super::recurrent::{Config, Stack};
 use crate::error::Result;
-use crate::ops::recurrent::Lengths;
+use crate::ops::recurrent::{Cell, Lengths};
 use crate::parameters::Initializer;
 use crate::tape::{Tape, Var};
 
@@ -61,7 +61,7 @@ impl Gru {
         let GruConfig { input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional } =
             *config;
         let stack = Config {
-            kind: Kind::Gru,
+            cell: Cell::Gru,
             input_size,
             hidden_size,
             num_layers,

@@ -1,8 +1,8 @@
 //! torch.nn.LSTM.
 
-use super::recurrent::{Config, Kind, Output, Stack};
+use super::recurrent::{Config, Output, Stack};
 use crate::error::Result;
-use crate::ops::recurrent::Lengths;
+use crate::ops::recurrent::{Cell, Lengths};
 use crate::parameters::Initializer;
 use crate::tape::{Tape, Var};
 
@@ -98,7 +98,7 @@ impl Lstm {
             proj_size,
         } = *config;
         let stack = Config {
-            kind: Kind::Lstm,
+            cell: Cell::Lstm,
             input_size,
             hidden_size,
             num_layers,

@@ -2,33 +2,14 @@
 
 use crate::error::{Error, Result};
 use crate::ops::dropout;
-use crate::ops::recurrent::{Lengths, Nonlinearity, Order, RecurrentWeights};
+use crate::ops::recurrent::{Cell, Lengths, Order, RecurrentWeights};
 use crate::parameters::{Initializer, ParameterId};
 use crate::tape::{Tape, Var};
-
-/// The kind of a layer's cells.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Kind {
-    Rnn(Nonlinearity),
-    Lstm,
-    Gru,
-}
-
-impl Kind {
-    /// The rows of a cell's weights, in units of its size.
-    fn parts(self) -> usize {
-        match self {
-            Kind::Rnn(_) => 1,
-            Kind::Lstm => 4,
-            Kind::Gru => 3,
-        }
-    }
-}
 
 /// The options of all kinds together.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Config {
-    pub kind: Kind,
+    pub cell: Cell,
     pub input_size: usize,
     pub hidden_size: usize,
     pub num_layers: usize,
@@ -71,7 +52,7 @@ impl Weights {
     ) -> Weights {
         let Config { hidden_size: hidden, bias, proj_size, .. } = *config;
         let bound = 1.0 / (hidden as f32).sqrt();
-        let rows = config.kind.parts() * hidden;
+        let rows = config.cell.parts() * hidden;
         let mut parameter =
             |name: &str, shape: &[usize]| init.uniform(format!("{prefix}{name}{suffix}"), shape, bound);
         Weights {
@@ -87,7 +68,7 @@ impl Weights {
     pub fn run(
         &self,
         tape: &mut Tape,
-        kind: Kind,
+        cell: Cell,
         x: Var,
         [h, c]: [Option<Var>; 2],
         order: Order<'_>,
@@ -103,16 +84,16 @@ impl Weights {
             biases,
             w_hr,
         };
-        Ok(match kind {
-            Kind::Rnn(nonlinearity) => {
+        Ok(match cell {
+            Cell::Rnn(nonlinearity) => {
                 let [y, h] = tape.rnn(x, h, weights, nonlinearity, order)?;
                 (y, [Some(h), None])
             }
-            Kind::Gru => {
+            Cell::Gru => {
                 let [y, h] = tape.gru(x, h, weights, order)?;
                 (y, [Some(h), None])
             }
-            Kind::Lstm => {
+            Cell::Lstm => {
                 let [y, h, c] = tape.lstm(x, [h, c], weights, order)?;
                 (y, [Some(h), Some(c)])
             }
@@ -168,7 +149,10 @@ impl Stack {
                 format!("{name}: proj_size must be below hidden_size {hidden_size}, got {proj_size}");
             return Err(Error::argument(op, message));
         }
-        dropout::check(config.dropout)?;
+        if !dropout::is_probability(config.dropout) {
+            let message = format!("{name}: dropout must be from 0 to 1, got {}", config.dropout);
+            return Err(Error::argument(op, message));
+        }
         if config.dropout > 0.0 && num_layers == 1 {
             log::warn!(
                 "{op} {name}: dropout {} acts between layers, and there is only one: it does nothing",
@@ -196,7 +180,7 @@ impl Stack {
         lengths: Option<&Lengths>,
     ) -> Result<Output> {
         let shape = tape.value(x)?.shape();
-        let Config { kind, input_size, hidden_size, num_layers, batch_first, dropout, .. } = self.config;
+        let Config { cell, input_size, hidden_size, num_layers, batch_first, dropout, .. } = self.config;
         if !matches!(shape.len(), 2 | 3) || shape.last() != Some(&input_size) {
             let expected = format!("input must be [.., {input_size}] of 2 or 3 dimensions, got {shape:?}");
             return self.refuse(&expected);
@@ -213,18 +197,16 @@ impl Stack {
         let mut initial = [None; 2];
         for which in 0..2 {
             initial[which] = states[which]
-                .map(|state| self.initial_state(tape, state, batch, sizes[which], unbatched))
+                .map(|state| {
+                    self.initial_state(tape, (state, ["h0", "c0"][which]), batch, sizes[which], unbatched)
+                })
                 .transpose()?;
         }
         if time == 0 {
             return self.refuse("input must have at least one step, got none");
         }
-        if let Some(lengths) = lengths {
-            if let Err(message) = lengths.check(time, batch) {
-                return self.refuse(&message);
-            }
-            // Whatever padding holds, the products over all steps must not meet it.
-            sequence = tape.mask_steps(sequence, lengths)?;
+        if let Some(Err(message)) = lengths.map(|lengths| lengths.check(time, batch)) {
+            return self.refuse(&message);
         }
         let directions = self.config.directions();
         let mut last = Vec::with_capacity(num_layers * directions);
@@ -238,7 +220,7 @@ impl Stack {
                         .transpose()?;
                 }
                 let order = Order { reverse: d == 1, lengths };
-                let (y, after) = weights.run(tape, kind, sequence, before, order)?;
+                let (y, after) = weights.run(tape, cell, sequence, before, order)?;
                 outputs.push(y);
                 last.push(after);
             }
@@ -267,7 +249,7 @@ impl Stack {
     fn initial_state(
         &self,
         tape: &mut Tape,
-        state: Var,
+        (state, name): (Var, &str),
         batch: usize,
         size: usize,
         unbatched: bool,
@@ -276,7 +258,7 @@ impl Stack {
         let shape = tape.value(state)?.shape();
         let expected: &[usize] = if unbatched { &[rows, size] } else { &[rows, batch, size] };
         if *shape != *expected {
-            return self.refuse(&format!("an initial state must be {expected:?}, got {shape:?}"));
+            return self.refuse(&format!("the initial state {name} must be {expected:?}, got {shape:?}"));
         }
         tape.reshape(state, [rows, batch, size])
     }

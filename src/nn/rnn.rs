@@ -1,8 +1,8 @@
 //! torch.nn.RNN.
 
-use super::recurrent::{Config, Kind, Output, Stack};
+use super::recurrent::{Config, Output, Stack};
 use crate::error::Result;
-use crate::ops::recurrent::{Lengths, Nonlinearity};
+use crate::ops::recurrent::{Cell, Lengths, Nonlinearity};
 use crate::parameters::Initializer;
 use crate::tape::{Tape, Var};
 
@@ -92,7 +92,7 @@ impl Rnn {
             nonlinearity,
         } = *config;
         let stack = Config {
-            kind: Kind::Rnn(nonlinearity),
+            cell: Cell::Rnn(nonlinearity),
             input_size,
             hidden_size,
             num_layers,

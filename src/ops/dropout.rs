@@ -14,12 +14,14 @@ impl Tape {
     /// # Errors
     /// [`Error::Argument`] when p is not in 0..=1; [`Error::Gpu`] on a fault.
     pub fn dropout(&mut self, x: Var, p: f64) -> Result<Var> {
-        check(p)?;
+        if !is_probability(p) {
+            return Err(Error::argument("dropout", format!("p must be from 0 to 1, got {p}")));
+        }
+        let input = self.value(x)?.clone();
         let Some(DropoutStream { seed, calls }) = self.training().filter(|_| p > 0.0) else {
             return Ok(x);
         };
         self.set_training(Some(DropoutStream { seed, calls: calls + 1 }));
-        let input = self.value(x)?;
         let [seed_low, seed_high, call_low, call_high] =
             [seed, seed >> 32, calls, calls >> 32].map(|word| word as u32);
         let scale = if p < 1.0 { (1.0 / (1.0 - p)) as f32 } else { 0.0 };
@@ -30,15 +32,12 @@ impl Tape {
             x.device().launch(&plan(&params), &params, &[x.read(), y.write()])?;
             Ok(y)
         };
-        let y = apply(input)?;
+        let y = apply(&input)?;
         self.push("dropout", &[x], y, || Box::new(move |g| g.give(0, apply(&g.of_output()?)?)))
     }
 }
 
-/// An error unless p is a probability.
-pub(crate) fn check(p: f64) -> Result<()> {
-    match (0.0..=1.0).contains(&p) {
-        true => Ok(()),
-        false => Err(Error::argument("dropout", format!("p must be from 0 to 1, got {p}"))),
-    }
+/// Whether p lies in 0..=1.
+pub(crate) fn is_probability(p: f64) -> bool {
+    (0.0..=1.0).contains(&p)
 }

@@ -1,6 +1,7 @@
 //! What all optimizers are made of: the parameters in runs of equal settings, the state, the control buffer.
 
-use super::Control;
+use super::{Control, MOST_STEPS};
+use crate::device::Host;
 use crate::error::{Error, Result};
 use crate::kernel::Dtype;
 use crate::parameters::{ParameterId, Parameters};
@@ -190,6 +191,16 @@ impl OptimizerBase {
                 Some(_) => {}
             }
         }
+        if let Some((.., step)) = entries.iter().find(|(name, ..)| name == "step")
+            && !step.iter().all(|step| (0.0..=MOST_STEPS as f32).contains(step) && step.fract() == 0.0)
+        {
+            faults.push(format!("'step' must be a whole number from 0 to {MOST_STEPS}, got {step:?}"));
+        }
+        for (k, (name, ..)) in entries.iter().enumerate() {
+            if entries[..k].iter().any(|(earlier, ..)| earlier == name) {
+                faults.push(format!("'{name}' is there twice"));
+            }
+        }
         let unknown = entries.iter().filter(|(name, ..)| !expected.iter().any(|(known, _)| known == name));
         faults.extend(unknown.map(|(name, ..)| format!("'{name}' is unknown")));
         if !faults.is_empty() {
@@ -199,7 +210,7 @@ impl OptimizerBase {
         for State { name: kind, arena, .. } in self.states.iter().filter(|state| state.used) {
             for ((name, shape), (start, _)) in self.parameters.names().zip(self.parameters.spans()) {
                 let part = arena.slice(start, shape)?;
-                part.assign(crate::device::Host::F32(values(&format!("{kind}.{name}"))))?;
+                part.assign(Host::F32(values(&format!("{kind}.{name}"))))?;
             }
         }
         self.control.set_steps(values("step")[0] as u64)

@@ -49,8 +49,8 @@ pub trait Optimizer {
         &self.base().control
     }
 
-    /// The learning rate of the steps to come; groups that have one of their own keep its ratio to this one, as PyTorch's
-    /// schedulers do.
+    /// The learning rate of the steps to come. Groups that have one of their own keep its ratio to this one, which is what
+    /// PyTorch's schedulers that multiply do. (Those that lead to a given rate lead all groups of PyTorch to the same.)
     fn set_lr(&mut self, lr: f64) {
         self.base_mut().set_lr(lr);
     }

@@ -27,7 +27,8 @@ impl Lengths {
         let Some(words) = words.collect::<Option<Vec<i32>>>() else {
             let at = lengths.iter().position(|length| i32::try_from(*length).unwrap_or(0) == 0);
             let at = at.expect("one of them is no length");
-            let message = format!("a sequence has at least one step, got {} for sequence {at}", lengths[at]);
+            let message =
+                format!("a length must be from 1 to {}, got {} for sequence {at}", i32::MAX, lengths[at]);
             return Err(Error::argument("Lengths", message));
         };
         Ok(Lengths { tensor: Tensor::from_i32(device, [lengths.len()], &words)?, host: lengths.into() })

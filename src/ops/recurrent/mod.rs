@@ -16,7 +16,7 @@ use crate::tensor::{Shape, Tensor};
 
 pub use lengths::Lengths;
 use sequence::{Places, Sequence};
-use steps::Cell;
+pub(crate) use steps::Cell;
 
 /// The activation of a plain recurrent layer, as torch.nn.RNN's `nonlinearity`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
@@ -127,16 +127,27 @@ impl Tape {
         if time == 0 {
             return Err(Error::argument(op, "takes a sequence of at least one step, got none"));
         }
+        if weights.w_hr.is_some() && !matches!(cell, Cell::Lstm) {
+            return Err(Error::argument(op, "takes no W_hr: only an LSTM has a projection"));
+        }
         let hidden = rows / cell.parts();
+        if weights.w_hr.is_some() && hidden > MOST_PROJECTED {
+            let message =
+                format!("a hidden size that is projected must be at most {MOST_PROJECTED}, got {hidden}");
+            return Err(Error::argument(op, message));
+        }
         let mut inputs = vec![x, weights.w_ih, weights.w_hh];
         let mut optional = |tape: &Tape, var: Option<Var>, name: &str, shape: &[usize]| {
             let Some(var) = var else { return Ok((None, Places::ABSENT)) };
             let tensor = tape.value(var)?.clone();
             expect(op, name, &tensor, shape)?;
+            same_device(op, name, &input, &tensor)?;
             inputs.push(var);
             Ok((Some(tensor), inputs.len() - 1))
         };
         expect(op, "W_ih", &w_ih, &[cell.parts() * hidden, features])?;
+        same_device(op, "W_ih", &input, &w_ih)?;
+        same_device(op, "W_hh", &input, &w_hh)?;
         let state = if weights.w_hr.is_some() { width } else { hidden };
         expect(op, "W_hh", &w_hh, &[rows, state])?;
         let (b_ih, b_ih_at) = optional(self, weights.biases.map(|b| b[0]), "b_ih", &[rows])?;
@@ -145,11 +156,33 @@ impl Tape {
         let (h0, h0_at) = optional(self, h0, "the initial state h0", &[batch, width])?;
         let (c0, c0_at) = optional(self, c0, "the initial state c0", &[batch, hidden])?;
         let lengths = lengths.map(|lengths| lengths.checked(op, time, batch)).transpose()?;
+        let input = match &lengths {
+            None => input,
+            Some(lengths) => {
+                same_device(op, "lengths", &input, lengths)?;
+                // Whatever padding holds, the products over all steps must not meet it.
+                lengths::masked(&input, lengths)?
+            }
+        };
         let places = Places { b_ih: b_ih_at, b_hh: b_hh_at, w_hr: w_hr_at, h0: h0_at, c0: c0_at };
         let biases = b_ih.zip(b_hh).map(|(b_ih, b_hh)| [b_ih, b_hh]);
         let sequence = Sequence::new(cell, reverse, lengths, input, [w_ih, w_hh], biases, w_hr)?;
         sequence.forward(h0.as_ref(), c0.as_ref())?;
         Ok((sequence, inputs, places))
+    }
+}
+
+/// The most columns that a step's projection adds up: below llvmpipe's limit of 65,535 iterations.
+const MOST_PROJECTED: usize = 1 << 15;
+
+/// An error unless a tensor is where the input is.
+fn same_device(op: &'static str, name: &str, input: &Tensor, tensor: &Tensor) -> Result<()> {
+    match input.device() == tensor.device() {
+        true => Ok(()),
+        false => {
+            let message = format!("{name} is on {:?}, the input on {:?}", tensor.device(), input.device());
+            Err(Error::argument(op, message))
+        }
     }
 }
 

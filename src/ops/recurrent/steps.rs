@@ -17,7 +17,7 @@ use crate::ops::matmul::{Matrix, product};
 use crate::tensor::Tensor;
 
 /// The cells.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Cell {
     Rnn(Nonlinearity),
     Lstm,
@@ -140,6 +140,7 @@ impl Sequence {
         let [batch, hidden, width, time, base] =
             [self.batch, self.hidden, self.width, self.time, self.base].map(|n| n as u32);
         let [before, after] = self.slots(step).map(|slot| slot as u32);
+        let at_later = later;
         let (later, first) = (later.unwrap_or_default() as u32, later.is_none().into());
         let ragged = self.lengths.is_some().into();
         let lengths = maybe(self.lengths.as_ref());
@@ -184,11 +185,14 @@ impl Sequence {
                 };
                 let (mut dy, mut dh) = (dy, dh);
                 if let (Some(w_hr), Some(projection)) = (&self.w_hr, projection) {
-                    // Through the projection: the recurrent product is made here, for all that arrives at h.
-                    let through =
-                        LstmProjectBackward { batch, gates: 4 * hidden, width, step, later, first, ragged };
+                    if let Some(later) = at_later {
+                        let da =
+                            da.slice(later * self.batch * 4 * self.hidden, [self.batch, 4 * self.hidden])?;
+                        product(Matrix::new(&da), Matrix::new(w_hh), dh, true)?;
+                    }
+                    let through = LstmProjectBackward { batch, width, step, ragged };
                     let dp = &projection.dp;
-                    let args = [dy.read(), w_hh.read(), da.read(), lengths, dh.update(), dp.update()];
+                    let args = [dy.read(), lengths, dh.update(), dp.update()];
                     self.step_of(&LSTM_PROJECT_BACKWARD, self.width, &through, &args)?;
                     let dp = dp.slice(now * self.batch * self.width, [self.batch, self.width])?;
                     product(Matrix::new(&dp), Matrix::new(w_hr), &projection.dm, false)?;

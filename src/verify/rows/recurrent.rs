@@ -155,18 +155,10 @@ pub fn lstm_project_forward(draw: &mut Draw) -> Case {
 
 pub fn lstm_project_backward(draw: &mut Draw) -> Case {
     let r = Recurrence::draw(draw);
-    let Recurrence { batch, hidden, step, ragged, .. } = r;
-    let (width, gates) = (draw.dim(8), 4 * hidden);
-    let (later, first) = r.order();
-    let p = LstmProjectBackward { batch, gates, width, step, later, first, ragged };
-    let values = vec![
-        r.steps(draw, width),
-        draw.reals(gates * width),
-        r.steps(draw, gates),
-        r.lengths(draw),
-        draw.reals(batch * width),
-        r.steps(draw, width),
-    ];
+    let Recurrence { batch, step, ragged, .. } = r;
+    let width = draw.dim(8);
+    let p = LstmProjectBackward { batch, width, step, ragged };
+    let values = vec![r.steps(draw, width), r.lengths(draw), draw.reals(batch * width), r.steps(draw, width)];
     Case::new(p, draw.elements(&LSTM_PROJECT_BACKWARD, batch * width), values)
 }
 
