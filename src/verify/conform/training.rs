@@ -1,0 +1,150 @@
+//! The loss and the optimizer of a case, and its steps.
+
+use std::collections::BTreeMap;
+
+use super::format::{Description, Loss, Optimizer as Described, Reduction as Reduce, Tensors, malformed};
+use super::model::{Forward, Model};
+use crate::device::Device;
+use crate::error::Result;
+use crate::ops::cross_entropy::{ClassWeights, CrossEntropyLoss, Reduction};
+use crate::ops::indices::Indices;
+use crate::optim::{Adam, AdamConfig, Optimizer, Sgd, SgdConfig};
+use crate::parameters::Parameters;
+use crate::tape::{Tape, Var};
+use crate::tensor::Tensor;
+
+/// What was computed, under the keys of the case's `expect.*`: shape and values.
+pub type Computed = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
+
+/// Makes all the steps of a case.
+pub fn train(device: &Device, case: &Description, tensors: &Tensors) -> Result<Computed> {
+    let model = Model::new(device, case, tensors)?;
+    let target = Target::new(device, case, tensors)?;
+    let mut optimizer = optimizer(&case.optimizer, &model.parameters)?;
+    let mut tape = Tape::new(&model.parameters);
+    let mut computed = Computed::new();
+    let (mut losses, mut norms) = (Vec::new(), Vec::new());
+    for step in 0..case.steps {
+        tape.clear();
+        let forward = model.forward(&mut tape)?;
+        let loss = target.loss(&mut tape, forward.output)?;
+        optimizer.zero_grad();
+        tape.backward(loss)?;
+        losses.extend(tape.value(loss)?.to_vec()?);
+        if step == 0 {
+            keep_first(&mut computed, &model.parameters, &tape, &forward)?;
+        }
+        if let Some(max_norm) = case.clip_grad_norm {
+            optimizer.clip_grad_norm(max_norm)?;
+            norms.push(optimizer.control().state()?.grad_norm);
+        }
+        optimizer.step(None)?;
+    }
+    computed.insert("expect.loss".into(), (vec![losses.len()], losses));
+    if case.clip_grad_norm.is_some() {
+        computed.insert("expect.grad_norm".into(), (vec![norms.len()], norms));
+    }
+    for (name, shape, values) in model.parameters.to_host()? {
+        computed.insert(format!("expect.param.{name}"), (shape.to_vec(), values));
+    }
+    Ok(computed)
+}
+
+/// The results of the first forward and backward pass.
+fn keep_first(
+    computed: &mut Computed,
+    parameters: &Parameters,
+    tape: &Tape,
+    forward: &Forward,
+) -> Result<()> {
+    let mut keep = |key: String, tensor: &Tensor| -> Result<()> {
+        computed.insert(key, (tensor.shape().to_vec(), tensor.to_vec()?));
+        Ok(())
+    };
+    let outputs = [("output", Some(forward.output)), ("h_n", Some(forward.h_n)), ("c_n", forward.c_n)];
+    for (name, var) in outputs {
+        if let Some(var) = var {
+            keep(format!("expect.{name}"), tape.value(var)?)?;
+        }
+    }
+    for (name, var) in &forward.leaves {
+        if let Some(gradient) = tape.gradient(*var)? {
+            keep(format!("expect.grad.{name}"), &gradient)?;
+        }
+    }
+    for (name, _) in parameters.names() {
+        let id = parameters.id(name).expect("the name is one of the model's");
+        keep(format!("expect.grad.{name}"), &parameters.gradient(id)?)?;
+    }
+    Ok(())
+}
+
+/// What the output is compared with.
+enum Target {
+    Labels(Indices, CrossEntropyLoss),
+}
+
+impl Target {
+    fn new(device: &Device, case: &Description, tensors: &Tensors) -> Result<Target> {
+        Ok(match &case.loss {
+            Loss::CrossEntropy(options) => {
+                let (_, labels) = tensors.integers("target")?;
+                let weight = match options.weighted {
+                    true => Some(ClassWeights::new(device, tensors.floats("class_weight")?.1)?),
+                    false => None,
+                };
+                let loss = CrossEntropyLoss {
+                    weight,
+                    ignore_index: options.ignore_index,
+                    reduction: reduction(options.reduction),
+                    label_smoothing: options.label_smoothing,
+                };
+                Target::Labels(Indices::new(device, [labels.len()], &labels)?, loss)
+            }
+            Loss::Mse(_) | Loss::L1(_) | Loss::Huber(_) => {
+                return Err(malformed("this loss is not there yet"));
+            }
+        })
+    }
+
+    fn loss(&self, tape: &mut Tape, output: Var) -> Result<Var> {
+        match self {
+            Target::Labels(labels, options) => tape.cross_entropy(output, labels, options),
+        }
+    }
+}
+
+fn reduction(reduction: Reduce) -> Reduction {
+    match reduction {
+        Reduce::Mean => Reduction::Mean,
+        Reduce::Sum => Reduction::Sum,
+    }
+}
+
+/// The optimizer; its options are those of the case, else its own defaults.
+fn optimizer(described: &Described, parameters: &Parameters) -> Result<Box<dyn Optimizer>> {
+    Ok(match described {
+        Described::Sgd(o) => {
+            let default = SgdConfig::default();
+            let config = SgdConfig {
+                lr: o.lr.unwrap_or(default.lr),
+                momentum: o.momentum.unwrap_or(default.momentum),
+                dampening: o.dampening.unwrap_or(default.dampening),
+                weight_decay: o.weight_decay.unwrap_or(default.weight_decay),
+                nesterov: o.nesterov.unwrap_or(default.nesterov),
+            };
+            Box::new(Sgd::new(parameters, config)?)
+        }
+        Described::Adam(o) => {
+            let default = AdamConfig::default();
+            let config = AdamConfig {
+                lr: o.lr.unwrap_or(default.lr),
+                betas: o.betas.unwrap_or(default.betas),
+                eps: o.eps.unwrap_or(default.eps),
+                weight_decay: o.weight_decay.unwrap_or(default.weight_decay),
+            };
+            Box::new(Adam::new(parameters, config)?)
+        }
+        _ => return Err(malformed("this optimizer is not there yet")),
+    })
+}
