@@ -28,9 +28,14 @@ fn not_finite(x: f32) -> bool {
     return (bitcast<u32>(x) & 0x7f800000u) == 0x7f800000u;
 }
 
+// Whether x is NaN, by its bits.
+fn is_nan(x: f32) -> bool {
+    return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u;
+}
+
 // y, or x where x is NaN: clamp, max and select may lose it on the way, and a fault would go on as a number.
 fn keep_nan(x: f32, y: f32) -> f32 {
-    return select(y, x, (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u);
+    return select(y, x, is_nan(x));
 }
 
 // e^z for z <= 0. What is clamped would be 0 in f32; drivers differ for huge arguments.

@@ -1,7 +1,7 @@
 // Gradient of a look-up: dweight[v, :] = Σ_i dy[order[i], :] over i in starts[v]..starts[v + 1], plus the old dweight
-// where p.accumulate is 1. order holds the positions of the tokens sorted by token, ascending within one, so that no two
+// where p.accumulate is 1. Row p.padding gets nothing. order holds the positions of the tokens sorted by token, ascending within one, so that no two
 // threads meet and the sum has one order.
-// p: rows, width, accumulate. Twin: src/cpu/embedding_backward.rs.
+// p: rows, width, padding, accumulate. Twin: src/cpu/embedding_backward.rs.
 
 @group(0) @binding(0) var<storage, read> starts: array<i32>; // [rows + 1]
 @group(0) @binding(1) var<storage, read> order: array<i32>; // [count]
@@ -13,7 +13,8 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
     for (var at = id.x; at < p.rows * p.width; at += groups.x * GROUP) {
         let v = at / p.width;
         var sum = 0.0;
-        for (var i = starts[v]; i < starts[v + 1u]; i++) {
+        let end = select(starts[v + 1u], 0, v == p.padding);
+        for (var i = starts[v]; i < end; i++) {
             sum += dy[u32(order[i]) * p.width + at % p.width];
         }
         if p.accumulate == 1u {

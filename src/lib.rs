@@ -87,14 +87,14 @@ pub mod prelude {
     pub use crate::device::Device;
     pub use crate::error::{Error, Result};
     pub use crate::nn::{
-        CellConfig, Dropout, Embedding, EmbeddingConfig, Gru, GruCell, GruConfig, Linear, LinearConfig, Lstm,
-        LstmCell, LstmConfig, Rnn, RnnCell, RnnCellConfig, RnnConfig,
+        CellConfig, Dropout, Embedding, EmbeddingConfig, Gru, GruCell, GruConfig, LayerNorm, LayerNormConfig,
+        Linear, LinearConfig, Lstm, LstmCell, LstmConfig, Rnn, RnnCell, RnnCellConfig, RnnConfig,
     };
     pub use crate::ops::cross_entropy::{CrossEntropyLoss, Reduction};
     pub use crate::ops::indices::Indices;
     pub use crate::ops::recurrent::{Lengths, Nonlinearity};
     pub use crate::optim::{Adam, AdamConfig, Optimizer, Sgd, SgdConfig};
-    pub use crate::parameters::{Initializer, Parameters};
+    pub use crate::parameters::{Activation, Fan, Init, Initializer, Parameters};
     pub use crate::tape::{DropoutStream, Tape, Var};
     pub use crate::tensor::{Shape, Tensor};
 }

@@ -1,15 +1,18 @@
 //! The parameters of a model and their gradients: two arenas, so that clipping and an optimizer step are one or
 //! two launches for the whole model, whatever its number of tensors.
 
+mod init;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use crate::cpu::philox;
 use crate::device::{ALIGNMENT, Device, Host};
 use crate::error::{Error, Result};
 use crate::kernel::Dtype;
 use crate::tensor::{Shape, Tensor};
+
+pub use init::{Activation, Fan, Init};
 
 /// Names a parameter of one model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,29 +56,33 @@ impl Initializer {
 
     /// A parameter with values uniform in [-bound, bound).
     pub fn uniform(&mut self, name: impl Into<String>, shape: impl Into<Shape>, bound: f32) -> ParameterId {
-        let stream = self.entries.len() as u32;
-        let seed = self.seed;
-        self.add(name.into(), shape.into(), |i| bound * (2.0 * philox::uniform(seed, stream, i) - 1.0))
+        self.add(name.into(), shape.into(), &Init::Uniform { low: -bound, high: bound })
     }
 
-    /// A parameter with values of the standard normal distribution (Box-Muller in f64).
+    /// A parameter with values of the standard normal distribution.
     pub fn normal(&mut self, name: impl Into<String>, shape: impl Into<Shape>) -> ParameterId {
-        let stream = self.entries.len() as u32;
-        let seed = self.seed;
-        self.add(name.into(), shape.into(), |i| {
-            let u = |k| f64::from(philox::uniform(seed, stream, 2 * i + k));
-            // 1 − u lies in (0, 1], where the logarithm is finite.
-            let radius = (-2.0 * (1.0 - u(0)).ln()).sqrt();
-            (radius * (std::f64::consts::TAU * u(1)).cos()) as f32
-        })
+        self.add(name.into(), shape.into(), &Init::Normal { mean: 0.0, std: 1.0 })
     }
 
-    fn add(&mut self, name: String, shape: Shape, value: impl Fn(u64) -> f32) -> ParameterId {
-        let offset = self.values.len();
-        self.values.extend((0..shape.count() as u64).map(value));
+    /// A parameter with one value everywhere.
+    pub fn constant(&mut self, name: impl Into<String>, shape: impl Into<Shape>, value: f32) -> ParameterId {
+        self.add(name.into(), shape.into(), &Init::Constant(value))
+    }
+
+    fn add(&mut self, name: String, shape: Shape, init: &Init) -> ParameterId {
+        let (offset, stream) = (self.values.len(), self.entries.len() as u32);
+        let values =
+            init.values(shape, self.seed, stream).expect("uniform, normal and constant take any shape");
+        self.values.extend(values);
         self.values.resize(self.values.len().next_multiple_of(ALIGNMENT), 0.0);
         self.entries.push(Entry { name, shape, offset });
         ParameterId { model: self.model, index: self.entries.len() - 1 }
+    }
+
+    /// A parameter's initial values, to be changed.
+    pub(crate) fn values_mut(&mut self, id: ParameterId) -> &mut [f32] {
+        let entry = &self.entries[id.index];
+        &mut self.values[entry.offset..][..entry.shape.count()]
     }
 
     /// Puts the parameters on the device.
@@ -211,10 +218,23 @@ impl Parameters {
     /// # Errors
     /// [`Error::Argument`] when there is none of that name or the number of values differs; [`Error::Gpu`] on a fault.
     pub fn set(&self, name: &str, values: Host<'_>) -> Result<()> {
-        let id = self
-            .id(name)
-            .ok_or_else(|| Error::argument("Parameters::set", format!("no parameter '{name}'")))?;
-        self.value(id)?.assign(values)
+        self.value(self.named("Parameters::set", name)?)?.assign(values)
+    }
+
+    /// Overwrites a parameter with new initial values, as the functions of torch.nn.init do. The same seed gives the same
+    /// values on every device; each parameter has random numbers of its own.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when there is none of that name or its shape does not suit the initialiser; [`Error::Gpu`] on a
+    /// fault.
+    pub fn initialize(&self, name: &str, init: &Init, seed: u64) -> Result<()> {
+        let id = self.named("Parameters::initialize", name)?;
+        let values = init.values(self.0.entries[id.index].shape, seed, id.index as u32)?;
+        self.value(id)?.assign(Host::F32(&values))
+    }
+
+    fn named(&self, op: &'static str, name: &str) -> Result<ParameterId> {
+        self.id(name).ok_or_else(|| Error::argument(op, format!("no parameter '{name}'")))
     }
 }
 

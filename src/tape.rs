@@ -7,7 +7,8 @@ mod gradients;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::cpu::add::{ADD, Add};
+use crate::cpu::binary::{ADD, BINARY, Binary};
+use crate::cpu::walk;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::kernel::{Dtype, Plan};
@@ -392,8 +393,8 @@ impl Gradient {
 fn sum(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let (device, count) = (a.device(), a.count());
     let sum = Tensor::empty(&device, Dtype::F32, a.shape())?;
-    let params = Add { count: count as u32 };
-    device.launch(&Plan::elements(&ADD, count), &params, &[a.read(), b.read(), sum.write()])?;
+    let params = Binary::new(ADD, count as u32, &walk::flat(count as u32));
+    device.launch(&Plan::elements(&BINARY, count), &params, &[a.read(), b.read(), sum.write()])?;
     Ok(sum)
 }
 

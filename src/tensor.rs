@@ -4,12 +4,13 @@ use std::ops::Deref;
 
 use crate::cpu::copy::{COPY, Copy};
 use crate::cpu::fill::{FILL, Fill};
+use crate::cpu::walk;
 use crate::device::{ALIGNMENT, Arg, Buffer, Device, Host, ReadBack, View};
 use crate::error::{Error, Result};
 use crate::kernel::{Access, Dtype, Plan};
 
 /// The most dimensions of a tensor.
-pub const MAX_RANK: usize = 6;
+pub const MAX_RANK: usize = walk::MAX_RANK;
 
 /// The sizes of a tensor's dimensions, outermost first.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -232,7 +233,8 @@ impl Tensor {
         let rest = target.offset % ALIGNMENT;
         let view = target.buffer.view(target.offset - rest, target.count() + rest);
         let (argument, start) = self.read_from();
-        let params = Copy { count: self.count() as u32, start, to: rest as u32 };
+        let count = self.count() as u32;
+        let params = Copy::new(count, start, rest as u32, &walk::flat(count));
         let args = [argument, Arg::new(view, Access::Update)];
         self.device().launch(&Plan::elements(&COPY, self.count()), &params, &args)
     }

@@ -4,22 +4,23 @@ mod common;
 
 use std::sync::Mutex;
 
-use bptt::cpu::add::{ADD, Add};
+use bptt::cpu::binary::{ADD, BINARY, Binary};
 use bptt::cpu::fill::{FILL, Fill};
+use bptt::cpu::walk::flat;
 use bptt::device::{Arg, Buffer, Device, Host};
 use bptt::error::{Error, Result};
 use bptt::kernel::{Access, Dtype, Plan};
 use bptt::nn::{
-    CellConfig, Embedding, EmbeddingConfig, Gru, GruCell, GruConfig, Linear, LinearConfig, Lstm, LstmConfig,
-    Rnn, RnnConfig,
+    CellConfig, Embedding, EmbeddingConfig, Gru, GruCell, GruConfig, LayerNorm, LayerNormConfig, Linear,
+    LinearConfig, Lstm, LstmConfig, Rnn, RnnConfig,
 };
 use bptt::ops::cross_entropy::{ClassWeights, CrossEntropyLoss};
 use bptt::ops::indices::Indices;
 use bptt::ops::recurrent::{Lengths, Nonlinearity, Order, RecurrentWeights};
 use bptt::optim::{Adam, AdamConfig, Optimizer, Sgd, SgdConfig};
-use bptt::parameters::{Initializer, Parameters};
+use bptt::parameters::{Init, Initializer, Parameters};
 use bptt::tape::{Tape, Var};
-use bptt::tensor::Tensor;
+use bptt::tensor::{Shape, Tensor};
 use common::{devices, gpu};
 
 /// The message of a refusal, which is that of a wrong argument.
@@ -47,7 +48,12 @@ fn rnn(tape: &mut Tape, v: &[Var]) -> Result<Var> {
 
 fn embedding(tape: &mut Tape, v: &[Var]) -> Result<Var> {
     let tokens = Indices::new(tape.device(), [2, 1], &[0, 1])?;
-    tape.embedding(&tokens, v[0])
+    tape.embedding(&tokens, v[0], None)
+}
+
+fn gather(tape: &mut Tape, x: Var, dim: usize) -> Result<Var> {
+    let index = Indices::new(tape.device(), [2, 2], &[0, 1, 1, 0])?;
+    tape.gather(x, dim, &index)
 }
 
 fn cross_entropy(tape: &mut Tape, v: &[Var]) -> Result<Var> {
@@ -74,14 +80,48 @@ fn wrong_shapes_are_named() {
         ("matmul", |t, v| t.matmul(v[0], v[1]), &[&[2, 3], &[4, 2]], &["[2, 3]", "[4, 2]"]),
         ("matmul", |t, v| t.matmul(v[0], v[1]), &[&[2, 3], &[3]], &["[2, 3]", "[3]"]),
         ("add", |t, v| t.add(v[0], v[1]), &[&[2, 3], &[3, 2]], &["[2, 3]", "[3, 2]"]),
-        ("mul", |t, v| t.mul(v[0], v[1]), &[&[2, 3], &[1]], &["[2, 3]", "[1]"]),
+        ("sub", |t, v| t.sub(v[0], v[1]), &[&[2, 3], &[2]], &["[2, 3]", "[2]"]),
+        ("mul", |t, v| t.mul(v[0], v[1]), &[&[2, 3], &[4, 1, 2]], &["[2, 3]", "[4, 1, 2]"]),
+        ("div", |t, v| t.div(v[0], v[1]), &[&[2, 3], &[0]], &["[2, 3]", "[0]"]),
+        ("sum_dim", |t, v| t.sum_dim(v[0], 2, false), &[&[2, 3]], &["dimension 2", "[2, 3]"]),
+        ("mean_dim", |t, v| t.mean_dim(v[0], 0, true), &[&[]], &["dimension 0", "[]"]),
+        ("max_dim", |t, v| Ok(t.max_dim(v[0], 2, true)?.0), &[&[2, 3]], &["dimension 2", "[2, 3]"]),
+        ("max_dim", |t, v| Ok(t.max_dim(v[0], 1, true)?.0), &[&[2, 0]], &["at least one", "[2, 0]"]),
+        ("softmax", |t, v| t.softmax(v[0], 2), &[&[2, 3]], &["dimension 2", "[2, 3]"]),
+        ("log_softmax", |t, v| t.log_softmax(v[0], 0), &[&[]], &["dimension 0", "[]"]),
+        ("gather", |t, v| gather(t, v[0], 2), &[&[2, 3]], &["dimension 2", "[2, 3]"]),
+        ("gather", |t, v| gather(t, v[0], 0), &[&[2, 3]], &["[2, 3]", "[2, 2]"]),
+        ("gather", |t, v| gather(t, v[0], 1), &[&[2, 1]], &["index 1", "0..1"]),
+        ("layer_norm", |t, v| t.layer_norm(v[0], [2], None, None, 1e-5), &[&[2, 3]], &["[2, 3]", "[2]"]),
+        (
+            "layer_norm",
+            |t, v| t.layer_norm(v[0], [0], None, None, 1e-5),
+            &[&[2, 0]],
+            &["at least one", "[0]"],
+        ),
+        (
+            "layer_norm",
+            |t, v| t.layer_norm(v[0], [3], Some(v[1]), None, 1e-5),
+            &[&[2, 3], &[1]],
+            &["[3]", "[1]"],
+        ),
+        ("narrow", |t, v| t.narrow(v[0], 2, 0, 1), &[&[2, 3]], &["dimension 2", "[2, 3]"]),
+        ("narrow", |t, v| t.narrow(v[0], 1, 2, 2), &[&[2, 3]], &["2 elements from 2", "[2, 3]"]),
+        ("narrow", |t, v| t.narrow(v[0], 1, usize::MAX, 2), &[&[2, 3]], &["dimension 1", "[2, 3]"]),
+        ("concat", |t, v| t.concat(v, 0), &[&[2, 3], &[2, 2]], &["[2, 3]", "[2, 2]"]),
+        ("concat", |t, v| t.concat(v, 1), &[&[2, 3], &[2]], &["[2, 3]", "[2]"]),
+        ("concat", |t, v| t.concat(v, 2), &[&[2, 3]], &["dimension 2", "[2, 3]"]),
+        ("concat", |t, _| t.concat(&[], 0), &[], &["at least one"]),
         ("bias_add", |t, v| t.bias_add(v[0], v[1]), &[&[2, 3], &[2]], &["[2, 3]", "[2]"]),
         ("bias_add", |t, v| t.bias_add(v[0], v[1]), &[&[2, 3], &[1, 3]], &["[2, 3]", "[1, 3]"]),
         ("linear", |t, v| t.linear(v[0], v[1], None), &[&[2, 3], &[3, 4]], &["[2, 3]", "[3, 4]"]),
         ("linear", |t, v| t.linear(v[0], v[1], None), &[&[2, 3], &[3]], &["[2, 3]", "[3]"]),
         ("linear", |t, v| t.linear(v[0], v[1], Some(v[2])), &[&[2, 3], &[4, 3], &[3]], &["[4, 3]", "[3]"]),
         ("reshape", |t, v| t.reshape(v[0], [4, 2]), &[&[2, 3]], &["[2, 3]", "[4, 2]"]),
-        ("swap_axes", |t, v| t.swap_axes(v[0]), &[&[7]], &["two dimensions", "[7]"]),
+        ("transpose", |t, v| t.transpose(v[0], 0, 1), &[&[7]], &["dimension 1", "[7]"]),
+        ("permute", |t, v| t.permute(v[0], &[0, 0]), &[&[2, 3]], &["[0, 0]", "[2, 3]"]),
+        ("permute", |t, v| t.permute(v[0], &[0, 2]), &[&[2, 3]], &["[0, 2]", "[2, 3]"]),
+        ("permute", |t, v| t.permute(v[0], &[0]), &[&[2, 3]], &["[0]", "[2, 3]"]),
         ("select", |t, v| t.select(v[0], 2), &[&[2, 3]], &["element 2", "[2, 3]"]),
         ("select", |t, v| t.select(v[0], 0), &[&[]], &["element 0", "[]"]),
         ("stack", |t, v| t.stack(v), &[&[2, 3], &[3, 2]], &["[2, 3]", "[3, 2]"]),
@@ -155,12 +195,20 @@ fn wrong_options_are_refused() {
         Linear::new(init, "x", &LinearConfig { in_features: 0, ..Default::default() }),
         &["0"],
     );
-    let config = EmbeddingConfig { num_embeddings: 0, embedding_dim: 1 };
+    let config = EmbeddingConfig { num_embeddings: 0, ..EmbeddingConfig::default() };
     assert_refused("Embedding", Embedding::new(init, "x", &config), &["0"]);
+    let config = EmbeddingConfig { num_embeddings: 3, padding_idx: Some(3), ..EmbeddingConfig::default() };
+    assert_refused("Embedding", Embedding::new(init, "x", &config), &["padding_idx 3", "0..3"]);
+    let config = LayerNormConfig { normalized_shape: Shape::from([2, 0]), ..LayerNormConfig::default() };
+    assert_refused("LayerNorm", LayerNorm::new(init, "x", &config), &["[2, 0]"]);
 
     let mut init = Initializer::new(&device, 0);
     init.uniform("p", [1], 1.0);
     let parameters = init.build().unwrap();
+    let initialize = |name: &str, init: Init| parameters.initialize(name, &init, 0);
+    assert_refused("q", initialize("q", Init::Constant(1.0)), &["'q'"]);
+    assert_refused("p", initialize("p", Init::XavierNormal { gain: 1.0 }), &["xavier_normal", "[1]"]);
+    assert_refused("p", initialize("p", Init::Orthogonal { gain: 1.0 }), &["orthogonal", "[1]"]);
     for config in [
         AdamConfig { lr: f64::NAN, ..AdamConfig::default() },
         AdamConfig { betas: [1.0, 0.999], ..AdamConfig::default() },
@@ -208,7 +256,7 @@ fn tokens_outside_the_table_are_refused() {
     let tokens = |token| Indices::new(&device, [2], &[0, token]).unwrap();
     for token in [3, -1, i32::MAX, i32::MIN] {
         let fragments = [&format!("index {token} at position 1"), "0..3"];
-        assert_refused("embedding", tape.embedding(&tokens(token), table), &fragments);
+        assert_refused("embedding", tape.embedding(&tokens(token), table, None), &fragments);
         assert_refused("one_hot", tokens(token).one_hot(3), &fragments);
     }
 }
@@ -247,7 +295,7 @@ fn tensors_of_two_devices_are_refused() {
         assert!(tape.cross_entropy(logits, &labels(&here), &options(&here)).is_ok());
         refused("labels elsewhere", tape.cross_entropy(logits, &labels(&there), &options(&here)));
         refused("weights elsewhere", tape.cross_entropy(logits, &labels(&here), &options(&there)));
-        refused("tokens elsewhere", tape.embedding(&labels(&there), logits));
+        refused("tokens elsewhere", tape.embedding(&labels(&there), logits, None));
         let cotangent = tensor(&there, &[2, 2]);
         let y = tape.tanh(logits).unwrap();
         refused("a cotangent elsewhere", tape.backward_from(y, &cotangent));
@@ -289,8 +337,8 @@ fn launches_that_break_the_contract_are_refused() {
         let [a, b, y] = std::array::from_fn(|_| buffer(Dtype::F32, 128));
         let integers = buffer(Dtype::I32, 128);
         let foreign = other.allocate(Dtype::F32, 128).unwrap();
-        let plan = Plan::elements(&ADD, 64);
-        let params = Add { count: 64 };
+        let plan = Plan::elements(&BINARY, 64);
+        let params = Binary::new(ADD, 64, &flat(64));
         let arg = |buffer, offset, access| Arg::new(Buffer::view(buffer, offset, 64), access);
         let (read, write) = (|b, at| arg(b, at, Access::Read), |b, at| arg(b, at, Access::Write));
         let launch = |args: &[Arg<'_>]| device.launch(&plan, &params, args);
@@ -311,7 +359,7 @@ fn launches_that_break_the_contract_are_refused() {
                     &Fill { count: 64, value: 0.0 },
                     &[read(&a, 0), read(&b, 0), write(&y, 0)],
                 ),
-                &["4 bytes", "8"],
+                &["80 bytes", "8"],
             ),
             (
                 "arguments of another kernel",

@@ -39,7 +39,7 @@ struct Training {
 impl Training {
     fn new(device: &Device) -> Self {
         let mut init = Initializer::new(device, 7);
-        let config = EmbeddingConfig { num_embeddings: CLASSES, embedding_dim: 8 };
+        let config = EmbeddingConfig { num_embeddings: CLASSES, embedding_dim: 8, padding_idx: None };
         let embedding = Embedding::new(&mut init, "embedding", &config).unwrap();
         let config = RnnConfig { input_size: 8, hidden_size: 24, num_layers: 2, ..RnnConfig::default() };
         let rnn = Rnn::new(&mut init, "rnn", &config).unwrap();

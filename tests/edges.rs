@@ -158,3 +158,83 @@ fn two_parameters_of_one_name_are_refused() {
         assert!(error.contains("fc.weight"), "{error}");
     }
 }
+
+/// As in PyTorch: what is masked with -∞ has probability 0, and the others share the rest.
+#[test]
+fn masked_classes_have_probability_zero() {
+    for device in devices() {
+        let mut tape = Tape::without_parameters(&device);
+        let row = [0.5, f32::NEG_INFINITY, 0.5, -3e38];
+        let x = tape.input(&Tensor::from_f32(&device, [1, 4], &row).unwrap());
+        let (y, log) = (tape.softmax(x, 1).unwrap(), tape.log_softmax(x, 1).unwrap());
+        let (p, logp) = (values(&tape, y), values(&tape, log));
+        assert!(
+            (p[0] - 0.5).abs() < 1e-6 && p[1] <= 1e-30 && p[2] == p[0] && p[3] <= 1e-30,
+            "{device:?} {p:?}"
+        );
+        assert!((logp[0] + 2f32.ln()).abs() < 1e-6 && logp[1] < -1e30, "{device:?} {logp:?}");
+        tape.backward_from(y, &Tensor::from_f32(&device, [1, 4], &[1.0, 2.0, 3.0, 4.0]).unwrap()).unwrap();
+        let gradient = tape.gradient(x).unwrap().unwrap().to_vec().unwrap();
+        assert!(
+            (gradient[0] + 0.5).abs() < 1e-6 && (gradient[2] - 0.5).abs() < 1e-6,
+            "{device:?} {gradient:?}"
+        );
+        assert!(gradient[1].abs() <= 1e-30 && gradient[3].abs() <= 1e-30, "{device:?} {gradient:?}");
+    }
+}
+
+#[test]
+fn nan_is_not_lost_in_a_row() {
+    for device in devices() {
+        let mut tape = Tape::without_parameters(&device);
+        let rows = [1.0, f32::NAN, 2.0, 1.0, 3.0, 2.0];
+        let x = tape.constant(&Tensor::from_f32(&device, [2, 3], &rows).unwrap());
+        let results = [
+            tape.softmax(x, 1).unwrap(),
+            tape.log_softmax(x, 1).unwrap(),
+            tape.layer_norm(x, [3], None, None, 1e-5).unwrap(),
+            tape.max_dim(x, 1, false).unwrap().0,
+            tape.sum_dim(x, 1, false).unwrap(),
+            tape.mean_dim(x, 1, false).unwrap(),
+        ];
+        for result in results {
+            let (first, second) = {
+                let all = values(&tape, result);
+                let half = all.len() / 2;
+                (all[..half].to_vec(), all[half..].to_vec())
+            };
+            assert!(first.iter().all(|y| y.is_nan()), "{device:?} {first:?}");
+            assert!(second.iter().all(|y| y.is_finite()), "{device:?} {second:?}");
+        }
+        let element_by_element = [tape.exp(x).unwrap(), tape.log(x).unwrap(), tape.sqrt(x).unwrap()];
+        for result in element_by_element {
+            let all = values(&tape, result);
+            assert!(all.iter().enumerate().all(|(i, y)| y.is_nan() == (i == 1)), "{device:?} {all:?}");
+        }
+    }
+}
+
+/// Every operation on tensors without elements, forward and backward.
+#[test]
+fn nothing_stays_nothing() {
+    for device in devices() {
+        let mut tape = Tape::without_parameters(&device);
+        let x = tape.input(&Tensor::from_f32(&device, [0, 3], &[]).unwrap());
+        let one = tape.input(&Tensor::from_f32(&device, [1, 3], &[1.0; 3]).unwrap());
+        let y = tape.mul(x, one).unwrap();
+        let y = tape.layer_norm(y, [3], None, None, 1e-5).unwrap();
+        let y = tape.log_softmax(y, 1).unwrap();
+        let y = tape.transpose(y, 0, 1).unwrap();
+        let index = Indices::new(&device, [2, 0], &[]).unwrap();
+        let y = tape.gather(y, 0, &index).unwrap();
+        let y = tape.narrow(y, 0, 1, 1).unwrap();
+        let y = tape.max_dim(y, 0, true).unwrap().0;
+        let y = tape.concat(&[y, y], 1).unwrap();
+        let y = tape.sum_dim(y, 1, false).unwrap();
+        assert_eq!(values(&tape, y), [0.0], "{device:?}");
+        tape.backward(y).unwrap();
+        let gradient = |var| tape.gradient(var).unwrap().unwrap().to_vec().unwrap();
+        assert_eq!(gradient(one), [0.0; 3], "{device:?}");
+        assert_eq!(gradient(x), [0.0; 0], "{device:?}");
+    }
+}

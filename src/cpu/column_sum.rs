@@ -4,8 +4,11 @@ use super::real::Real;
 use crate::kernel::{MAX_GROUPS, Plan};
 
 crate::kernel! {
-    /// Sums the rows: `y[c] = Σ_r x[r, c]`, plus the old `y[c]` where `accumulate` is 1. The gradient of a bias.
-    pub static COLUMN_SUM = column_sum(ColumnSum { rows: u32, cols: u32, accumulate: u32 }; x: read F32, y: update F32);
+    /// Sums rows: for each of `outer` matrices `x[o]` of `pitch` rows, `y[o, c] = scale · Σ_r x[o, start + r, c]` over `rows`
+    /// rows, plus the old `y[o, c]` where `accumulate` is 1. The gradient of a bias, and the sum over any dimension.
+    pub static COLUMN_SUM = column_sum(ColumnSum {
+        outer: u32, rows: u32, cols: u32, start: u32, pitch: u32, scale: f32, accumulate: u32,
+    }; x: read F32, y: update F32);
     fast column_sum_fast;
     variants [
         { "8 columns", "column_sum.wgsl", [("COLUMNS", 8), ("LANES", 32)] },
@@ -25,15 +28,19 @@ pub fn plan(p: &ColumnSum) -> Plan {
 /// How to run a variant of it.
 pub fn plan_of(variant: usize, p: &ColumnSum) -> Plan {
     let columns = COLUMN_SUM.variants[variant].constant("COLUMNS");
-    Plan { kernel: &COLUMN_SUM, variant, grid: [p.cols.div_ceil(columns).clamp(1, MAX_GROUPS), 1, 1] }
+    let groups = p.cols.div_ceil(columns).saturating_mul(p.outer);
+    Plan { kernel: &COLUMN_SUM, variant, grid: [groups.clamp(1, MAX_GROUPS), 1, 1] }
 }
 
 /// See [`COLUMN_SUM`].
 pub fn column_sum<R: Real>(p: &ColumnSum, x: &[R], y: &mut [R]) {
-    let (rows, cols) = (p.rows as usize, p.cols as usize);
-    for (c, y) in y[..cols].iter_mut().enumerate() {
-        let sum = R::sum((0..rows).map(|r| x[r * cols + c]));
-        *y = if p.accumulate == 1 { *y + sum } else { sum };
+    let [outer, rows, cols, start, pitch] = [p.outer, p.rows, p.cols, p.start, p.pitch].map(|n| n as usize);
+    let scale = R::of(p.scale.into());
+    for o in 0..outer {
+        for (c, y) in y[o * cols..][..cols].iter_mut().enumerate() {
+            let sum = scale * R::sum((0..rows).map(|r| x[(o * pitch + start + r) * cols + c]));
+            *y = if p.accumulate == 1 { *y + sum } else { sum };
+        }
     }
 }
 
@@ -42,14 +49,18 @@ const BLOCK: usize = 64;
 
 /// [`column_sum`] along the rows, as they lie in memory.
 pub fn column_sum_fast(p: &ColumnSum, x: &[f32], y: &mut [f32]) {
-    let (rows, cols) = (p.rows as usize, p.cols as usize);
-    for (block, y) in y[..cols].chunks_mut(BLOCK).enumerate() {
-        let mut sums = [0.0; BLOCK];
-        for row in x.chunks_exact(cols).take(rows) {
-            sums.iter_mut().zip(&row[block * BLOCK..][..y.len()]).for_each(|(sum, x)| *sum += x);
-        }
-        for (y, sum) in y.iter_mut().zip(sums) {
-            *y = if p.accumulate == 1 { *y + sum } else { sum };
+    let [outer, rows, cols, start, pitch] = [p.outer, p.rows, p.cols, p.start, p.pitch].map(|n| n as usize);
+    for o in 0..outer {
+        let x = &x[(o * pitch + start) * cols..][..rows * cols];
+        for (block, y) in y[o * cols..][..cols].chunks_mut(BLOCK).enumerate() {
+            let mut sums = [0.0; BLOCK];
+            for row in x.chunks_exact(cols) {
+                sums.iter_mut().zip(&row[block * BLOCK..][..y.len()]).for_each(|(sum, x)| *sum += x);
+            }
+            for (y, sum) in y.iter_mut().zip(sums) {
+                let sum = p.scale * sum;
+                *y = if p.accumulate == 1 { *y + sum } else { sum };
+            }
         }
     }
 }

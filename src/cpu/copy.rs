@@ -1,16 +1,58 @@
 //! Twin of `shaders/copy.wgsl`.
 
 use super::real::Real;
+use super::walk::{self, Walk};
 use crate::kernel;
 
 kernel! {
-    /// Copies a part of a tensor into a part of another: `y[to + i] = x[start + i]`. (`from` is reserved in WGSL.)
-    pub static COPY = copy(Copy { count: u32, start: u32, to: u32 }; x: read F32, y: update F32);
+    /// Copies elements of a tensor to places of another: for every index i of the shape [n5, .., n0],
+    /// `y[to + Σ_d i_d·y_d] = x[start + Σ_d i_d·x_d]`. (`from` is reserved in WGSL.)
+    pub static COPY = copy(Copy {
+        count: u32, start: u32, to: u32, n0: u32, n1: u32, n2: u32, n3: u32, n4: u32, n5: u32,
+        x0: u32, x1: u32, x2: u32, x3: u32, x4: u32, x5: u32,
+        y0: u32, y1: u32, y2: u32, y3: u32, y4: u32, y5: u32,
+    }; x: read F32, y: update F32);
+    fast copy_rows;
     variants [{ "elements", "copy.wgsl", [] }]
+}
+
+impl Copy {
+    /// The parameters for `count` elements along a walk through x and y, which begins at the elements `start` and `to`.
+    pub fn new(count: u32, start: u32, to: u32, walk: &Walk) -> Self {
+        let [[n0, x0, y0], [n1, x1, y1], [n2, x2, y2], [n3, x3, y3], [n4, x4, y4], [n5, x5, y5]] = *walk;
+        Copy { count, start, to, n0, n1, n2, n3, n4, n5, x0, x1, x2, x3, x4, x5, y0, y1, y2, y3, y4, y5 }
+    }
+
+    fn walk(&self) -> Walk {
+        let p = self;
+        [
+            [p.n0, p.x0, p.y0],
+            [p.n1, p.x1, p.y1],
+            [p.n2, p.x2, p.y2],
+            [p.n3, p.x3, p.y3],
+            [p.n4, p.x4, p.y4],
+            [p.n5, p.x5, p.y5],
+        ]
+    }
 }
 
 /// See [`COPY`].
 pub fn copy<R: Real>(p: &Copy, x: &[R], y: &mut [R]) {
-    let count = p.count as usize;
-    y[p.to as usize..][..count].copy_from_slice(&x[p.start as usize..][..count]);
+    let walk = p.walk();
+    for i in 0..p.count {
+        let [from, to] = walk::places(&walk, i);
+        y[p.to as usize + to] = x[p.start as usize + from];
+    }
+}
+
+/// [`copy`], a row of neighbours at a time where there are any.
+pub fn copy_rows(p: &Copy, x: &[f32], y: &mut [f32]) {
+    if [p.x0, p.y0] != [1, 1] || p.count == 0 {
+        return copy(p, x, y);
+    }
+    let (walk, n) = (p.walk(), p.n0 as usize);
+    for i in (0..p.count).step_by(n) {
+        let [from, to] = walk::places(&walk, i);
+        y[p.to as usize + to..][..n].copy_from_slice(&x[p.start as usize + from..][..n]);
+    }
 }

@@ -12,27 +12,45 @@ pub struct EmbeddingConfig {
     pub num_embeddings: usize,
     /// The size of each token's vector.
     pub embedding_dim: usize,
+    /// A token whose vector is 0 at first and gets no gradient: what fills up short sequences.
+    pub padding_idx: Option<usize>,
 }
 
-/// A vector for each token, as torch.nn.Embedding: parameter `weight` [num_embeddings, embedding_dim] from N(0, 1).
+impl Default for EmbeddingConfig {
+    fn default() -> Self {
+        EmbeddingConfig { num_embeddings: 1, embedding_dim: 1, padding_idx: None }
+    }
+}
+
+/// A vector for each token, as torch.nn.Embedding: parameter `weight` [num_embeddings, embedding_dim] from N(0, 1),
+/// with zeros for the token `padding_idx`.
 #[derive(Clone, Debug)]
 pub struct Embedding {
     weight: ParameterId,
+    padding_idx: Option<usize>,
 }
 
 impl Embedding {
     /// Makes the layer's parameter, its name beginning with `name.`.
     ///
     /// # Errors
-    /// [`Error::Argument`] when a size is 0.
+    /// [`Error::Argument`] when a size is 0 or `padding_idx` is not in 0..num_embeddings.
     pub fn new(init: &mut Initializer, name: &str, config: &EmbeddingConfig) -> Result<Embedding> {
-        let EmbeddingConfig { num_embeddings, embedding_dim } = *config;
+        let EmbeddingConfig { num_embeddings, embedding_dim, padding_idx } = *config;
         if num_embeddings == 0 || embedding_dim == 0 {
             let message =
                 format!("{name}: sizes must be at least 1, got {num_embeddings} and {embedding_dim}");
             return Err(Error::argument("Embedding", message));
         }
-        Ok(Embedding { weight: init.normal(format!("{name}.weight"), [num_embeddings, embedding_dim]) })
+        if let Some(index) = padding_idx.filter(|index| *index >= num_embeddings) {
+            let message = format!("{name}: padding_idx {index} is not in 0..{num_embeddings}");
+            return Err(Error::argument("Embedding", message));
+        }
+        let weight = init.normal(format!("{name}.weight"), [num_embeddings, embedding_dim]);
+        if let Some(index) = padding_idx {
+            init.values_mut(weight)[index * embedding_dim..][..embedding_dim].fill(0.0);
+        }
+        Ok(Embedding { weight, padding_idx })
     }
 
     /// The vectors of the tokens [..]: [.., embedding_dim].
@@ -41,6 +59,6 @@ impl Embedding {
     /// [`Error::Argument`] when a token is not in 0..num_embeddings.
     pub fn forward(&self, tape: &mut Tape, tokens: &Indices) -> Result<Var> {
         let weight = tape.parameter(self.weight)?;
-        tape.embedding(tokens, weight)
+        tape.embedding(tokens, weight, self.padding_idx)
     }
 }

@@ -204,7 +204,7 @@ impl Stack {
         let unbatched = shape.len() == 2;
         let mut sequence = match unbatched {
             true => tape.reshape(x, [shape[0], 1, input_size])?,
-            false if batch_first => tape.swap_axes(x)?,
+            false if batch_first => tape.transpose(x, 0, 1)?,
             false => x,
         };
         let dims = tape.value(sequence)?.shape();
@@ -241,7 +241,7 @@ impl Stack {
                 outputs.push(y);
                 last.push(after);
             }
-            sequence = if directions == 2 { side_by_side(tape, &outputs)? } else { outputs[0] };
+            sequence = if directions == 2 { tape.concat(&outputs, 2)? } else { outputs[0] };
             if k + 1 < num_layers {
                 sequence = tape.dropout(sequence, dropout)?;
             }
@@ -251,7 +251,7 @@ impl Stack {
                 let width = tape.value(sequence)?.shape()[2];
                 tape.reshape(sequence, [time, width])?
             }
-            false if batch_first => tape.swap_axes(sequence)?,
+            false if batch_first => tape.transpose(sequence, 0, 1)?,
             false => sequence,
         };
         Ok(Output { output, last, unbatched })
@@ -279,14 +279,4 @@ impl Stack {
         }
         tape.reshape(state, [rows, batch, size])
     }
-}
-
-/// Two outputs [T, B, S] as one, [T, B, 2S].
-fn side_by_side(tape: &mut Tape, outputs: &[Var]) -> Result<Var> {
-    let shape = tape.value(outputs[0])?.shape();
-    let (time, batch, size) = (shape[0], shape[1], shape[2]);
-    let both = tape.stack(outputs)?;
-    let both = tape.reshape(both, [2, time * batch, size])?;
-    let both = tape.swap_axes(both)?;
-    tape.reshape(both, [time, batch, 2 * size])
 }

@@ -1,7 +1,7 @@
 //! Adding a bias to every row.
 
+use super::reduce::sum_lines;
 use crate::cpu::bias_add::{BIAS_ADD, BiasAdd};
-use crate::cpu::column_sum::{self, ColumnSum};
 use crate::error::Result;
 use crate::kernel::{Dtype, Plan};
 use crate::tape::{Tape, Var};
@@ -16,23 +16,11 @@ pub(super) fn with_bias(x: &Tensor, bias: &Tensor) -> Result<Tensor> {
     Ok(y)
 }
 
-/// The most rows that one launch adds up: no thread then comes near llvmpipe's limit of 65,535 iterations.
-const MOST_ROWS: usize = 1 << 18;
-
 /// `out[c] = Σ_r x[r, c]`, or out += that: the gradient of a bias.
 pub(super) fn sum_rows(x: &Tensor, out: &Tensor, accumulate: bool) -> Result<()> {
     let cols = out.count();
     let rows = x.count().checked_div(cols).unwrap_or(0);
-    for start in (0..rows.max(1)).step_by(MOST_ROWS) {
-        let part = x.slice(start * cols, [(rows - start).min(MOST_ROWS), cols])?;
-        let params = ColumnSum {
-            rows: part.shape()[0] as u32,
-            cols: cols as u32,
-            accumulate: (accumulate || start > 0).into(),
-        };
-        out.device().launch(&column_sum::plan(&params), &params, &[part.read(), out.update()])?;
-    }
-    Ok(())
+    sum_lines(x, [1, rows, cols], 1.0, out, accumulate)
 }
 
 impl Tape {

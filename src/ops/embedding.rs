@@ -2,8 +2,8 @@
 
 use super::indices::{Indices, PART};
 use crate::cpu::embedding::{EMBEDDING, Embedding};
-use crate::cpu::embedding_backward::{EMBEDDING_BACKWARD, EmbeddingBackward};
-use crate::error::Result;
+use crate::cpu::embedding_backward::{EMBEDDING_BACKWARD, EmbeddingBackward, NO_PADDING};
+use crate::error::{Error, Result};
 use crate::kernel::{Dtype, Plan};
 use crate::tape::{Tape, Var};
 use crate::tensor::{Shape, Tensor};
@@ -11,16 +11,21 @@ use crate::tensor::{Shape, Tensor};
 impl Tape {
     /// `y[.., :]` = weight[`tokens[..]`, :] for weight [V, E].
     ///
-    /// Gradient: `dweight[v, :]` = Σ of `dy[n, :]` over the positions n of token v, added in the order of the positions.
+    /// Gradient: `dweight[v, :]` = Σ of `dy[n, :]` over the positions n of token v, added in the order of the positions; 0 for
+    /// the token `padding_idx`.
     ///
     /// # Errors
-    /// [`Error::Argument`](crate::error::Error::Argument) when weight is no matrix or a token is not in 0..V.
-    pub fn embedding(&mut self, tokens: &Indices, weight: Var) -> Result<Var> {
+    /// [`Error::Argument`] when weight is no matrix, or a token or `padding_idx` is not in 0..V.
+    pub fn embedding(&mut self, tokens: &Indices, weight: Var, padding_idx: Option<usize>) -> Result<Var> {
         let table = self.value(weight)?;
         let &[rows, width] = &*table.shape() else {
             return super::mismatch("embedding", tokens.shape(), table.shape());
         };
         tokens.check("embedding", rows, None)?;
+        if let Some(index) = padding_idx.filter(|index| *index >= rows) {
+            return Err(Error::argument("embedding", format!("padding_idx {index} is not in 0..{rows}")));
+        }
+        let padding = padding_idx.map_or(NO_PADDING, |index| index as u32);
         let y =
             Tensor::empty(self.device(), Dtype::F32, Shape::joined("embedding", &tokens.shape(), &[width])?)?;
         let params = Embedding { count: tokens.count() as u32, width: width as u32, rows: rows as u32 };
@@ -42,7 +47,8 @@ impl Tape {
                     for (index, part) in sorted.iter().enumerate() {
                         let dy = dy.slice(index * PART * width, [part.order.count(), width])?;
                         let accumulate = (accumulate || index > 0).into();
-                        let params = EmbeddingBackward { rows: rows as u32, width: width as u32, accumulate };
+                        let params =
+                            EmbeddingBackward { rows: rows as u32, width: width as u32, padding, accumulate };
                         let args = [part.starts.read(), part.order.read(), dy.read(), dw.update()];
                         dw.device().launch(
                             &Plan::elements(&EMBEDDING_BACKWARD, dw.count()),

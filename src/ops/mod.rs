@@ -2,22 +2,27 @@
 //! [`Tape`](crate::tape::Tape).
 
 mod activation;
-mod add;
 mod bias_add;
+mod binary;
 pub mod cross_entropy;
 pub(crate) mod dropout;
 mod embedding;
+mod gather;
 pub mod indices;
+mod layer_norm;
+mod line;
 mod linear;
 mod matmul;
-mod mul;
 mod random;
 pub mod recurrent;
+mod reduce;
 mod scale;
 mod select;
 mod shape;
+mod softmax;
+mod strided;
 mod sum;
-mod swap_axes;
+mod unary;
 
 use crate::error::{Error, Result};
 use crate::tensor::Shape;

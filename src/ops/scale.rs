@@ -6,7 +6,7 @@ use crate::kernel::{Dtype, Plan};
 use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
 
-fn scaled(x: &Tensor, factor: f32) -> Result<Tensor> {
+pub(super) fn scaled(x: &Tensor, factor: f32) -> Result<Tensor> {
     let (count, device) = (x.count(), x.device());
     let y = Tensor::empty(&device, Dtype::F32, x.shape())?;
     let params = Scale { count: count as u32, factor };

@@ -145,7 +145,7 @@ impl CharModel {
                 Embedding::new(
                     &mut init,
                     "embedding",
-                    &EmbeddingConfig { num_embeddings: classes, embedding_dim },
+                    &EmbeddingConfig { num_embeddings: classes, embedding_dim, ..EmbeddingConfig::default() },
                 )
             })
             .transpose()?;

@@ -17,9 +17,18 @@ pub fn bias_add(draw: &mut Draw) -> Case {
 pub fn column_sum(draw: &mut Draw) -> Case {
     let tile = draw.variant(&COLUMN_SUM);
     let (rows, cols) = (draw.dim(tile.constant("LANES")), draw.dim(tile.constant("COLUMNS")));
-    let p = ColumnSum { rows, cols, accumulate: draw.flag() };
+    let (outer, start) = (draw.dim(4), draw.pick(&[0, 0, 3]));
+    let p = ColumnSum {
+        outer,
+        rows,
+        cols,
+        start,
+        pitch: start + rows + draw.below(3),
+        scale: draw.pick(&[1.0, 0.1]),
+        accumulate: draw.flag(),
+    };
     let plans = (0..2).map(|variant| draw.strided(column_sum::plan_of(variant, &p))).collect();
-    Case::new(p, plans, vec![draw.reals(rows * cols), draw.updated(cols, p.accumulate)])
+    Case::new(p, plans, vec![draw.reals(outer * p.pitch * cols), draw.updated(outer * cols, p.accumulate)])
 }
 
 pub fn reduce_sum(draw: &mut Draw) -> Case {

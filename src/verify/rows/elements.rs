@@ -1,9 +1,8 @@
 //! Kernels whose elements are independent.
 
-use crate::cpu::add::{ADD, Add};
+use crate::cpu::binary::{ADD, BINARY, Binary, DIV, MUL, SUB};
 use crate::cpu::copy::{COPY, Copy};
 use crate::cpu::fill::{FILL, Fill};
-use crate::cpu::mul::{MUL, Mul};
 use crate::cpu::philox_uniform::{self, PhiloxUniform};
 use crate::cpu::relu::{RELU, Relu};
 use crate::cpu::relu_backward::{RELU_BACKWARD, ReluBackward};
@@ -11,27 +10,45 @@ use crate::cpu::scale::{SCALE, Scale};
 use crate::cpu::scale_by::{SCALE_BY, ScaleBy};
 use crate::cpu::sigmoid::{SIGMOID, Sigmoid};
 use crate::cpu::sigmoid_backward::{SIGMOID_BACKWARD, SigmoidBackward};
-use crate::cpu::swap_axes::{SWAP_AXES, SwapAxes};
 use crate::cpu::tanh::{TANH, Tanh};
 use crate::cpu::tanh_backward::{TANH_BACKWARD, TanhBackward};
+use crate::cpu::unary::{EXP, LOG, SQRT, UNARY, Unary};
+use crate::cpu::walk::{MAX_RANK, flat};
 use crate::kernel::{GROUP, Kernel};
 use crate::verify::{Case, Draw, Value};
 
-pub fn add(draw: &mut Draw) -> Case {
-    binary(draw, &ADD, |count| Add { count })
+pub fn binary(draw: &mut Draw) -> Case {
+    let op = draw.pick(&[ADD, SUB, MUL, DIV]);
+    let (walk, a, b) = if draw.flag() == 1 {
+        let count = draw.dim(GROUP);
+        (flat(count), count, count)
+    } else {
+        let sizes = sizes(draw);
+        let ((left, a), (right, b)) = (dense(draw, &sizes), dense(draw, &sizes));
+        (std::array::from_fn(|d| [sizes[d], left[d], right[d]]), a, b)
+    };
+    let count = walk.iter().map(|[n, ..]| n).product();
+    // Divisors whose quotients f32 can hold.
+    let right = if op == DIV { draw.between(b, 0.25, 4.0) } else { draw.reals(b) };
+    let values = vec![draw.reals(a), right, Value::Output(count as usize)];
+    Case::new(Binary::new(op, count, &walk), draw.elements(&BINARY, count), values)
 }
 
-pub fn mul(draw: &mut Draw) -> Case {
-    binary(draw, &MUL, |count| Mul { count })
+/// The sizes of six dimensions, the innermost first.
+fn sizes(draw: &mut Draw) -> [u32; MAX_RANK] {
+    let (n0, n1, n2) = (draw.dim(8), draw.dim(8), draw.dim(8));
+    [n0, n1, n2, draw.pick(&[1, 1, 2]), draw.pick(&[1, 1, 2]), draw.pick(&[1, 1, 3])]
 }
 
-fn binary<P>(draw: &mut Draw, kernel: &'static Kernel, params: fn(u32) -> P) -> Case
-where
-    P: bytemuck::Pod + std::fmt::Debug + Send + Sync,
-{
-    let count = draw.dim(GROUP);
-    let values = vec![draw.reals(count), draw.reals(count), Value::Output(count as usize)];
-    Case::new(params(count), draw.elements(kernel, count), values)
+/// The strides of a tensor of these sizes, of which some are repeated, and its number of elements.
+fn dense(draw: &mut Draw, sizes: &[u32; MAX_RANK]) -> ([u32; MAX_RANK], u32) {
+    let mut count = 1;
+    let strides = sizes.map(|n| {
+        let stride = if draw.pick(&[false, false, true]) { 0 } else { count };
+        count *= if stride == 0 { 1 } else { n };
+        stride
+    });
+    (strides, count)
 }
 
 pub fn scale(draw: &mut Draw) -> Case {
@@ -52,15 +69,34 @@ pub fn fill(draw: &mut Draw) -> Case {
 }
 
 pub fn copy(draw: &mut Draw) -> Case {
-    let p = Copy { count: draw.dim(GROUP), start: draw.below(70), to: draw.below(70) };
-    let values = vec![draw.reals(p.start + p.count + 3), draw.reals(p.to + p.count + 5)];
-    Case::new(p, draw.elements(&COPY, p.count), values)
+    let (start, to) = (draw.below(70), draw.below(70));
+    let (walk, x, y) = if draw.flag() == 1 {
+        let count = draw.dim(GROUP);
+        (flat(count), count, count)
+    } else {
+        let sizes = sizes(draw);
+        let (x_strides, x) = dense(draw, &sizes);
+        // What is written lies dense or with gaps, its dimensions in some order.
+        let (first, gap) = (draw.below(MAX_RANK as u32) as usize, draw.pick(&[0, 0, 3]));
+        let (mut y_strides, mut y) = ([0; MAX_RANK], 1);
+        for d in (0..MAX_RANK).map(|d| (d + first) % MAX_RANK) {
+            y_strides[d] = y;
+            y *= sizes[d] + if d == first { gap } else { 0 };
+        }
+        (std::array::from_fn(|d| [sizes[d], x_strides[d], y_strides[d]]), x, y)
+    };
+    let count = walk.iter().map(|[n, ..]| n).product();
+    let values = vec![draw.reals(start + x + 3), draw.reals(to + y + 5)];
+    Case::new(Copy::new(count, start, to, &walk), draw.elements(&COPY, count), values)
 }
 
-pub fn swap_axes(draw: &mut Draw) -> Case {
-    let p = SwapAxes { outer: draw.dim(8), inner: draw.dim(8), width: draw.dim(8) };
-    let count = p.outer * p.inner * p.width;
-    Case::new(p, draw.elements(&SWAP_AXES, count), vec![draw.reals(count), Value::Output(count as usize)])
+pub fn unary(draw: &mut Draw) -> Case {
+    // Arguments whose results f32 can hold.
+    let (op, low, high) =
+        draw.pick(&[(EXP, -80.0, 80.0), (EXP, -2.0, 2.0), (LOG, 1e-3, 1e3), (SQRT, 0.0, 100.0)]);
+    let p = Unary { op, count: draw.dim(GROUP) };
+    let values = vec![draw.between(p.count, low, high), Value::Output(p.count as usize)];
+    Case::new(p, draw.elements(&UNARY, p.count), values)
 }
 
 pub fn sigmoid(draw: &mut Draw) -> Case {

@@ -2,6 +2,7 @@
 
 mod dense;
 mod elements;
+mod lines;
 mod optim;
 mod recurrent;
 mod tokens;
@@ -16,13 +17,12 @@ const fn row(kernel: &'static Kernel, make: fn(&mut Draw) -> Case) -> Row {
 
 /// Every kernel, once.
 pub static TABLE: &[Row] = &[
-    row(&add::ADD, elements::add),
-    row(&mul::MUL, elements::mul),
+    row(&binary::BINARY, elements::binary),
+    row(&unary::UNARY, elements::unary),
     row(&scale::SCALE, elements::scale),
     row(&scale_by::SCALE_BY, elements::scale_by),
     row(&fill::FILL, elements::fill),
     row(&copy::COPY, elements::copy),
-    row(&swap_axes::SWAP_AXES, elements::swap_axes),
     row(&sigmoid::SIGMOID, elements::sigmoid),
     row(&sigmoid_backward::SIGMOID_BACKWARD, elements::sigmoid_backward),
     row(&tanh::TANH, elements::tanh),
@@ -34,6 +34,13 @@ pub static TABLE: &[Row] = &[
     row(&column_sum::COLUMN_SUM, dense::column_sum),
     row(&reduce_sum::REDUCE_SUM, dense::reduce_sum),
     row(&matmul::MATMUL, dense::matmul),
+    row(&max_dim::MAX_DIM, lines::max_dim),
+    row(&gather::GATHER, lines::gather),
+    row(&gather_backward::GATHER_BACKWARD, lines::gather_backward),
+    row(&softmax::SOFTMAX, lines::softmax),
+    row(&softmax_backward::SOFTMAX_BACKWARD, lines::softmax_backward),
+    row(&layer_norm::LAYER_NORM, lines::layer_norm),
+    row(&layer_norm_backward::LAYER_NORM_BACKWARD, lines::layer_norm_backward),
     row(&rnn_step_forward::RNN_STEP_FORWARD, recurrent::rnn_step_forward),
     row(&rnn_step_backward::RNN_STEP_BACKWARD, recurrent::rnn_step_backward),
     row(&lstm_step_forward::LSTM_STEP_FORWARD, recurrent::lstm_step_forward),

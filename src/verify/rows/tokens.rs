@@ -2,7 +2,7 @@
 
 use crate::cpu::cross_entropy::{self, CROSS_ENTROPY, CrossEntropy};
 use crate::cpu::embedding::{EMBEDDING, Embedding};
-use crate::cpu::embedding_backward::{EMBEDDING_BACKWARD, EmbeddingBackward};
+use crate::cpu::embedding_backward::{EMBEDDING_BACKWARD, EmbeddingBackward, NO_PADDING};
 use crate::cpu::one_hot::{ONE_HOT, OneHot};
 use crate::kernel::GROUP;
 use crate::verify::{Case, Draw, Value};
@@ -16,7 +16,12 @@ pub fn embedding(draw: &mut Draw) -> Case {
 }
 
 pub fn embedding_backward(draw: &mut Draw) -> Case {
-    let p = EmbeddingBackward { rows: draw.dim(8), width: draw.dim(GROUP), accumulate: draw.flag() };
+    let p = EmbeddingBackward {
+        rows: draw.dim(8),
+        width: draw.dim(GROUP),
+        padding: draw.pick(&[NO_PADDING, 0, 2]),
+        accumulate: draw.flag(),
+    };
     let count = if p.rows == 0 { 0 } else { draw.dim(GROUP) };
     let tokens = draw.ints(count, p.rows);
     let mut order: Vec<i32> = (0..count as i32).collect();

@@ -1,0 +1,16 @@
+// Chooses elements of lines: y[o, j, i] = x[o, index[o, j, i], i].
+// p: outer, n, m, inner. The host has checked that the indices lie in 0..n; here they are only kept from reading
+// elsewhere. Twin: src/cpu/gather.rs.
+
+@group(0) @binding(0) var<storage, read> x: array<f32>; // [outer, n, inner]
+@group(0) @binding(1) var<storage, read> index: array<i32>; // [outer, m, inner]
+@group(0) @binding(2) var<storage, read_write> y: array<f32>; // [outer, m, inner]
+
+@compute @workgroup_size(GROUP)
+fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+    for (var at = id.x; at < p.outer * p.m * p.inner; at += groups.x * GROUP) {
+        let o = at / p.inner / p.m;
+        let k = min(u32(max(index[at], 0)), p.n - 1u);
+        y[at] = x[(o * p.n + k) * p.inner + at % p.inner];
+    }
+}

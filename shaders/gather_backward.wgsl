@@ -1,0 +1,27 @@
+// Gradient of a choice: dx[o, k, i] = Σ_j dy[o, j, i] over those j in start..start + m whose index[o, j, i] is k, plus the
+// old dx where p.accumulate is 1. A thread takes an element of dx and looks through what was chosen of its line, so that
+// no two threads meet and the sum has one order.
+// p: outer, n, inner, pitch, start, m, accumulate. Twin: src/cpu/gather_backward.rs.
+
+@group(0) @binding(0) var<storage, read> index: array<i32>; // [outer, pitch, inner]
+@group(0) @binding(1) var<storage, read> dy: array<f32>; // [outer, pitch, inner]
+@group(0) @binding(2) var<storage, read_write> dx: array<f32>; // [outer, n, inner]
+
+@compute @workgroup_size(GROUP)
+fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+    for (var at = id.x; at < p.outer * p.n * p.inner; at += groups.x * GROUP) {
+        let o = at / p.inner / p.n;
+        let k = i32(at / p.inner % p.n);
+        var sum = 0.0;
+        for (var j = p.start; j < p.start + p.m; j++) {
+            let chosen = (o * p.pitch + j) * p.inner + at % p.inner;
+            if index[chosen] == k {
+                sum += dy[chosen];
+            }
+        }
+        if p.accumulate == 1u {
+            sum += dx[at];
+        }
+        dx[at] = sum;
+    }
+}

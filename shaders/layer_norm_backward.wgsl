@@ -1,0 +1,55 @@
+// Gradient of a layer normalisation of rows: with stats[r] = (μ, s), h = (x - μ)·s and g = dy·weight,
+// dx = s·(g - Σ_c g[c]/C - h·Σ_c g[c]·h[c]/C) and dscaled = dy·h, whose sum over the rows is the gradient of the weight.
+// p: rows, cols C, weighted. A workgroup takes a row; a tree finds both sums. Twin: src/cpu/layer_norm_backward.rs.
+
+@group(0) @binding(0) var<storage, read> x: array<f32>; // [rows, cols]
+@group(0) @binding(1) var<storage, read> weight: array<f32>; // [cols]; absent unless p.weighted is 1
+@group(0) @binding(2) var<storage, read> stats: array<f32>; // [rows, 2]
+@group(0) @binding(3) var<storage, read> dy: array<f32>; // [rows, cols]
+@group(0) @binding(4) var<storage, read_write> dx: array<f32>; // [rows, cols]
+@group(0) @binding(5) var<storage, read_write> dscaled: array<f32>; // [rows, cols]
+
+var<workgroup> sums: array<vec2<f32>, GROUP>; // Σ g and Σ g·h
+
+fn weighted(c: u32, d: f32) -> f32 {
+    if p.weighted == 1u {
+        return d * weight[c];
+    }
+    return d;
+}
+
+@compute @workgroup_size(GROUP)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) index: u32,
+) {
+    let n = f32(p.cols);
+    for (var row = group.x; row < p.rows; row += groups.x) {
+        let start = row * p.cols;
+        let mean = stats[2u * row];
+        let scale = stats[2u * row + 1u];
+        var part = vec2(0.0);
+        for (var c = index; c < p.cols; c += GROUP) {
+            let h = (x[start + c] - mean) * scale;
+            let g = weighted(c, dy[start + c]);
+            part += vec2(g, g * h);
+        }
+        sums[index] = part;
+        for (var threads = GROUP / 2u; threads > 0u; threads /= 2u) {
+            workgroupBarrier();
+            if index < threads {
+                sums[index] += sums[index + threads];
+            }
+        }
+        workgroupBarrier();
+        let means = sums[0] / n;
+        for (var c = index; c < p.cols; c += GROUP) {
+            let h = (x[start + c] - mean) * scale;
+            let g = weighted(c, dy[start + c]);
+            dx[start + c] = scale * (g - means.x - h * means.y);
+            dscaled[start + c] = dy[start + c] * h;
+        }
+        workgroupBarrier(); // before the next row overwrites the sums
+    }
+}

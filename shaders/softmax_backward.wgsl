@@ -1,0 +1,46 @@
+// Gradient of a softmax of rows from its output y: dx[r, c] = y[r, c] · (dy[r, c] - Σ_k dy[r, k]·y[r, k]), or where p.log is
+// 1 and y the logarithm of one, dx[r, c] = dy[r, c] - e^y[r, c] · Σ_k dy[r, k].
+// p: rows, cols, log. A workgroup takes a row; a tree finds its sum. Twin: src/cpu/softmax_backward.rs.
+
+@group(0) @binding(0) var<storage, read> y: array<f32>; // [rows, cols]
+@group(0) @binding(1) var<storage, read> dy: array<f32>; // [rows, cols]
+@group(0) @binding(2) var<storage, read_write> dx: array<f32>; // [rows, cols]
+
+var<workgroup> sums: array<f32, GROUP>;
+
+@compute @workgroup_size(GROUP)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) index: u32,
+) {
+    for (var row = group.x; row < p.rows; row += groups.x) {
+        let start = row * p.cols;
+        var sum = 0.0;
+        for (var c = index; c < p.cols; c += GROUP) {
+            if p.log == 1u {
+                sum += dy[start + c];
+            } else {
+                sum += dy[start + c] * y[start + c];
+            }
+        }
+        sums[index] = sum;
+        for (var threads = GROUP / 2u; threads > 0u; threads /= 2u) {
+            workgroupBarrier();
+            if index < threads {
+                sums[index] += sums[index + threads];
+            }
+        }
+        workgroupBarrier();
+        sum = sums[0];
+        for (var c = index; c < p.cols; c += GROUP) {
+            let out = y[start + c];
+            if p.log == 1u {
+                dx[start + c] = dy[start + c] - keep_nan(out, exp_nonpositive(out)) * sum;
+            } else {
+                dx[start + c] = out * (dy[start + c] - sum);
+            }
+        }
+        workgroupBarrier(); // before the next row overwrites the sum
+    }
+}

@@ -1,0 +1,40 @@
+//! Twin of `shaders/layer_norm.wgsl`.
+
+use super::real::Real;
+use crate::kernel::{MAX_GROUPS, Plan};
+
+crate::kernel! {
+    /// Layer normalisation of rows (torch.nn.LayerNorm): with the mean μ and the variance `v = Σ_c (x[c] - μ)² / C` of a row,
+    /// `y[r, c] = (x[r, c] - μ)·s·weight[c] + bias[c]` where s = 1/√(v + eps). Weight is 1 unless `weighted` is 1, bias 0
+    /// unless `biased` is 1. `stats[r]` = (μ, s), for the gradient.
+    pub static LAYER_NORM = layer_norm(LayerNorm { rows: u32, cols: u32, eps: f32, weighted: u32, biased: u32 };
+        x: read F32, weight: read F32, bias: read F32, y: write F32, stats: write F32);
+    variants [{ "a workgroup a row", "layer_norm.wgsl", [] }]
+}
+
+/// How to run it: a workgroup a row.
+pub fn plan(p: &LayerNorm) -> Plan {
+    Plan { kernel: &LAYER_NORM, variant: 0, grid: [p.rows.clamp(1, MAX_GROUPS), 1, 1] }
+}
+
+/// See [`LAYER_NORM`].
+pub fn layer_norm<R: Real>(p: &LayerNorm, x: &[R], weight: &[R], bias: &[R], y: &mut [R], stats: &mut [R]) {
+    let cols = p.cols as usize;
+    let n = R::of(p.cols.into());
+    for row in 0..p.rows as usize {
+        let x = &x[row * cols..][..cols];
+        let mean = R::sum(x.iter().copied()) / n;
+        let variance = R::sum(x.iter().map(|x| (*x - mean) * (*x - mean))) / n;
+        let scale = R::of(1.0) / (variance + R::of(p.eps.into())).sqrt();
+        stats[2 * row..][..2].copy_from_slice(&[mean, scale]);
+        for (c, y) in y[row * cols..][..cols].iter_mut().enumerate() {
+            *y = (x[c] - mean) * scale;
+            if p.weighted == 1 {
+                *y = *y * weight[c];
+            }
+            if p.biased == 1 {
+                *y = *y + bias[c];
+            }
+        }
+    }
+}

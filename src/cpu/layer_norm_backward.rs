@@ -1,0 +1,46 @@
+//! Twin of `shaders/layer_norm_backward.wgsl`.
+
+use super::real::Real;
+use crate::kernel::{MAX_GROUPS, Plan};
+
+crate::kernel! {
+    /// Gradient of a layer normalisation of rows: with `stats[r]` = (μ, s), h = (x - μ)·s and g = dy·weight,
+    /// `dx = s·(g - Σ_c g[c]/C - h·Σ_c g[c]·h[c]/C)` and `dscaled = dy·h`, whose sum over the rows is the gradient of the
+    /// weight.
+    pub static LAYER_NORM_BACKWARD = layer_norm_backward(LayerNormBackward { rows: u32, cols: u32, weighted: u32 };
+        x: read F32, weight: read F32, stats: read F32, dy: read F32, dx: write F32, dscaled: write F32);
+    variants [{ "a workgroup a row", "layer_norm_backward.wgsl", [] }]
+}
+
+/// How to run it: a workgroup a row.
+pub fn plan(p: &LayerNormBackward) -> Plan {
+    Plan { kernel: &LAYER_NORM_BACKWARD, variant: 0, grid: [p.rows.clamp(1, MAX_GROUPS), 1, 1] }
+}
+
+/// See [`LAYER_NORM_BACKWARD`].
+pub fn layer_norm_backward<R: Real>(
+    p: &LayerNormBackward,
+    x: &[R],
+    weight: &[R],
+    stats: &[R],
+    dy: &[R],
+    dx: &mut [R],
+    dscaled: &mut [R],
+) {
+    let cols = p.cols as usize;
+    let n = R::of(p.cols.into());
+    for row in 0..p.rows as usize {
+        let (mean, scale) = (stats[2 * row], stats[2 * row + 1]);
+        let h = |c: usize| (x[row * cols + c] - mean) * scale;
+        let g = |c: usize| {
+            let dy = dy[row * cols + c];
+            if p.weighted == 1 { dy * weight[c] } else { dy }
+        };
+        let of_g = R::sum((0..cols).map(g)) / n;
+        let of_gh = R::sum((0..cols).map(|c| g(c) * h(c))) / n;
+        for c in 0..cols {
+            dx[row * cols + c] = scale * (g(c) - of_g - h(c) * of_gh);
+            dscaled[row * cols + c] = dy[row * cols + c] * h(c);
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! Softmax and its logarithm.
+
+use super::line::Lines;
+use crate::cpu::softmax::{self, Softmax};
+use crate::cpu::softmax_backward::{self, SoftmaxBackward};
+use crate::error::Result;
+use crate::kernel::Dtype;
+use crate::tape::{Tape, Var};
+use crate::tensor::Tensor;
+
+impl Tape {
+    /// e^x / Σ e^x along dimension `dim`. Gradient: dx = y ⊙ (dy − Σ dy ⊙ y).
+    ///
+    /// # Errors
+    /// [`Error::Argument`](crate::error::Error::Argument) when there is no such dimension.
+    pub fn softmax(&mut self, x: Var, dim: usize) -> Result<Var> {
+        self.softmax_along("softmax", x, dim, 0)
+    }
+
+    /// x − log Σ e^x along dimension `dim`: the logarithm of [`Tape::softmax`], without its rounding to 0. Gradient:
+    /// dx = dy − e^y · Σ dy.
+    ///
+    /// # Errors
+    /// [`Error::Argument`](crate::error::Error::Argument) when there is no such dimension.
+    pub fn log_softmax(&mut self, x: Var, dim: usize) -> Result<Var> {
+        self.softmax_along("log_softmax", x, dim, 1)
+    }
+
+    fn softmax_along(&mut self, name: &'static str, x: Var, dim: usize, log: u32) -> Result<Var> {
+        let shape = self.value(x)?.shape();
+        let lines = Lines::new(name, shape, dim)?;
+        if lines.inner != 1 {
+            // The kernels take rows.
+            let last = shape.len() - 1;
+            let x = self.transpose(x, dim, last)?;
+            let y = self.softmax_along(name, x, last, log)?;
+            return self.transpose(y, dim, last);
+        }
+        let input = self.value(x)?;
+        let y = Tensor::empty(self.device(), Dtype::F32, shape)?;
+        let (rows, cols) = (lines.outer as u32, lines.n as u32);
+        if y.count() > 0 {
+            let params = Softmax { rows, cols, log };
+            self.device().launch(&softmax::plan(&params), &params, &[input.read(), y.write()])?;
+        }
+        self.push(name, &[x], y.clone(), || {
+            Box::new(move |g| {
+                let dy = g.of_output()?;
+                let dx = Tensor::empty(&dy.device(), Dtype::F32, shape)?;
+                if dx.count() > 0 {
+                    let params = SoftmaxBackward { rows, cols, log };
+                    let args = [y.read(), dy.read(), dx.write()];
+                    dx.device().launch(&softmax_backward::plan(&params), &params, &args)?;
+                }
+                g.give(0, dx)
+            })
+        })
+    }
+}

@@ -1,0 +1,184 @@
+//! Operations that move elements: transposition, parts of a tensor, and tensors side by side.
+
+use super::line::Lines;
+use crate::cpu::copy::{COPY, Copy};
+use crate::cpu::walk::{collapsed, strides};
+use crate::error::{Error, Result};
+use crate::kernel::{Dtype, Plan};
+use crate::tape::{Tape, Var};
+use crate::tensor::{Shape, Tensor};
+
+/// Copies a block of elements of x to places of y. Of each tensor: the block's first element, and its strides there.
+pub(super) fn copy_strided(
+    block: &[usize],
+    x: &Tensor,
+    (start, x_strides): (usize, &[usize]),
+    y: &Tensor,
+    (to, y_strides): (usize, &[usize]),
+) -> Result<()> {
+    let count = block.iter().product::<usize>();
+    let params = Copy::new(count as u32, start as u32, to as u32, &collapsed(block, x_strides, y_strides));
+    y.device().launch(&Plan::elements(&COPY, count), &params, &[x.read(), y.update()])
+}
+
+/// x with its dimensions in the order `dims`.
+fn permuted(x: &Tensor, dims: &[usize]) -> Result<Tensor> {
+    let own = strides(&x.shape());
+    let pick = |from: &[usize]| dims.iter().map(|d| from[*d]).collect::<Vec<usize>>();
+    let shape = pick(&x.shape());
+    // The elements keep their order where only dimensions of 1 move.
+    let moving: Vec<usize> = dims.iter().copied().filter(|d| x.shape()[*d] != 1).collect();
+    if moving.is_sorted() {
+        return x.reshape(&shape[..]);
+    }
+    let y = Tensor::empty(&x.device(), Dtype::F32, &shape[..])?;
+    copy_strided(&shape, x, (0, &pick(&own)), &y, (0, &strides(&shape)))?;
+    Ok(y)
+}
+
+/// The elements from `start` on along a dimension of y's lines: copied from there to a part of `length`, or back.
+struct Part {
+    lines: Lines,
+    start: usize,
+    length: usize,
+}
+
+impl Part {
+    fn block(&self) -> [usize; 2] {
+        [self.lines.outer, self.length * self.lines.inner]
+    }
+
+    fn first(&self) -> usize {
+        self.start * self.lines.inner
+    }
+
+    fn shape(&self) -> Shape {
+        self.lines.with(self.length)
+    }
+
+    /// The strides of the block in the whole and in the part.
+    fn strides(&self) -> [[usize; 2]; 2] {
+        [[self.lines.n * self.lines.inner, 1], [self.length * self.lines.inner, 1]]
+    }
+
+    fn take(&self, whole: &Tensor) -> Result<Tensor> {
+        let part = Tensor::empty(&whole.device(), Dtype::F32, self.shape())?;
+        let [in_whole, in_part] = self.strides();
+        copy_strided(&self.block(), whole, (self.first(), &in_whole), &part, (0, &in_part))?;
+        Ok(part)
+    }
+
+    fn put(&self, part: &Tensor, whole: &Tensor) -> Result<()> {
+        let [in_whole, in_part] = self.strides();
+        copy_strided(&self.block(), part, (0, &in_part), whole, (self.first(), &in_whole))
+    }
+}
+
+impl Tape {
+    /// x with the dimensions `dim0` and `dim1` exchanged: batch-first to time-major and back, say. Gradient: the same
+    /// exchange.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when there is no such dimension.
+    pub fn transpose(&mut self, x: Var, dim0: usize, dim1: usize) -> Result<Var> {
+        let input = self.value(x)?;
+        let shape = input.shape();
+        if let Some(dim) = [dim0, dim1].into_iter().find(|dim| *dim >= shape.len()) {
+            return Err(Error::argument("transpose", format!("no dimension {dim} in shape {shape:?}")));
+        }
+        let mut dims: Vec<usize> = (0..shape.len()).collect();
+        dims.swap(dim0, dim1);
+        let y = permuted(input, &dims)?;
+        self.push("transpose", &[x], y, || Box::new(move |g| g.give(0, permuted(&g.of_output()?, &dims)?)))
+    }
+
+    /// x with its dimensions in another order: dimension d of the result is dimension `dims[d]` of x. Gradient: the order
+    /// undone.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when `dims` does not name each dimension once.
+    pub fn permute(&mut self, x: Var, dims: &[usize]) -> Result<Var> {
+        let input = self.value(x)?;
+        let shape = input.shape();
+        let mut back: Vec<usize> = (0..dims.len()).collect();
+        back.sort_by_key(|d| dims[*d]);
+        if dims.len() != shape.len() || back.iter().enumerate().any(|(d, at)| dims[*at] != d) {
+            let message = format!("{dims:?} does not name each dimension of shape {shape:?} once");
+            return Err(Error::argument("permute", message));
+        }
+        let y = permuted(input, dims)?;
+        self.push("permute", &[x], y, || Box::new(move |g| g.give(0, permuted(&g.of_output()?, &back)?)))
+    }
+
+    /// The `length` elements from `start` on along dimension `dim`, as torch.narrow. Gradient: dx is dy there and 0
+    /// elsewhere.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when there is no such dimension or it is shorter.
+    pub fn narrow(&mut self, x: Var, dim: usize, start: usize, length: usize) -> Result<Var> {
+        let input = self.value(x)?;
+        let shape = input.shape();
+        let lines = Lines::new("narrow", shape, dim)?;
+        if start.saturating_add(length) > lines.n {
+            let message = format!(
+                "{length} elements from {start} on reach beyond dimension {dim} of shape {shape:?}, which has {}",
+                lines.n
+            );
+            return Err(Error::argument("narrow", message));
+        }
+        let part = Part { lines, start, length };
+        let y = part.take(input)?;
+        self.push("narrow", &[x], y, || {
+            Box::new(move |g| {
+                let dy = g.of_output()?;
+                let dx = Tensor::empty(&dy.device(), Dtype::F32, shape)?;
+                dx.fill(0.0)?;
+                part.put(&dy, &dx)?;
+                g.give(0, dx)
+            })
+        })
+    }
+
+    /// Tensors side by side along dimension `dim`, as torch.cat: their other dimensions are the same. Gradients: the parts of
+    /// dy.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when there are none, there is no such dimension, or other dimensions differ.
+    pub fn concat(&mut self, parts: &[Var], dim: usize) -> Result<Var> {
+        let Some(first) = parts.first() else {
+            return Err(Error::argument("concat", "takes at least one tensor, got none"));
+        };
+        let first = Lines::new("concat", self.value(*first)?.shape(), dim)?;
+        let mut lengths = Vec::with_capacity(parts.len());
+        for part in parts {
+            let shape = self.value(*part)?.shape();
+            let length = shape.get(dim).copied().unwrap_or_default();
+            if first.with(length) != shape {
+                return super::mismatch("concat", first.with(first.n), shape);
+            }
+            lengths.push(length);
+        }
+        let whole = first.with(lengths.iter().sum());
+        let lines = Lines::new("concat", whole, dim)?;
+        let y = Tensor::empty(self.device(), Dtype::F32, whole)?;
+        let mut start = 0;
+        let mut places = Vec::with_capacity(parts.len());
+        for (var, length) in parts.iter().zip(lengths) {
+            let part = Part { lines, start, length };
+            part.put(self.value(*var)?, &y)?;
+            start += length;
+            places.push(part);
+        }
+        self.push("concat", parts, y, || {
+            Box::new(move |g| {
+                let dy = g.of_output()?;
+                for (k, part) in places.iter().enumerate() {
+                    if g.wanted(k) {
+                        g.give(k, part.take(&dy)?)?;
+                    }
+                }
+                Ok(())
+            })
+        })
+    }
+}
