@@ -154,7 +154,7 @@ impl Model {
             return Err(malformed(format!("`last` takes a step of each sequence, got shape {shape:?}")));
         };
         let rows = tape.reshape(x, [first * second, width])?;
-        tape.embedding(&self.last, rows)
+        tape.embedding(&self.last, rows, None)
     }
 }
 
@@ -164,6 +164,7 @@ fn make(init: &mut Initializer, layer: &Described) -> Result<Layer> {
             let config = EmbeddingConfig {
                 num_embeddings: options.num_embeddings,
                 embedding_dim: options.embedding_dim,
+                padding_idx: None,
             };
             Layer::Embedding(Embedding::new(init, &options.name, &config)?)
         }
