@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use bptt::device::Device;
 use bptt::prelude::*;
-use bptt::train::{load_weights, save_weights};
 use common::{assert_conforms, devices, stored};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 

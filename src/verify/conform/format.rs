@@ -374,13 +374,6 @@ impl Tensors {
 }
 
 impl Stored {
-    /// The shape.
-    pub fn shape(&self) -> &[usize] {
-        match self {
-            Stored::Floats(shape, _) | Stored::Integers(shape, _) => shape,
-        }
-    }
-
     /// The number of elements.
     pub fn count(&self) -> usize {
         match self {

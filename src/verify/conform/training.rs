@@ -11,7 +11,7 @@ use crate::ops::indices::Indices;
 use crate::optim::{Adam, AdamConfig, Optimizer, Sgd, SgdConfig};
 use crate::parameters::Parameters;
 use crate::tape::{Tape, Var};
-use crate::tensor::Tensor;
+use crate::tensor::{MAX_RANK, Tensor};
 
 /// What was computed, under the keys of the case's `expect.*`: shape and values.
 pub type Computed = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
@@ -82,11 +82,23 @@ fn keep_first(
 /// What the output is compared with.
 enum Target {
     Labels(Indices, CrossEntropyLoss),
+    Values(Tensor, ValueLoss, Reduction),
+}
+
+#[derive(Clone, Copy)]
+enum ValueLoss {
+    Mse,
+    L1,
+    /// With delta 1.
+    Huber,
 }
 
 impl Target {
     fn new(device: &Device, case: &Description, tensors: &Tensors) -> Result<Target> {
-        Ok(match &case.loss {
+        let (kind, options) = match &case.loss {
+            Loss::Mse(options) => (ValueLoss::Mse, options),
+            Loss::L1(options) => (ValueLoss::L1, options),
+            Loss::Huber(options) => (ValueLoss::Huber, options),
             Loss::CrossEntropy(options) => {
                 let (_, labels) = tensors.integers("target")?;
                 let weight = match options.weighted {
@@ -99,19 +111,58 @@ impl Target {
                     reduction: reduction(options.reduction),
                     label_smoothing: options.label_smoothing,
                 };
-                Target::Labels(Indices::new(device, [labels.len()], &labels)?, loss)
+                return Ok(Target::Labels(Indices::new(device, [labels.len()], &labels)?, loss));
             }
-            Loss::Mse(_) | Loss::L1(_) | Loss::Huber(_) => {
-                return Err(malformed("this loss is not there yet"));
-            }
-        })
+        };
+        let (shape, values) = tensors.floats("target")?;
+        if shape.len() > MAX_RANK {
+            return Err(malformed(format!("the target has too many dimensions: {shape:?}")));
+        }
+        let target = Tensor::from_f32(device, shape, values)?;
+        Ok(Target::Values(target, kind, reduction(options.reduction)))
     }
 
     fn loss(&self, tape: &mut Tape, output: Var) -> Result<Var> {
         match self {
             Target::Labels(labels, options) => tape.cross_entropy(output, labels, options),
+            Target::Values(target, kind, reduction) => {
+                let shape = tape.value(output)?.shape();
+                if target.shape() != shape {
+                    return Err(malformed(format!(
+                        "the target has shape {:?}, the output {shape:?}",
+                        target.shape()
+                    )));
+                }
+                let target = tape.constant(target);
+                let e = tape.sub(output, target)?;
+                let l = match kind {
+                    ValueLoss::Mse => tape.mul(e, e)?,
+                    ValueLoss::L1 => abs(tape, e)?,
+                    ValueLoss::Huber => {
+                        let a = abs(tape, e)?;
+                        let one = Tensor::from_f32(tape.device(), [1], &[1.0])?;
+                        let one = tape.constant(&one);
+                        let beyond = tape.sub(a, one)?;
+                        let beyond = tape.relu(beyond)?;
+                        let within = tape.sub(a, beyond)?;
+                        let within = tape.mul(within, within)?;
+                        let within = tape.scale(within, 0.5)?;
+                        tape.add(within, beyond)?
+                    }
+                };
+                match reduction {
+                    Reduction::Mean => tape.mean(l),
+                    Reduction::Sum => tape.sum(l),
+                }
+            }
         }
     }
+}
+
+fn abs(tape: &mut Tape, x: Var) -> Result<Var> {
+    let minus = tape.scale(x, -1.0)?;
+    let [plus, minus] = [tape.relu(x)?, tape.relu(minus)?];
+    tape.add(plus, minus)
 }
 
 fn reduction(reduction: Reduce) -> Reduction {
