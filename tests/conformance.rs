@@ -5,6 +5,7 @@ mod common;
 use std::path::{Path, PathBuf};
 
 use bptt::device::Device;
+use bptt::error::Error;
 use bptt::verify::conform::{self, Results};
 use common::devices;
 
@@ -78,6 +79,40 @@ fn a_wrong_expectation_fails() {
             let verdict = conform::run(&Device::cpu(), &copy).unwrap().verdict().unwrap();
             assert_eq!(Some(verdict.worst.as_str()), key.strip_prefix("expect."), "{verdict:?}");
             assert!(!verdict.passed(), "{verdict:?}");
+        }
+    }
+}
+
+/// A changed file may make another case; what it must not do is to panic. Every 13th bit, so that it is each bit of a
+/// byte in turn.
+#[test]
+fn flipped_bits_are_errors() {
+    let has_lengths = |case: &&PathBuf| {
+        let json = std::fs::read_to_string(case.join("case.json")).unwrap();
+        json.contains("\"lengths\": [")
+            && json.contains("cross_entropy")
+            && json.contains("\"initial_state\": true")
+    };
+    let all = cases();
+    let case = all.iter().find(has_lengths).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let copy = folder.path().join(case.file_name().unwrap());
+    std::fs::create_dir(&copy).unwrap();
+    let files =
+        ["case.json", "tensors.safetensors"].map(|name| (name, std::fs::read(case.join(name)).unwrap()));
+    for (name, whole) in &files {
+        for (name, whole) in &files {
+            std::fs::write(copy.join(name), whole).unwrap();
+        }
+        // The tensors' header, and the first of their values.
+        for bit in (0..8 * whole.len().min(4096)).step_by(13) {
+            let mut flipped = whole.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            std::fs::write(copy.join(name), flipped).unwrap();
+            match conform::run(&Device::cpu(), &copy).and_then(|results| results.verdict()) {
+                Ok(_) | Err(Error::Data { .. } | Error::Argument { .. }) => {}
+                Err(other) => panic!("bit {bit} of {name}: {other}"),
+            }
         }
     }
 }
