@@ -1,13 +1,13 @@
-// Multiplies with a number on the device: y[i] = x[i] · factor[0].
-// p: count. Twin: src/cpu/scale_by.rs.
+// Multiplies rows with numbers on the device: y[i] = x[i] · factor[i / width].
+// p: count, width. Twin: src/cpu/scale_by.rs.
 
 @group(0) @binding(0) var<storage, read> x: array<f32>; // [count]
-@group(0) @binding(1) var<storage, read> factor: array<f32>; // [1]
+@group(0) @binding(1) var<storage, read> factor: array<f32>; // [count / width]
 @group(0) @binding(2) var<storage, read_write> y: array<f32>; // [count]
 
 @compute @workgroup_size(GROUP)
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
     for (var i = id.x; i < p.count; i += groups.x * GROUP) {
-        y[i] = x[i] * factor[0];
+        y[i] = x[i] * factor[i / p.width];
     }
 }

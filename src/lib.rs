@@ -93,6 +93,8 @@ pub mod prelude {
     pub use crate::ops::cross_entropy::{CrossEntropyLoss, Reduction};
     pub use crate::ops::indices::Indices;
     pub use crate::ops::recurrent::{Lengths, Nonlinearity};
+    pub use crate::ops::regression_loss::RegressionLoss;
+    pub use crate::optim::schedule::{LrSchedule, PlateauConfig, ReduceLrOnPlateau, Schedule};
     pub use crate::optim::{Adam, AdamConfig, Optimizer, Sgd, SgdConfig};
     pub use crate::parameters::{Activation, Fan, Init, Initializer, Parameters};
     pub use crate::tape::{DropoutStream, Tape, Var};

@@ -57,7 +57,7 @@ fn every_operation_is_in_the_table() {
     for file in files {
         let mut text = std::fs::read_to_string(file).unwrap();
         text.retain(|c| !c.is_whitespace());
-        for call in ["push", "push_all", "activation", "binary", "unary", "softmax_along"] {
+        for call in ["push", "push_all", "activation", "binary", "unary", "softmax_along", "regression"] {
             let call = format!("self.{call}(\"");
             for name in text.split(&call).skip(1).map(|rest| rest.split('"').next().unwrap()) {
                 assert!(checked.contains(&name), "{name} is in no computation of verify::computations()");

@@ -163,6 +163,7 @@ fn cross_entropy_is_pytorchs() {
                     ignore_index: options[1] as i32,
                     reduction: if options[2] == 0.0 { Reduction::Mean } else { Reduction::Sum },
                     weight: weight.map(|weight| ClassWeights::new(&device, &weight.f32()).unwrap()),
+                    ..CrossEntropyLoss::default()
                 };
                 let labels = &tensors[&key("labels")];
                 let labels = Indices::new(&device, &labels.shape[..], &labels.i32()).unwrap();

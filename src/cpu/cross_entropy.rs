@@ -21,7 +21,7 @@ crate::kernel! {
 /// Classes from which on a workgroup takes a row. With fewer, a thread a row is better: neighbouring threads' rows share
 /// or neighbour cache lines, which stay cached while the threads walk along them, and there are no barriers, which
 /// software adapters pay for dearly. With more, each of those loads would fetch a cache line for itself.
-const MANY: u32 = 128;
+pub(super) const MANY: u32 = 128;
 
 /// How to run it.
 pub fn plan(p: &CrossEntropy) -> Plan {

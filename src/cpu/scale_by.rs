@@ -4,14 +4,17 @@ use super::real::Real;
 use crate::kernel;
 
 kernel! {
-    /// Multiplies with a number on the device: `y[i] = x[i] · factor[0]`.
-    pub static SCALE_BY = scale_by(ScaleBy { count: u32 }; x: read F32, factor: read F32, y: write F32);
+    /// Multiplies rows of `width` elements with numbers on the device: `y[i] = x[i] · factor[i / width]`.
+    pub static SCALE_BY = scale_by(ScaleBy { count: u32, width: u32 }; x: read F32, factor: read F32, y: write F32);
     variants [{ "elements", "scale_by.wgsl", [] }]
 }
 
 /// See [`SCALE_BY`].
 pub fn scale_by<R: Real>(p: &ScaleBy, x: &[R], factor: &[R], y: &mut [R]) {
-    for (y, x) in y[..p.count as usize].iter_mut().zip(x) {
-        *y = *x * factor[0];
+    let width = p.width as usize;
+    for ((y, x), factor) in y[..p.count as usize].chunks_mut(width).zip(x.chunks(width)).zip(factor) {
+        for (y, x) in y.iter_mut().zip(x) {
+            *y = *x * *factor;
+        }
     }
 }

@@ -1,25 +1,19 @@
-//! Softmax cross-entropy with class indices: torch.nn.CrossEntropyLoss.
+//! Softmax cross-entropy with class indices or probabilities: torch.nn.CrossEntropyLoss.
 
 use std::sync::Arc;
 
 use super::indices::Indices;
-use super::sum::{scaled_by, total};
+use super::loss::{Reduce, arriving, check_lengths, counted, within};
+use super::recurrent::Lengths;
 use crate::cpu::cross_entropy::{self, CrossEntropy as Params};
-use crate::device::{Arg, Device, Host};
+use crate::cpu::cross_entropy_soft::{self, CrossEntropySoft};
+use crate::device::{Arg, Device};
 use crate::error::{Error, Result};
 use crate::kernel::Dtype;
 use crate::tape::{Tape, Var};
 use crate::tensor::{Shape, Tensor};
 
-/// How the losses of the rows become one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Reduction {
-    /// Their sum, divided by the sum of the weights of the rows' classes (their number, where there are no weights).
-    #[default]
-    Mean,
-    /// Their sum.
-    Sum,
-}
+pub use super::loss::Reduction;
 
 /// Options of the loss, with PyTorch's names and defaults.
 #[derive(Clone, Debug)]
@@ -28,10 +22,13 @@ pub struct CrossEntropyLoss {
     pub weight: Option<ClassWeights>,
     /// Rows with this label count for nothing.
     pub ignore_index: i32,
-    /// Mean or sum over the rows.
+    /// Mean or sum over the rows, or none of both: then the loss has the shape of the rows.
     pub reduction: Reduction,
     /// The share ε of each label that is spread evenly over the classes, in 0..=1.
     pub label_smoothing: f32,
+    /// For logits [T, B, C] of sequences: steps behind a sequence's end count for nothing, as if their label were
+    /// ignore_index.
+    pub lengths: Option<Lengths>,
 }
 
 impl Default for CrossEntropyLoss {
@@ -41,6 +38,7 @@ impl Default for CrossEntropyLoss {
             ignore_index: -100,
             reduction: Reduction::Mean,
             label_smoothing: 0.0,
+            lengths: None,
         }
     }
 }
@@ -63,19 +61,13 @@ impl ClassWeights {
 }
 
 impl CrossEntropyLoss {
-    fn check(&self, logits: &Tensor, labels: &Indices) -> Result<usize> {
-        let fail = |message: String| Err(Error::argument("cross_entropy", message));
+    /// The number of classes and the shape of the rows of logits that the options fit.
+    fn check(&self, op: &'static str, logits: &Tensor) -> Result<(usize, Shape)> {
+        let fail = |message: String| Err(Error::argument(op, message));
         let shape = logits.shape();
         let Some((&classes, rows)) = shape.split_last().filter(|(classes, _)| **classes > 0) else {
             return fail(format!("takes logits [.., C] with at least one class, got {shape:?}"));
         };
-        let flat = Shape::from([rows.iter().product::<usize>()]);
-        if *labels.shape() != *rows && labels.shape() != flat {
-            return fail(format!(
-                "logits {shape:?} take labels {rows:?} or {flat:?}, got {:?}",
-                labels.shape()
-            ));
-        }
         if !(0.0..=1.0).contains(&self.label_smoothing) {
             return fail(format!("label_smoothing must be in 0..=1, got {}", self.label_smoothing));
         }
@@ -85,34 +77,57 @@ impl CrossEntropyLoss {
             }
             _ => {}
         }
-        labels.check("cross_entropy", classes, Some(self.ignore_index))?;
-        Ok(classes)
+        match check_lengths(rows, self.lengths.as_ref()) {
+            Ok(()) => Ok((classes, Shape::from(rows))),
+            Err(message) => fail(message),
+        }
     }
 
-    /// What the sum of the losses is divided by.
-    fn denominator(&self, labels: &Indices) -> f64 {
-        let counted = labels.host().iter().filter(|label| **label != self.ignore_index);
-        match (self.reduction, &self.weight) {
-            (Reduction::Sum, _) => 1.0,
-            (Reduction::Mean, None) => counted.count() as f64,
-            (Reduction::Mean, Some(weight)) => {
-                counted.map(|label| f64::from(weight.host[*label as usize])).sum()
+    fn check_labels(&self, logits: Shape, rows: Shape, classes: usize, labels: &Indices) -> Result<()> {
+        let flat = Shape::from([rows.count()]);
+        if labels.shape() != rows && labels.shape() != flat {
+            let found = labels.shape();
+            let message = format!("logits {logits:?} take labels {rows:?} or {flat:?}, got {found:?}");
+            return Err(Error::argument("cross_entropy", message));
+        }
+        labels.check("cross_entropy", classes, Some(self.ignore_index))
+    }
+
+    /// The sum of the weights of the labels that count.
+    fn denominator(&self, rows: &[usize], labels: &Indices) -> f64 {
+        let weight = |label: &i32| match &self.weight {
+            _ if *label == self.ignore_index => 0.0,
+            None => 1.0,
+            Some(weight) => f64::from(weight.host[*label as usize]),
+        };
+        let weights = labels.host().iter().map(weight);
+        match &self.lengths {
+            None => weights.sum(),
+            Some(lengths) => {
+                let inside = weights.zip(within(rows, lengths)).filter(|(_, within)| *within);
+                inside.map(|(weight, _)| weight).sum()
             }
         }
+    }
+
+    fn weight(&self) -> Arg<'_> {
+        self.weight.as_ref().map_or(Arg::absent(), |weight| weight.tensor.read())
     }
 }
 
 impl Tape {
-    /// The loss `[1]` of logits [.., C] against labels [..]. With log-softmax logp and weight w of the row's label y
+    /// The loss of logits [.., C] against labels [..]. With log-softmax logp and weight w of the row's label y
     /// (1 without weights):
     ///
-    /// l = −(1−ε)·w_y·logp_y − (ε/C)·Σ_c w_c·logp_c, and 0 where y = ignore_index; then their mean or sum.
+    /// l = −(1−ε)·w_y·logp_y − (ε/C)·Σ_c w_c·logp_c, and 0 where y = ignore_index; then their mean or sum `[1]`, or all of
+    /// them in the shape of the rows of the logits.
     ///
     /// Gradient: (1−ε)·w_y·(p − e_y) + (ε/C)·(p·Σ_c w_c − w), computed in the same pass over the logits as the loss.
     /// A mean over no rows at all is NaN, with gradient 0, as in PyTorch.
     ///
     /// # Errors
-    /// [`Error::Argument`] when shapes do not fit or a label is neither in 0..C nor ignore_index.
+    /// [`Error::Argument`] when shapes do not fit or a label is neither in 0..C nor ignore_index, also behind the end of a
+    /// sequence.
     pub fn cross_entropy(
         &mut self,
         logits: Var,
@@ -120,36 +135,76 @@ impl Tape {
         options: &CrossEntropyLoss,
     ) -> Result<Var> {
         let input = self.value(logits)?.clone();
-        let classes = options.check(&input, labels)?;
-        let device = input.device();
-        let denominator = options.denominator(labels);
-        let losses = Tensor::empty(&device, Dtype::F32, [labels.count()])?;
-        let dlogits = Tensor::empty(&device, Dtype::F32, input.shape())?;
-        let loss = if denominator == 0.0 {
-            dlogits.fill(0.0)?;
-            let loss = Tensor::empty(&device, Dtype::F32, [1])?;
-            loss.assign(Host::F32(&[f32::NAN]))?;
-            loss
-        } else {
-            let params = Params {
-                rows: labels.count() as u32,
-                classes: classes as u32,
-                ignore_index: options.ignore_index,
-                smoothing: options.label_smoothing,
-                weighted: options.weight.is_some().into(),
-                scale: (1.0 / denominator) as f32,
-            };
-            let weight = options.weight.as_ref().map_or(Arg::absent(), |weight| weight.tensor.read());
-            let args = [input.read(), labels.tensor().read(), weight, losses.write(), dlogits.write()];
-            device.launch(&cross_entropy::plan(&params), &params, &args)?;
-            total(&losses)?
+        let (classes, rows) = options.check("cross_entropy", &input)?;
+        options.check_labels(input.shape(), rows, classes, labels)?;
+        let reduce = Reduce {
+            reduction: options.reduction,
+            denominator: options.denominator(&rows, labels),
+            shape: rows,
+            lengths: options.lengths.as_ref(),
         };
-        self.push("cross_entropy", &[logits], loss, || {
-            Box::new(move |g| {
-                let gradient =
-                    if g.output_is_one() { dlogits.clone() } else { scaled_by(&dlogits, &g.of_output()?)? };
-                g.give(0, gradient)
-            })
+        let device = input.device();
+        let losses = Tensor::empty(&device, Dtype::F32, rows)?;
+        let dlogits = Tensor::empty(&device, Dtype::F32, input.shape())?;
+        let params = Params {
+            rows: labels.count() as u32,
+            classes: classes as u32,
+            ignore_index: options.ignore_index,
+            smoothing: options.label_smoothing,
+            weighted: options.weight.is_some().into(),
+            scale: reduce.scale(),
+        };
+        let args = [input.read(), labels.tensor().read(), options.weight(), losses.write(), dlogits.write()];
+        device.launch(&cross_entropy::plan(&params), &params, &args)?;
+        let [loss, dlogits] = reduce.finish("cross_entropy", losses, dlogits)?;
+        self.push("cross_entropy", &[logits], loss, || Box::new(move |g| g.give(0, arriving(g, &dlogits)?)))
+    }
+
+    /// The loss of logits [.., C] against probabilities q [.., C] of the classes, through which no gradient flows. With
+    /// log-softmax logp, weights w (1 without) and a_c = w_c·((1−ε)·q_c + ε/C):
+    ///
+    /// l = −Σ_c a_c·logp_c; then their mean, which divides by the number of rows, or sum `[1]`, or all of them in the shape
+    /// of the rows.
+    ///
+    /// Gradient: p·Σ_c a_c − a, computed in the same pass over the logits as the loss. Whether the probabilities of a row
+    /// add up to 1 is not checked.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when shapes do not fit, or ignore_index is not negative: there are no labels to ignore.
+    pub fn cross_entropy_probabilities(
+        &mut self,
+        logits: Var,
+        probabilities: &Tensor,
+        options: &CrossEntropyLoss,
+    ) -> Result<Var> {
+        const OP: &str = "cross_entropy_probabilities";
+        let input = self.value(logits)?.clone();
+        let (classes, rows) = options.check(OP, &input)?;
+        if probabilities.shape() != input.shape() {
+            return super::mismatch(OP, input.shape(), probabilities.shape());
+        }
+        if options.ignore_index >= 0 {
+            let message = format!("takes no labels to ignore, got ignore_index {}", options.ignore_index);
+            return Err(Error::argument(OP, message));
+        }
+        let lengths = options.lengths.as_ref();
+        let denominator = counted(&rows, lengths) as f64;
+        let reduce = Reduce { reduction: options.reduction, denominator, shape: rows, lengths };
+        let device = input.device();
+        let losses = Tensor::empty(&device, Dtype::F32, rows)?;
+        let dlogits = Tensor::empty(&device, Dtype::F32, input.shape())?;
+        let params = CrossEntropySoft {
+            rows: rows.count() as u32,
+            classes: classes as u32,
+            smoothing: options.label_smoothing,
+            weighted: options.weight.is_some().into(),
+            scale: reduce.scale(),
+        };
+        let args = [input.read(), probabilities.read(), options.weight(), losses.write(), dlogits.write()];
+        device.launch(&cross_entropy_soft::plan(&params), &params, &args)?;
+        let [loss, dlogits] = reduce.finish(OP, losses, dlogits)?;
+        self.push("cross_entropy_probabilities", &[logits], loss, || {
+            Box::new(move |g| g.give(0, arriving(g, &dlogits)?))
         })
     }
 }

@@ -6,6 +6,7 @@ use crate::kernel::{Dtype, Plan};
 use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
 
+/// factor·x.
 pub(super) fn scaled(x: &Tensor, factor: f32) -> Result<Tensor> {
     let (count, device) = (x.count(), x.device());
     let y = Tensor::empty(&device, Dtype::F32, x.shape())?;

@@ -28,12 +28,13 @@ pub(super) fn total(x: &Tensor) -> Result<Tensor> {
     partial_sums(&partial_sums(x, PARTIALS, 1, 1.0)?, 1, 1, 1.0)
 }
 
-/// x multiplied with a number on the device.
+/// x with each of its equal parts multiplied with a number on the device, as many as `factor` has.
 pub(super) fn scaled_by(x: &Tensor, factor: &Tensor) -> Result<Tensor> {
     let (count, device) = (x.count(), x.device());
     let y = Tensor::empty(&device, Dtype::F32, x.shape())?;
     let args = [x.read(), factor.read(), y.write()];
-    device.launch(&Plan::elements(&SCALE_BY, count), &ScaleBy { count: count as u32 }, &args)?;
+    let width = count.checked_div(factor.count()).unwrap_or(0).max(1) as u32;
+    device.launch(&Plan::elements(&SCALE_BY, count), &ScaleBy { count: count as u32, width }, &args)?;
     Ok(y)
 }
 

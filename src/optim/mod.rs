@@ -3,6 +3,7 @@
 mod adam;
 mod clip;
 mod control;
+pub mod schedule;
 mod sgd;
 
 use crate::error::Result;

@@ -1,5 +1,6 @@
 //! The table of computations whose gradients are checked: every differentiable operation, and layers made of them.
 
+mod losses;
 mod recurrent;
 
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use crate::error::Result;
 use crate::nn::{
     Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig, Rnn, RnnConfig,
 };
-use crate::ops::cross_entropy::{ClassWeights, CrossEntropyLoss, Reduction};
+use crate::ops::cross_entropy::CrossEntropyLoss;
 use crate::ops::indices::Indices;
 use crate::tape::{Tape, Var};
 
@@ -21,7 +22,7 @@ pub fn computations() -> Vec<Computation> {
     table.extend(elementwise());
     table.extend(along_dimensions());
     table.extend(moves());
-    table.extend(losses());
+    table.extend(losses::losses());
     table.extend(recurrent::layers());
     table.extend(networks());
     table
@@ -153,32 +154,6 @@ fn moves() -> Vec<Computation> {
         Computation::new("concat, dimension 1", &[("a", &[2, 3]), ("b", &[2, 1])], |tape, v| {
             tape.concat(&[v[0], v[1]], 1)
         }),
-    ]
-}
-
-fn losses() -> Vec<Computation> {
-    let loss = |name, classes: usize, options: CrossEntropyLoss, weights: Option<Vec<f32>>| {
-        Computation::new(format!("cross_entropy, {name}"), &[("logits", &[2, 3, classes])], move |tape, v| {
-            let device = tape.device().clone();
-            let labels = Indices::new(&device, [2, 3], &[1, 0, 3, 2, 2, 1])?;
-            let weight = weights.as_ref().map(|weights| ClassWeights::new(&device, weights)).transpose()?;
-            tape.cross_entropy(v[0], &labels, &CrossEntropyLoss { weight, ..options.clone() })
-        })
-    };
-    let mean = CrossEntropyLoss::default;
-    let sum = || CrossEntropyLoss { reduction: Reduction::Sum, ..mean() };
-    let ignoring = || CrossEntropyLoss { ignore_index: 2, ..mean() };
-    let smoothed = || CrossEntropyLoss { label_smoothing: 0.2, ..mean() };
-    let weights = || Some(vec![0.5, 2.0, 0.0, 1.25]);
-    vec![
-        loss("mean", 4, mean(), None),
-        loss("sum", 4, sum(), None),
-        loss("ignore_index", 4, ignoring(), None),
-        loss("label_smoothing", 4, smoothed(), None),
-        loss("weight", 4, mean(), weights()),
-        loss("all options", 4, CrossEntropyLoss { label_smoothing: 0.2, ..ignoring() }, weights()),
-        // A workgroup takes a row from some number of classes on.
-        loss("many classes", 150, smoothed(), None),
     ]
 }
 

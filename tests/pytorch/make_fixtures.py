@@ -168,6 +168,113 @@ def losses():
     save("losses", out)
 
 
+def loss_options():
+    """Losses of values, cross-entropy without a reduction and with probabilities; gradients of Σ loss ⊙ cotangent.
+    Options of values: [kind (0 mse, 1 l1, 2 huber), delta, reduction (0 mean, 1 sum, 2 none)]; of cross-entropy:
+    [label_smoothing, ignore_index, reduction].
+    """
+    gen = torch.Generator().manual_seed(1)
+    out, reductions = {}, ("mean", "sum", "none")
+
+    def put(key, loss, inputs, options, **tensors):
+        cotangent = torch.randn(loss.shape, generator=gen)
+        (loss * cotangent).sum().backward()
+        for name, tensor in {**inputs, **tensors}.items():
+            if tensor is not None:
+                out[f"{key}.{name}"] = tensor
+        out[f"{key}.options"] = torch.tensor([float(option) for option in options])
+        out[f"{key}.cotangent"], out[f"{key}.expect.loss"] = cotangent.reshape(-1), loss.reshape(-1)
+        for name, tensor in inputs.items():
+            out[f"{key}.expect.grad.{name}"] = tensor.grad
+
+    values = [(0, "mse", 0.0), (1, "l1", 0.0), (2, "huber", 1.0), (2, "huber", 0.25), (2, "huber", 3.0)]
+    i = 0
+    for kind, name, delta in values:
+        for r, reduction in enumerate(reductions):
+            x, target = torch.randn(5, 7, generator=gen) * 2.0, torch.randn(5, 7, generator=gen)
+            x.view(-1)[::6] = target.view(-1)[::6]  # the corner of l1
+            x, target = x.double().requires_grad_(), target.double().requires_grad_()
+            extra = {"delta": delta} if name == "huber" else {}
+            loss = getattr(F, f"{name}_loss")(x, target, reduction=reduction, **extra)
+            put(f"values{i}", loss, {"x": x, "target": target}, [kind, delta, r])
+            i += 1
+
+    i = j = 0
+    for n, c in ((12, 7), (3, 150)):
+        for r, reduction in enumerate(reductions):
+            for weighted in (False, True):
+                for smoothing in (0.0, 0.1):
+                    weight = torch.rand(c, generator=gen) + 0.25 if weighted else None
+                    options = dict(label_smoothing=smoothing, reduction=reduction)
+                    options["weight"] = None if weight is None else weight.double()
+                    logits = (torch.randn(n, c, generator=gen) * 2.0).double().requires_grad_()
+                    q = torch.softmax(torch.randn(n, c, generator=gen) * 2.0, -1)
+                    loss = F.cross_entropy(logits, q.double(), **options)
+                    put(f"soft{i}", loss, {"logits": logits}, [smoothing, -100, r], q=q, weight=weight)
+                    i += 1
+                    if reduction != "none":
+                        continue
+                    for ignore_index in (-100, 2):
+                        logits = (torch.randn(n, c, generator=gen) * 2.0).double().requires_grad_()
+                        labels = torch.randint(c, (n,), generator=gen)
+                        labels[1::3] = ignore_index
+                        loss = F.cross_entropy(logits, labels, ignore_index=ignore_index, **options)
+                        tensors = dict(labels=labels, weight=weight)
+                        put(f"none{j}", loss, {"logits": logits}, [smoothing, ignore_index, r], **tensors)
+                        j += 1
+    save("loss_options", out)
+
+
+def schedules(steps=40, lr=0.1):
+    """Learning rates at steps 0, 1 ..: `<name>.lr64`; the metrics that plateaus look at: `<name>.metrics64`."""
+    lrs, out = torch.optim.lr_scheduler, {}
+
+    def optimizer():
+        return torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=lr)
+
+    cycle = dict(max_lr=lr, total_steps=steps, cycle_momentum=False)
+    cases = {
+        "constant": lambda o: lrs.LambdaLR(o, lambda _: 1.0),
+        "step": lambda o: lrs.StepLR(o, step_size=7, gamma=0.5),
+        "exponential": lambda o: lrs.ExponentialLR(o, gamma=0.9),
+        "cosine": lambda o: lrs.CosineAnnealingLR(o, T_max=50),
+        "cosine_again": lambda o: lrs.CosineAnnealingLR(o, T_max=12, eta_min=0.01),
+        "linear": lambda o: lrs.LinearLR(o),
+        "linear_down": lambda o: lrs.LinearLR(o, start_factor=1.0, end_factor=0.25, total_iters=20),
+        "one_cycle": lambda o: lrs.OneCycleLR(o, **cycle),
+        "one_cycle_options": lambda o: lrs.OneCycleLR(
+            o, pct_start=0.45, div_factor=10.0, final_div_factor=100.0, **cycle
+        ),
+    }
+    for name, make in cases.items():
+        o = optimizer()
+        schedule, rates = make(o), []
+        for step in range(steps):
+            rates.append(o.param_groups[0]["lr"])
+            o.step()
+            if step + 1 < steps:
+                schedule.step()
+        out[f"{name}.lr64"] = torch.tensor(rates, dtype=torch.float64)
+    plateaus = {
+        "plateau": dict(),
+        "plateau_options": dict(factor=0.5, patience=2, threshold=0.05, cooldown=3, min_lr=0.01),
+        "plateau_impatient": dict(factor=0.3, patience=0, threshold=0.0),
+    }
+    gen = torch.Generator().manual_seed(2)
+    for name, options in plateaus.items():
+        o = optimizer()
+        schedule, rates = lrs.ReduceLROnPlateau(o, **options), []
+        t = torch.arange(2 * steps, dtype=torch.float64)
+        metrics = torch.exp(-t / 10) + 0.5 + 0.02 * torch.rand(2 * steps, generator=gen).double()
+        metrics[5] = float("nan")
+        for metric in metrics.tolist():
+            schedule.step(metric)
+            rates.append(o.param_groups[0]["lr"])
+        out[f"{name}.metrics64"] = metrics
+        out[f"{name}.lr64"] = torch.tensor(rates, dtype=torch.float64)
+    save("schedules", out)
+
+
 def optimizers(steps=20, size=37):
     """SGD, Adam and gradient clipping on given gradients; `options` holds, in this order:
     lr, momentum, dampening, nesterov, weight_decay, beta1, beta2, eps, is_adam (0 where it does not apply).
@@ -298,6 +405,8 @@ if __name__ == "__main__":
     small_experiment("charseq", " if you want you")
     longseq()
     losses()
+    loss_options()
+    schedules()
     optimizers()
     single_sequences()
     state_dict()

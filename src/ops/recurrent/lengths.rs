@@ -55,14 +55,14 @@ impl Lengths {
     }
 
     /// The lengths on the device, where they fit.
-    pub(super) fn checked(&self, op: &'static str, time: usize, batch: usize) -> Result<Tensor> {
+    pub(in crate::ops) fn checked(&self, op: &'static str, time: usize, batch: usize) -> Result<Tensor> {
         self.check(time, batch).map_err(|message| Error::argument(op, message))?;
         Ok(self.tensor.clone())
     }
 }
 
 /// x [T, B, ..] with 0 where sequences have ended.
-pub(super) fn masked(x: &Tensor, lengths: &Tensor) -> Result<Tensor> {
+pub(in crate::ops) fn masked(x: &Tensor, lengths: &Tensor) -> Result<Tensor> {
     let (shape, device) = (x.shape(), x.device());
     let y = Tensor::empty(&device, Dtype::F32, shape)?;
     let width = shape[2..].iter().product::<usize>();

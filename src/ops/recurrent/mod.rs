@@ -6,7 +6,7 @@
 //! dx = da·W_ih, dW_ih = daᵀ·x, dW_hh = Σ_t da_tᵀ·h, where h is the state before step t, both biases' Σ over the rows of
 //! da, dh0 what is left when the first step is done.
 
-mod lengths;
+pub(super) mod lengths;
 mod sequence;
 mod steps;
 

@@ -80,7 +80,7 @@ fn compare(got: &[f32], expected: &[f32], relative: f64) -> (f64, Option<String>
         (f64::INFINITY, Some("the error is not finite".into()))
     } else {
         let too_large = format!("error {error:.3e} over the limit {limit:.3e}");
-        (error / limit, Some(too_large).filter(|_| !(error <= limit)))
+        (error / limit, (error > limit).then_some(too_large))
     }
 }
 

@@ -8,6 +8,7 @@ use crate::device::Device;
 use crate::error::Result;
 use crate::ops::cross_entropy::{ClassWeights, CrossEntropyLoss, Reduction};
 use crate::ops::indices::Indices;
+use crate::ops::regression_loss::RegressionLoss;
 use crate::optim::{Adam, AdamConfig, Optimizer, Sgd, SgdConfig};
 use crate::parameters::Parameters;
 use crate::tape::{Tape, Var};
@@ -82,7 +83,7 @@ fn keep_first(
 /// What the output is compared with.
 enum Target {
     Labels(Indices, CrossEntropyLoss),
-    Values(Tensor, ValueLoss, Reduction),
+    Values(Tensor, ValueLoss, RegressionLoss),
 }
 
 #[derive(Clone, Copy)]
@@ -110,6 +111,7 @@ impl Target {
                     ignore_index: options.ignore_index,
                     reduction: reduction(options.reduction),
                     label_smoothing: options.label_smoothing,
+                    lengths: None,
                 };
                 return Ok(Target::Labels(Indices::new(device, [labels.len()], &labels)?, loss));
             }
@@ -119,13 +121,14 @@ impl Target {
             return Err(malformed(format!("the target has too many dimensions: {shape:?}")));
         }
         let target = Tensor::from_f32(device, shape, values)?;
-        Ok(Target::Values(target, kind, reduction(options.reduction)))
+        let options = RegressionLoss { reduction: reduction(options.reduction), lengths: None };
+        Ok(Target::Values(target, kind, options))
     }
 
     fn loss(&self, tape: &mut Tape, output: Var) -> Result<Var> {
         match self {
             Target::Labels(labels, options) => tape.cross_entropy(output, labels, options),
-            Target::Values(target, kind, reduction) => {
+            Target::Values(target, kind, options) => {
                 let shape = tape.value(output)?.shape();
                 if target.shape() != shape {
                     return Err(malformed(format!(
@@ -134,35 +137,14 @@ impl Target {
                     )));
                 }
                 let target = tape.constant(target);
-                let e = tape.sub(output, target)?;
-                let l = match kind {
-                    ValueLoss::Mse => tape.mul(e, e)?,
-                    ValueLoss::L1 => abs(tape, e)?,
-                    ValueLoss::Huber => {
-                        let a = abs(tape, e)?;
-                        let one = Tensor::from_f32(tape.device(), [1], &[1.0])?;
-                        let one = tape.constant(&one);
-                        let beyond = tape.sub(a, one)?;
-                        let beyond = tape.relu(beyond)?;
-                        let within = tape.sub(a, beyond)?;
-                        let within = tape.mul(within, within)?;
-                        let within = tape.scale(within, 0.5)?;
-                        tape.add(within, beyond)?
-                    }
-                };
-                match reduction {
-                    Reduction::Mean => tape.mean(l),
-                    Reduction::Sum => tape.sum(l),
+                match kind {
+                    ValueLoss::Mse => tape.mse_loss(output, target, options),
+                    ValueLoss::L1 => tape.l1_loss(output, target, options),
+                    ValueLoss::Huber => tape.huber_loss(output, target, 1.0, options),
                 }
             }
         }
     }
-}
-
-fn abs(tape: &mut Tape, x: Var) -> Result<Var> {
-    let minus = tape.scale(x, -1.0)?;
-    let [plus, minus] = [tape.relu(x)?, tape.relu(minus)?];
-    tape.add(plus, minus)
 }
 
 fn reduction(reduction: Reduce) -> Reduction {

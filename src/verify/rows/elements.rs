@@ -4,6 +4,7 @@ use crate::cpu::binary::{ADD, BINARY, Binary, DIV, MUL, SUB};
 use crate::cpu::copy::{COPY, Copy};
 use crate::cpu::fill::{FILL, Fill};
 use crate::cpu::philox_uniform::{self, PhiloxUniform};
+use crate::cpu::regression_loss::{HUBER, L1, MSE, REGRESSION_LOSS, RegressionLoss};
 use crate::cpu::relu::{RELU, Relu};
 use crate::cpu::relu_backward::{RELU_BACKWARD, ReluBackward};
 use crate::cpu::scale::{SCALE, Scale};
@@ -58,9 +59,26 @@ pub fn scale(draw: &mut Draw) -> Case {
 }
 
 pub fn scale_by(draw: &mut Draw) -> Case {
-    let p = ScaleBy { count: draw.dim(GROUP) };
-    let values = vec![draw.reals(p.count), draw.reals(1), Value::Output(p.count as usize)];
+    let (rows, width) = (draw.dim(GROUP), draw.dim(GROUP).max(1));
+    let p = ScaleBy { count: rows * width, width };
+    let values = vec![draw.reals(p.count), draw.reals(rows), Value::Output(p.count as usize)];
     Case::new(p, draw.elements(&SCALE_BY, p.count), values)
+}
+
+pub fn regression_loss(draw: &mut Draw) -> Case {
+    let p = RegressionLoss {
+        count: draw.dim(GROUP),
+        kind: draw.pick(&[MSE, L1, HUBER]),
+        delta: draw.pick(&[1.0, 0.25, 1e3]),
+        scale: draw.pick(&[1.0, 0.125]),
+    };
+    let (mut x, labels) = (draw.reals(p.count), draw.reals(p.count));
+    if let (Value::Reals(x), Value::Reals(labels)) = (&mut x, &labels) {
+        // Some are equal: the absolute value has its corner there.
+        x.iter_mut().zip(labels).skip(1).step_by(3).for_each(|(x, label)| *x = *label);
+    }
+    let [losses, dx] = [Value::Output(p.count as usize), Value::Output(p.count as usize)];
+    Case::new(p, draw.elements(&REGRESSION_LOSS, p.count), vec![x, labels, losses, dx])
 }
 
 pub fn fill(draw: &mut Draw) -> Case {

@@ -1,6 +1,7 @@
 //! Kernels that take tokens or labels.
 
 use crate::cpu::cross_entropy::{self, CROSS_ENTROPY, CrossEntropy};
+use crate::cpu::cross_entropy_soft::{self, CROSS_ENTROPY_SOFT, CrossEntropySoft};
 use crate::cpu::embedding::{EMBEDDING, Embedding};
 use crate::cpu::embedding_backward::{EMBEDDING_BACKWARD, EmbeddingBackward, NO_PADDING};
 use crate::cpu::one_hot::{ONE_HOT, OneHot};
@@ -60,4 +61,24 @@ pub fn cross_entropy(draw: &mut Draw) -> Case {
         (0..CROSS_ENTROPY.variants.len()).map(|v| draw.strided(cross_entropy::plan_of(v, &p))).collect();
     let [losses, dlogits] = outputs;
     Case::new(p, plans, vec![logits, Value::Ints(labels), weight, losses, dlogits])
+}
+
+pub fn cross_entropy_soft(draw: &mut Draw) -> Case {
+    let (rows, classes) = (draw.dim(8), draw.dim(GROUP).max(1));
+    let p = CrossEntropySoft {
+        rows,
+        classes,
+        smoothing: draw.pick(&[0.0, 0.1, 1.0]),
+        weighted: draw.flag(),
+        scale: draw.pick(&[1.0, 1.0 / rows.max(1) as f32]),
+    };
+    let extreme = draw.pick(&[false, false, true]);
+    let logits = if extreme { draw.between(rows * classes, -1e30, 1e30) } else { draw.reals(rows * classes) };
+    let probabilities = draw.between(rows * classes, 0.0, 2.0 / classes as f32);
+    let weight = if p.weighted == 1 { draw.between(classes, 0.0, 2.0) } else { Value::Absent };
+    let [losses, dlogits] = [Value::Output(rows as usize), Value::Output((rows * classes) as usize)];
+    let plans = (0..CROSS_ENTROPY_SOFT.variants.len())
+        .map(|v| draw.strided(cross_entropy_soft::plan_of(v, &p)))
+        .collect();
+    Case::new(p, plans, vec![logits, probabilities, weight, losses, dlogits])
 }

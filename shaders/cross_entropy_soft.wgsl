@@ -1,0 +1,47 @@
+// Softmax cross-entropy of rows of logits x against probabilities q of the classes, and its gradient
+// (torch.nn.CrossEntropyLoss): with logp = log softmax x, p = e^logp, class weights w (1 unless p.weighted is 1), smoothing s
+// and a_c = w_c·((1 - s)·q_c + s/C), row by row
+//     loss = -scale · Σ_c a_c·logp_c
+//     dx_c = scale · (p_c·Σ_k a_k - a_c)
+// p: rows, classes C, smoothing, weighted, scale. labels holds q. A thread takes a row; cross_entropy_soft_group.wgsl gives
+// it a workgroup. Twin: src/cpu/cross_entropy_soft.rs.
+
+@group(0) @binding(0) var<storage, read> logits: array<f32>; // [rows, classes]
+@group(0) @binding(1) var<storage, read> labels: array<f32>; // [rows, classes]
+@group(0) @binding(2) var<storage, read> weight: array<f32>; // [classes]; absent unless p.weighted is 1
+@group(0) @binding(3) var<storage, read_write> losses: array<f32>; // [rows]
+@group(0) @binding(4) var<storage, read_write> dlogits: array<f32>; // [rows, classes]
+
+// a at index `start + c`.
+fn wanted(start: u32, c: u32) -> f32 {
+    let mixed = (1.0 - p.smoothing) * labels[start + c] + p.smoothing / f32(p.classes);
+    if p.weighted == 1u {
+        return weight[c] * mixed;
+    }
+    return mixed;
+}
+
+@compute @workgroup_size(GROUP)
+fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+    for (var row = id.x; row < p.rows; row += groups.x * GROUP) {
+        let start = row * p.classes;
+        var largest = logits[start];
+        for (var c = 1u; c < p.classes; c++) {
+            largest = max(largest, logits[start + c]);
+        }
+        var sum = 0.0; // Σ e^z, where z = x - largest
+        var spread = 0.0; // Σ a·z
+        var mass = 0.0; // Σ a
+        for (var c = 0u; c < p.classes; c++) {
+            let z = logits[start + c] - largest;
+            sum += exp_nonpositive(z);
+            spread += wanted(start, c) * z;
+            mass += wanted(start, c);
+        }
+        losses[row] = p.scale * (mass * log(sum) - spread);
+        for (var c = 0u; c < p.classes; c++) {
+            let softmax = exp_nonpositive(logits[start + c] - largest) / sum;
+            dlogits[start + c] = p.scale * (softmax * mass - wanted(start, c));
+        }
+    }
+}

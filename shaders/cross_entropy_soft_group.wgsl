@@ -1,0 +1,68 @@
+// Softmax cross-entropy as in cross_entropy_soft.wgsl, where the equations are, but a workgroup takes a row: its threads read
+// neighbouring logits, and trees find the maximum and the sums.
+// p: rows, classes C, smoothing, weighted, scale. Twin: src/cpu/cross_entropy_soft.rs.
+
+@group(0) @binding(0) var<storage, read> logits: array<f32>; // [rows, classes]
+@group(0) @binding(1) var<storage, read> labels: array<f32>; // [rows, classes]
+@group(0) @binding(2) var<storage, read> weight: array<f32>; // [classes]; absent unless p.weighted is 1
+@group(0) @binding(3) var<storage, read_write> losses: array<f32>; // [rows]
+@group(0) @binding(4) var<storage, read_write> dlogits: array<f32>; // [rows, classes]
+
+// a at index `start + c`.
+fn wanted(start: u32, c: u32) -> f32 {
+    let mixed = (1.0 - p.smoothing) * labels[start + c] + p.smoothing / f32(p.classes);
+    if p.weighted == 1u {
+        return weight[c] * mixed;
+    }
+    return mixed;
+}
+
+var<workgroup> maxima: array<f32, GROUP>;
+var<workgroup> sums: array<vec3<f32>, GROUP>;
+
+@compute @workgroup_size(GROUP)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) index: u32,
+) {
+    for (var row = group.x; row < p.rows; row += groups.x) {
+        let start = row * p.classes;
+        var own = logits[start];
+        for (var c = index; c < p.classes; c += GROUP) {
+            own = max(own, logits[start + c]);
+        }
+        maxima[index] = own;
+        for (var threads = GROUP / 2u; threads > 0u; threads /= 2u) {
+            workgroupBarrier();
+            if index < threads {
+                maxima[index] = max(maxima[index], maxima[index + threads]);
+            }
+        }
+        workgroupBarrier();
+        let largest = maxima[0];
+        var part = vec3(0.0); // Σ e^z, Σ a·z and Σ a, where z = x - largest
+        for (var c = index; c < p.classes; c += GROUP) {
+            let z = logits[start + c] - largest;
+            let a = wanted(start, c);
+            part += vec3(exp_nonpositive(z), a * z, a);
+        }
+        sums[index] = part;
+        for (var threads = GROUP / 2u; threads > 0u; threads /= 2u) {
+            workgroupBarrier();
+            if index < threads {
+                sums[index] += sums[index + threads];
+            }
+        }
+        workgroupBarrier();
+        let sum = sums[0].x;
+        let mass = sums[0].z;
+        if index == 0u {
+            losses[row] = p.scale * (mass * log(sum) - sums[0].y);
+        }
+        for (var c = index; c < p.classes; c += GROUP) {
+            let softmax = exp_nonpositive(logits[start + c] - largest) / sum;
+            dlogits[start + c] = p.scale * (softmax * mass - wanted(start, c));
+        }
+    }
+}

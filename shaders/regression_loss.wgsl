@@ -1,0 +1,30 @@
+// Losses of values and their gradients (torch.nn.MSELoss, L1Loss, HuberLoss): with e = x - label, element by element
+// losses = scale · l and dx = scale · dl/de, where
+//     kind 0: l = e², dl/de = 2e
+//     kind 1: l = |e|, dl/de = sign e, which is 0 at 0
+//     kind 2: with c = e clamped to ±delta: l = c·(e - c/2), dl/de = c
+// p: count, kind, delta, scale. Twin: src/cpu/regression_loss.rs.
+
+@group(0) @binding(0) var<storage, read> x: array<f32>; // [count]
+@group(0) @binding(1) var<storage, read> labels: array<f32>; // [count]
+@group(0) @binding(2) var<storage, read_write> losses: array<f32>; // [count]
+@group(0) @binding(3) var<storage, read_write> dx: array<f32>; // [count]
+
+@compute @workgroup_size(GROUP)
+fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+    for (var i = id.x; i < p.count; i += groups.x * GROUP) {
+        let e = x[i] - labels[i];
+        var loss = e * e;
+        var slope = 2.0 * e;
+        if p.kind == 1u {
+            loss = abs(e);
+            // By comparison: of numbers that are nearly equal a GPU may make the difference 0.
+            slope = keep_nan(e, f32(x[i] > labels[i]) - f32(x[i] < labels[i]));
+        } else if p.kind == 2u {
+            slope = keep_nan(e, clamp(e, -p.delta, p.delta));
+            loss = slope * (e - 0.5 * slope);
+        }
+        losses[i] = p.scale * loss;
+        dx[i] = p.scale * slope;
+    }
+}

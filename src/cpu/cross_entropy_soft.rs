@@ -1,0 +1,67 @@
+//! Twin of `shaders/cross_entropy_soft.wgsl` and `shaders/cross_entropy_soft_group.wgsl`.
+
+use super::cross_entropy::MANY;
+use super::real::Real;
+use crate::kernel::{MAX_GROUPS, Plan};
+
+crate::kernel! {
+    /// Softmax cross-entropy of rows of logits x against probabilities q of the classes, and its gradient
+    /// (torch.nn.CrossEntropyLoss): with logp = log softmax x, p = e^logp, class weights w (1 unless `weighted` is 1),
+    /// smoothing s and a_c = w_c·((1 - s)·q_c + s/C), row by row
+    /// `loss = -scale · Σ_c a_c·logp_c` and `dx_c = scale · (p_c·Σ_k a_k - a_c)`.
+    pub static CROSS_ENTROPY_SOFT = cross_entropy_soft(CrossEntropySoft {
+        rows: u32, classes: u32, smoothing: f32, weighted: u32, scale: f32,
+    }; logits: read F32, labels: read F32, weight: read F32, losses: write F32, dlogits: write F32);
+    variants [
+        { "a thread a row", "cross_entropy_soft.wgsl", [] },
+        { "a workgroup a row", "cross_entropy_soft_group.wgsl", [] },
+    ]
+}
+
+/// How to run it: as [`cross_entropy`](super::cross_entropy::plan) and for the same reasons.
+pub fn plan(p: &CrossEntropySoft) -> Plan {
+    plan_of((p.classes >= MANY).into(), p)
+}
+
+/// How to run a variant of it.
+pub fn plan_of(variant: usize, p: &CrossEntropySoft) -> Plan {
+    match variant {
+        0 => Plan::elements(&CROSS_ENTROPY_SOFT, p.rows as usize),
+        _ => Plan { kernel: &CROSS_ENTROPY_SOFT, variant, grid: [p.rows.clamp(1, MAX_GROUPS), 1, 1] },
+    }
+}
+
+/// See [`CROSS_ENTROPY_SOFT`].
+pub fn cross_entropy_soft<R: Real>(
+    p: &CrossEntropySoft,
+    logits: &[R],
+    labels: &[R],
+    weight: &[R],
+    losses: &mut [R],
+    dlogits: &mut [R],
+) {
+    let classes = p.classes as usize;
+    let (smoothing, scale) = (R::of(p.smoothing.into()), R::of(p.scale.into()));
+    let share = smoothing / R::of(p.classes.into());
+    for row in 0..p.rows as usize {
+        let x = &logits[row * classes..][..classes];
+        let q = &labels[row * classes..][..classes];
+        let dx = &mut dlogits[row * classes..][..classes];
+        let a = |c: usize| {
+            let weight = if p.weighted == 1 { weight[c] } else { R::of(1.0) };
+            weight * ((R::of(1.0) - smoothing) * q[c] + share)
+        };
+        let largest = x.iter().fold(x[0], |largest, x| largest.max(*x));
+        // The exponentials wait in dx for their sum.
+        for (dx, x) in dx.iter_mut().zip(x) {
+            *dx = (*x - largest).max(R::of(-100.0)).exp();
+        }
+        let sum = R::sum(dx.iter().copied());
+        let mass = R::sum((0..classes).map(a));
+        let spread = R::sum((0..classes).map(|c| a(c) * (x[c] - largest)));
+        losses[row] = scale * (mass * sum.ln() - spread);
+        for (c, dx) in dx.iter_mut().enumerate() {
+            *dx = scale * (*dx / sum * mass - a(c));
+        }
+    }
+}
