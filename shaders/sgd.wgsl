@@ -1,11 +1,11 @@
 // One step of torch.optim.SGD: g = grad + weight_decay·param; with momentum buf = momentum·buf + (1 - dampening)·g, but
 // buf = g at the first step, and g = g + momentum·buf (nesterov) or g = buf; then param -= lr·g.
-// Nothing happens once the sticky stop is set. Without momentum buf is left alone.
+// Nothing happens once the sticky stop is set. Without momentum buf is not used.
 // p: count, lr, momentum, dampening, weight_decay, nesterov. Twin: src/cpu/sgd.rs.
 
 @group(0) @binding(0) var<storage, read_write> param: array<f32>; // [count]
 @group(0) @binding(1) var<storage, read> grad: array<f32>; // [count]
-@group(0) @binding(2) var<storage, read_write> buf: array<f32>; // [count]
+@group(0) @binding(2) var<storage, read_write> buf: array<f32>; // [count]; not used without momentum
 @group(0) @binding(3) var<storage, read> control: array<f32>; // [64]
 
 @compute @workgroup_size(GROUP)

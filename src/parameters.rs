@@ -150,12 +150,28 @@ impl Parameters {
         ParameterId { model: self.0.model, index }
     }
 
-    /// A parameter's part of a tensor that is laid out as the arenas are: an optimizer's moments, say.
-    pub(crate) fn part(&self, arena: &Tensor, id: ParameterId) -> Result<Tensor> {
+    /// How many parameters there are.
+    pub(crate) fn len(&self) -> usize {
+        self.0.entries.len()
+    }
+
+    /// The number of a parameter, in the order in which the layers were made, and its name.
+    pub(crate) fn place(&self, id: ParameterId) -> Result<(usize, &str)> {
         if id.model != self.0.model {
             return Err(Error::argument("parameters", "the layer or parameter belongs to another model"));
         }
-        let entry = &self.0.entries[id.index];
+        Ok((id.index, &self.0.entries[id.index].name))
+    }
+
+    /// The first element of each parameter in the arenas, and how many follow before the next one's, padding included.
+    pub(crate) fn spans(&self) -> impl Iterator<Item = (usize, usize)> {
+        self.0.entries.iter().map(|entry| (entry.offset, entry.shape.count().next_multiple_of(ALIGNMENT)))
+    }
+
+    /// A parameter's part of a tensor that is laid out as the arenas are: an optimizer's moments, say.
+    pub(crate) fn part(&self, arena: &Tensor, id: ParameterId) -> Result<Tensor> {
+        let (index, _) = self.place(id)?;
+        let entry = &self.0.entries[index];
         arena.slice(entry.offset, entry.shape)
     }
 

@@ -122,10 +122,12 @@ fn wrong_shapes_are_named() {
         ("permute", |t, v| t.permute(v[0], &[0, 0]), &[&[2, 3]], &["[0, 0]", "[2, 3]"]),
         ("permute", |t, v| t.permute(v[0], &[0, 2]), &[&[2, 3]], &["[0, 2]", "[2, 3]"]),
         ("permute", |t, v| t.permute(v[0], &[0]), &[&[2, 3]], &["[0]", "[2, 3]"]),
-        ("select", |t, v| t.select(v[0], 2), &[&[2, 3]], &["element 2", "[2, 3]"]),
-        ("select", |t, v| t.select(v[0], 0), &[&[]], &["element 0", "[]"]),
-        ("stack", |t, v| t.stack(v), &[&[2, 3], &[3, 2]], &["[2, 3]", "[3, 2]"]),
-        ("stack", |t, _| t.stack(&[]), &[], &["at least one"]),
+        ("select", |t, v| t.select(v[0], 0, 2), &[&[2, 3]], &["element 2", "[2, 3]"]),
+        ("select", |t, v| t.select(v[0], 0, 0), &[&[]], &["no dimension 0", "[]"]),
+        ("select", |t, v| t.select(v[0], 1, 3), &[&[2, 3]], &["element 3", "dimension 1", "[2, 3]"]),
+        ("stack", |t, v| t.stack(v, 3), &[&[2, 3]], &["dimension 3", "[2, 3]"]),
+        ("stack", |t, v| t.stack(v, 0), &[&[2, 3], &[3, 2]], &["[2, 3]", "[3, 2]"]),
+        ("stack", |t, _| t.stack(&[], 0), &[], &["at least one"]),
         ("embedding", embedding, &[&[3]], &["[2, 1]", "[3]"]),
         ("cross_entropy", cross_entropy, &[&[2, 3, 4]], &["[2, 3, 4]", "[2, 3]", "[5]"]),
         ("cross_entropy", cross_entropy, &[&[5, 0]], &["at least one class", "[5, 0]"]),
@@ -278,7 +280,7 @@ fn tensors_of_two_devices_are_refused() {
             }),
             ("add", |t, v| t.add(v[0], v[1])),
             ("mul", |t, v| t.mul(v[0], v[1])),
-            ("stack", |t, v| t.stack(v)),
+            ("stack", |t, v| t.stack(v, 0)),
         ];
         for (name, call) in calls {
             let shape: &[usize] = if name == "bias_add" { &[1, 4] } else { &[2, 2] };

@@ -93,11 +93,11 @@ impl Problem {
         let part = |tape: &mut Tape, all: Var, width: Option<usize>, k: usize| {
             let dims: Vec<usize> = [parts, hidden].into_iter().chain(width).collect();
             let all = tape.reshape(all, &dims[..]).unwrap();
-            tape.select(all, k).unwrap()
+            tape.select(all, 0, k).unwrap()
         };
         let mut states = Vec::new();
         for step in 0..self.time {
-            let x = tape.select(x, step).unwrap();
+            let x = tape.select(x, 0, step).unwrap();
             let sums = |tape: &mut Tape, k: usize| {
                 let (w, b) = (part(tape, w_ih, Some(self.input), k), part(tape, b_ih, None, k));
                 let from_x = tape.linear(x, w, Some(b)).unwrap();
@@ -137,7 +137,7 @@ impl Problem {
             }
             states.push(h);
         }
-        tape.stack(&states).unwrap()
+        tape.stack(&states, 0).unwrap()
     }
 }
 

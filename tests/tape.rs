@@ -228,7 +228,7 @@ fn a_value_belongs_to_one_tape_until_it_is_cleared() {
             tape.detach(var).err(),
             tape.tanh(var).err(),
             tape.add(own, var).err(),
-            tape.stack(&[own, var]).err(),
+            tape.stack(&[own, var], 0).err(),
             tape.backward_from(var, &cotangent).err(),
             tape.push("own", &[var], x.clone(), || Box::new(|_| Ok(()))).err(),
         ];
@@ -322,7 +322,7 @@ fn an_operation_may_have_any_number_of_inputs() {
     let mut tape = Tape::without_parameters(&device);
     let parts: Vec<Var> =
         (0..200).map(|i| tape.input(&Tensor::from_f32(&device, [1], &[i as f32]).unwrap())).collect();
-    let all = tape.stack(&parts).unwrap();
+    let all = tape.stack(&parts, 0).unwrap();
     let cotangent: Vec<f32> = (0..200).map(|i| 0.5 * i as f32).collect();
     tape.backward_from(all, &Tensor::from_f32(&device, [200, 1], &cotangent).unwrap()).unwrap();
     let gradients: Vec<f32> = parts.iter().flat_map(|part| input_gradient(&tape, *part)).collect();

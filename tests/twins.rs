@@ -89,7 +89,13 @@ fn a_wrong_shader_is_caught() {
         ("philox_uniform", 0, "p.stream, 0u", "p.stream, 1u"),
         ("begin_step", 0, "not_finite(watch[0])", "watch[0] != watch[0]"),
         ("sgd", 0, "control[T] != 1.0", "true"),
-        ("adam", 0, "sqrt(v[i]) / root", "sqrt(v[i])"),
+        ("adam", 0, "sqrt(u) / root", "sqrt(u)"),
+        ("adam", 0, "v_max[i] = u", "v_max[i] = v[i]"),
+        ("adam", 0, "p.weight_decay * kept", "p.weight_decay * param[i] * 1.01"),
+        ("rmsprop", 0, "variance - mean * mean", "variance - mean"),
+        ("rmsprop", 0, "buf[i] = step", "buf[i] = g"),
+        ("adagrad", 0, "control[T] - 1.0", "control[T]"),
+        ("clip_values", 0, "keep_nan(x[i], clamp(x[i], -p.limit, p.limit))", "min(x[i], p.limit)"),
     ] {
         let row = row(name);
         let Variant { wgsl, constants, .. } = row.kernel.variants[variant];

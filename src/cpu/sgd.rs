@@ -7,7 +7,7 @@ use crate::kernel;
 kernel! {
     /// One step of torch.optim.SGD: `g = grad + weight_decay·param`; with momentum
     /// `buf = momentum·buf + (1 - dampening)·g`, but `buf = g` at the first step, and `g = g + momentum·buf` (nesterov) or
-    /// `g = buf`; then `param -= lr·g`. Nothing happens once the sticky stop is set. Without momentum buf is left alone.
+    /// `g = buf`; then `param -= lr·g`. Nothing happens once the sticky stop is set. Without momentum buf is not used.
     pub static SGD = sgd(Sgd {
         count: u32, lr: f32, momentum: f32, dampening: f32, weight_decay: f32, nesterov: u32,
     }; param: update F32, grad: read F32, buf: update F32, control: read F32);
@@ -22,12 +22,15 @@ pub fn sgd<R: Real>(p: &Sgd, param: &mut [R], grad: &[R], buf: &mut [R], control
     let first = control[T as usize] == R::of(1.0);
     let [lr, momentum, dampening, weight_decay] =
         [p.lr, p.momentum, p.dampening, p.weight_decay].map(|x| R::of(x.into()));
-    for ((param, grad), buf) in param[..p.count as usize].iter_mut().zip(grad).zip(buf) {
-        let mut g = *grad + weight_decay * *param;
-        if p.momentum != 0.0 {
-            *buf = if first { g } else { momentum * *buf + (R::of(1.0) - dampening) * g };
-            g = if p.nesterov == 1 { g + momentum * *buf } else { *buf };
-        }
-        *param = *param - lr * g;
+    let elements = param[..p.count as usize].iter_mut().zip(grad);
+    let total = |grad: R, param: R| grad + weight_decay * param;
+    if p.momentum == 0.0 {
+        elements.for_each(|(param, grad)| *param = *param - lr * total(*grad, *param));
+        return;
+    }
+    for ((param, grad), buf) in elements.zip(buf) {
+        let g = total(*grad, *param);
+        *buf = if first { g } else { momentum * *buf + (R::of(1.0) - dampening) * g };
+        *param = *param - lr * if p.nesterov == 1 { g + momentum * *buf } else { *buf };
     }
 }

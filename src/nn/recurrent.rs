@@ -145,7 +145,7 @@ impl Output {
         let last: Vec<Var> = self.last.iter().filter_map(|states| states[which]).collect();
         let shape = tape.value(last[0])?.shape();
         let (batch, size, rows) = (shape[0], shape[1], last.len());
-        let all = if rows == 1 { last[0] } else { tape.stack(&last)? };
+        let all = if rows == 1 { last[0] } else { tape.stack(&last, 0)? };
         match self.unbatched {
             true => tape.reshape(all, [rows, size]),
             false => tape.reshape(all, [rows, batch, size]),
@@ -233,8 +233,9 @@ impl Stack {
             for (d, weights) in layer.iter().enumerate() {
                 let mut before = [None; 2];
                 for which in 0..2 {
-                    before[which] =
-                        initial[which].map(|states| tape.select(states, k * directions + d)).transpose()?;
+                    before[which] = initial[which]
+                        .map(|states| tape.select(states, 0, k * directions + d))
+                        .transpose()?;
                 }
                 let order = Order { reverse: d == 1, lengths };
                 let (y, after) = weights.run(tape, kind, sequence, before, order)?;

@@ -106,4 +106,14 @@ impl Tape {
         })?;
         Ok((y, index))
     }
+
+    /// The largest of all elements: `[1]`, as [`Tape::max_dim`] otherwise.
+    ///
+    /// # Errors
+    /// As [`Tape::max_dim`].
+    pub fn max(&mut self, x: Var) -> Result<Var> {
+        let count = self.value(x)?.count();
+        let line = self.reshape(x, [count])?;
+        Ok(self.max_dim(line, 0, true)?.0)
+    }
 }

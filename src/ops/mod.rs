@@ -19,7 +19,6 @@ pub mod recurrent;
 mod reduce;
 pub mod regression_loss;
 mod scale;
-mod select;
 mod shape;
 mod softmax;
 mod strided;

@@ -72,6 +72,14 @@ impl Part {
         let [in_whole, in_part] = self.strides();
         copy_strided(&self.block(), part, (0, &in_part), whole, (self.first(), &in_whole))
     }
+
+    /// A tensor of that shape that is 0 but for this part.
+    fn alone(&self, part: &Tensor, shape: Shape) -> Result<Tensor> {
+        let whole = Tensor::empty(&part.device(), Dtype::F32, shape)?;
+        whole.fill(0.0)?;
+        self.put(part, &whole)?;
+        Ok(whole)
+    }
 }
 
 impl Tape {
@@ -131,10 +139,34 @@ impl Tape {
         self.push("narrow", &[x], y, || {
             Box::new(move |g| {
                 let dy = g.of_output()?;
-                let dx = Tensor::empty(&dy.device(), Dtype::F32, shape)?;
-                dx.fill(0.0)?;
-                part.put(&dy, &dx)?;
-                g.give(0, dx)
+                g.give(0, part.alone(&dy, shape)?)
+            })
+        })
+    }
+
+    /// The elements at `index` of dimension `dim`, which goes away, as torch.select: the state at one time step, say.
+    /// Gradient: dx is dy there and 0 elsewhere.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when there is no such dimension or no such element.
+    pub fn select(&mut self, x: Var, dim: usize, index: usize) -> Result<Var> {
+        let input = self.value(x)?;
+        let shape = input.shape();
+        let lines = Lines::new("select", shape, dim)?;
+        if index >= lines.n {
+            let message = format!("no element {index} in dimension {dim} of shape {shape:?}");
+            return Err(Error::argument("select", message));
+        }
+        let part = Part { lines, start: index, length: 1 };
+        // What lies together is shared, where kernels can begin there.
+        let y = match lines.outer {
+            1 => input.slice(part.first(), lines.reduced(false))?.aligned()?,
+            _ => part.take(input)?.reshape(lines.reduced(false))?,
+        };
+        self.push("select", &[x], y, || {
+            Box::new(move |g| {
+                let dy = g.of_output()?;
+                g.give(0, part.alone(&dy, shape)?)
             })
         })
     }
@@ -158,18 +190,51 @@ impl Tape {
             }
             lengths.push(length);
         }
-        let whole = first.with(lengths.iter().sum());
-        let lines = Lines::new("concat", whole, dim)?;
+        self.side_by_side("concat", parts, first.with(lengths.iter().sum()), dim, &lengths)
+    }
+
+    /// Tensors of one shape along a new dimension `dim`, as torch.stack. Gradients: the parts of dy.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when there are none, the shapes differ, or the new dimension would not be next to an old one.
+    pub fn stack(&mut self, parts: &[Var], dim: usize) -> Result<Var> {
+        let Some(first) = parts.first() else {
+            return Err(Error::argument("stack", "takes at least one tensor, got none"));
+        };
+        let shape = self.value(*first)?.shape();
+        if dim > shape.len() {
+            return Err(Error::argument("stack", format!("no place for dimension {dim} in shape {shape:?}")));
+        }
+        for part in parts {
+            if self.value(*part)?.shape() != shape {
+                return super::mismatch("stack", shape, self.value(*part)?.shape());
+            }
+        }
+        let (before, after) = shape.split_at(dim);
+        let whole = Shape::joined("stack", &[before, &[parts.len()]].concat(), after)?;
+        self.side_by_side("stack", parts, whole, dim, &vec![1; parts.len()])
+    }
+
+    /// Puts parts of these lengths along dimension `dim` of a tensor of shape `whole`.
+    fn side_by_side(
+        &mut self,
+        name: &'static str,
+        parts: &[Var],
+        whole: Shape,
+        dim: usize,
+        lengths: &[usize],
+    ) -> Result<Var> {
+        let lines = Lines::new(name, whole, dim)?;
         let y = Tensor::empty(self.device(), Dtype::F32, whole)?;
         let mut start = 0;
         let mut places = Vec::with_capacity(parts.len());
         for (var, length) in parts.iter().zip(lengths) {
-            let part = Part { lines, start, length };
+            let part = Part { lines, start, length: *length };
             part.put(self.value(*var)?, &y)?;
             start += length;
             places.push(part);
         }
-        self.push("concat", parts, y, || {
+        self.push(name, parts, y, || {
             Box::new(move |g| {
                 let dy = g.of_output()?;
                 for (k, part) in places.iter().enumerate() {

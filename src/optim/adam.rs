@@ -1,11 +1,11 @@
-//! torch.optim.Adam.
+//! torch.optim.Adam and AdamW.
 
-use super::{Control, Optimizer};
+use super::Optimizer;
+use super::base::{OptimizerBase, ParamGroup, Run, at_least_0, range};
 use crate::cpu::adam::{ADAM, Adam as Params};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::kernel::Plan;
-use crate::parameters::{ParameterId, Parameters};
-use crate::tensor::Tensor;
+use crate::parameters::Parameters;
 
 /// Options, with the names and defaults of torch.optim.Adam.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -18,92 +18,177 @@ pub struct AdamConfig {
     pub eps: f64,
     /// Added to the gradient, times the parameter (an L2 penalty).
     pub weight_decay: f64,
+    /// Whether to divide by the root of the largest second moment so far (AMSGrad).
+    pub amsgrad: bool,
 }
 
 impl Default for AdamConfig {
     fn default() -> Self {
-        AdamConfig { lr: 1e-3, betas: [0.9, 0.999], eps: 1e-8, weight_decay: 0.0 }
+        AdamConfig { lr: 1e-3, betas: [0.9, 0.999], eps: 1e-8, weight_decay: 0.0, amsgrad: false }
+    }
+}
+
+/// Options, with the names and defaults of torch.optim.AdamW.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdamWConfig {
+    /// Learning rate.
+    pub lr: f64,
+    /// Decay of the first and of the second moment.
+    pub betas: [f64; 2],
+    /// Added to the root of the second moment.
+    pub eps: f64,
+    /// What a parameter loses in a step, times the learning rate.
+    pub weight_decay: f64,
+    /// Whether to divide by the root of the largest second moment so far (AMSGrad).
+    pub amsgrad: bool,
+}
+
+impl Default for AdamWConfig {
+    fn default() -> Self {
+        AdamWConfig { lr: 1e-3, betas: [0.9, 0.999], eps: 1e-8, weight_decay: 1e-2, amsgrad: false }
     }
 }
 
 /// Adam (Kingma and Ba, arXiv 1412.6980) as torch.optim.Adam:
-/// g += λ·p; m = β₁·m + (1−β₁)·g; v = β₂·v + (1−β₂)·g²; p −= lr/(1−β₁ᵗ) · m / (√v/√(1−β₂ᵗ) + eps).
+/// g += λ·p; m = β₁·m + (1−β₁)·g; v = β₂·v + (1−β₂)·g²; p −= lr/(1−β₁ᵗ) · m / (√v/√(1−β₂ᵗ) + eps). With AMSGrad the largest
+/// v so far stands for v. State: `exp_avg`, `exp_avg_sq`, `max_exp_avg_sq`.
 #[derive(Debug)]
 pub struct Adam {
-    config: AdamConfig,
-    parameters: Parameters,
-    moments: [Tensor; 2],
-    control: Control,
+    base: OptimizerBase,
+    moments: Moments,
+}
+
+/// Adam with decoupled weight decay (Loshchilov and Hutter, arXiv 1711.05101) as torch.optim.AdamW: p −= lr·λ·p, then
+/// [`Adam`] without weight decay.
+#[derive(Debug)]
+pub struct AdamW {
+    base: OptimizerBase,
+    moments: Moments,
+}
+
+/// The options that both have.
+#[derive(Clone, Copy, Debug)]
+struct Moments {
+    betas: [f64; 2],
+    eps: f64,
+    amsgrad: bool,
+    /// Whether weight decay acts on the parameters rather than on the gradients.
+    decoupled: bool,
+}
+
+impl Moments {
+    fn base(
+        &self,
+        op: &'static str,
+        parameters: &Parameters,
+        rates: [f64; 2],
+        groups: &[ParamGroup],
+    ) -> Result<OptimizerBase> {
+        for (name, beta) in ["betas[0]", "betas[1]"].into_iter().zip(self.betas) {
+            range(op, name, beta, (0.0..1.0).contains(&beta), "from 0 to below 1")?;
+        }
+        at_least_0(op, "eps", self.eps)?;
+        let states =
+            [("exp_avg", true, 0.0), ("exp_avg_sq", true, 0.0), ("max_exp_avg_sq", self.amsgrad, 0.0)];
+        OptimizerBase::new(op, parameters, rates, groups, &states)
+    }
+
+    fn update(&self, base: &OptimizerBase, run: &Run) -> Result<()> {
+        let slices = base.slices(run)?;
+        let (count, lr, decay) = (slices.values.count(), slices.lr, run.weight_decay);
+        let params = Params {
+            count: count as u32,
+            lr: lr as f32,
+            beta1: self.betas[0] as f32,
+            beta2: self.betas[1] as f32,
+            one_minus_beta1: (1.0 - self.betas[0]) as f32,
+            one_minus_beta2: (1.0 - self.betas[1]) as f32,
+            eps: self.eps as f32,
+            weight_decay: if self.decoupled { 0.0 } else { decay as f32 },
+            keep: if self.decoupled { (1.0 - lr * decay) as f32 } else { 1.0 },
+            amsgrad: self.amsgrad.into(),
+        };
+        let [m, v, v_max] = &slices.states[..] else { unreachable!("Adam has three kinds of state") };
+        let control = base.control.words().read();
+        let args = [
+            slices.values.update(),
+            slices.gradients.read(),
+            m.update(),
+            v.update(),
+            v_max.update(),
+            control,
+        ];
+        base.parameters.device().launch(&Plan::elements(&ADAM, count), &params, &args)
+    }
 }
 
 impl Adam {
     /// An optimizer of all of these parameters.
     ///
     /// # Errors
-    /// [`Error::Argument`] when an option is out of its range; [`Error::Gpu`] when there is no room for the moments.
+    /// [`Error::Argument`](crate::error::Error::Argument) when an option is out of its range;
+    /// [`Error::Gpu`](crate::error::Error::Gpu) when there is no room for the moments.
     pub fn new(parameters: &Parameters, config: AdamConfig) -> Result<Adam> {
-        let AdamConfig { lr, betas, eps, weight_decay } = config;
-        let range = |name: &str, value: f64, good: bool| match good {
-            true => Ok(()),
-            false => Err(Error::argument("Adam", format!("{name} is out of range: {value}"))),
-        };
-        range("lr", lr, lr >= 0.0 && lr.is_finite())?;
-        range("betas[0]", betas[0], (0.0..1.0).contains(&betas[0]))?;
-        range("betas[1]", betas[1], (0.0..1.0).contains(&betas[1]))?;
-        range("eps", eps, eps >= 0.0)?;
-        range("weight_decay", weight_decay, weight_decay >= 0.0)?;
-        let count = parameters.arenas()?.0.count();
-        let zeros = || Tensor::from_f32(parameters.device(), [count], &vec![0.0; count]);
-        let control = Control::new(parameters.device())?;
-        Ok(Adam { config, moments: [zeros()?, zeros()?], control, parameters: parameters.clone() })
+        Adam::with_groups(parameters, config, &[])
     }
 
-    /// The first moment of a parameter: to be saved and restored.
+    /// Like [`Adam::new`], some parameters with settings of their own.
     ///
     /// # Errors
-    /// [`Error::Argument`] when the parameter is of another model.
-    pub fn exp_avg(&self, id: ParameterId) -> Result<Tensor> {
-        self.parameters.part(&self.moments[0], id)
+    /// As [`Adam::new`]; also when a parameter is in two groups or of another model.
+    pub fn with_groups(parameters: &Parameters, config: AdamConfig, groups: &[ParamGroup]) -> Result<Adam> {
+        let AdamConfig { lr, betas, eps, weight_decay, amsgrad } = config;
+        let moments = Moments { betas, eps, amsgrad, decoupled: false };
+        Ok(Adam { base: moments.base("Adam", parameters, [lr, weight_decay], groups)?, moments })
+    }
+}
+
+impl AdamW {
+    /// An optimizer of all of these parameters.
+    ///
+    /// # Errors
+    /// As [`Adam::new`].
+    pub fn new(parameters: &Parameters, config: AdamWConfig) -> Result<AdamW> {
+        AdamW::with_groups(parameters, config, &[])
     }
 
-    /// The second moment of a parameter: to be saved and restored.
+    /// Like [`AdamW::new`], some parameters with settings of their own: biases without weight decay, say.
     ///
     /// # Errors
-    /// [`Error::Argument`] when the parameter is of another model.
-    pub fn exp_avg_sq(&self, id: ParameterId) -> Result<Tensor> {
-        self.parameters.part(&self.moments[1], id)
+    /// As [`Adam::with_groups`].
+    pub fn with_groups(parameters: &Parameters, config: AdamWConfig, groups: &[ParamGroup]) -> Result<AdamW> {
+        let AdamWConfig { lr, betas, eps, weight_decay, amsgrad } = config;
+        let moments = Moments { betas, eps, amsgrad, decoupled: true };
+        Ok(AdamW { base: moments.base("AdamW", parameters, [lr, weight_decay], groups)?, moments })
     }
 }
 
 impl Optimizer for Adam {
-    fn parameters(&self) -> &Parameters {
-        &self.parameters
+    fn base(&self) -> &OptimizerBase {
+        &self.base
     }
-
-    fn control(&self) -> &Control {
-        &self.control
+    fn base_mut(&mut self) -> &mut OptimizerBase {
+        &mut self.base
     }
-
-    fn set_lr(&mut self, lr: f64) {
-        self.config.lr = lr;
+    fn betas(&self) -> [f64; 2] {
+        self.moments.betas
     }
+    fn update(&self, run: &Run) -> Result<()> {
+        self.moments.update(&self.base, run)
+    }
+}
 
-    fn step(&mut self, watch: Option<&Tensor>) -> Result<()> {
-        let AdamConfig { lr, betas, eps, weight_decay } = self.config;
-        self.control.begin_step(betas, watch)?;
-        let (values, gradients) = self.parameters.arenas()?;
-        let params = Params {
-            count: values.count() as u32,
-            lr: lr as f32,
-            beta1: betas[0] as f32,
-            beta2: betas[1] as f32,
-            one_minus_beta1: (1.0 - betas[0]) as f32,
-            one_minus_beta2: (1.0 - betas[1]) as f32,
-            eps: eps as f32,
-            weight_decay: weight_decay as f32,
-        };
-        let [m, v] = &self.moments;
-        let args = [values.update(), gradients.read(), m.update(), v.update(), self.control.words().read()];
-        self.parameters.device().launch(&Plan::elements(&ADAM, values.count()), &params, &args)
+impl Optimizer for AdamW {
+    fn base(&self) -> &OptimizerBase {
+        &self.base
+    }
+    fn base_mut(&mut self) -> &mut OptimizerBase {
+        &mut self.base
+    }
+    fn betas(&self) -> [f64; 2] {
+        self.moments.betas
+    }
+    fn update(&self, run: &Run) -> Result<()> {
+        self.moments.update(&self.base, run)
     }
 }

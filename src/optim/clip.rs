@@ -1,8 +1,10 @@
-//! Clipping by the global norm.
+//! Clipping by the global norm, and by value.
 
 use super::Control;
 use crate::cpu::clip_gradients::{ClipGradients, plan};
+use crate::cpu::clip_values::{CLIP_VALUES, ClipValues};
 use crate::error::{Error, Result};
+use crate::kernel::Plan;
 use crate::ops::{PARTIALS, partial_sums};
 use crate::parameters::Parameters;
 
@@ -17,4 +19,16 @@ pub fn clip_grad_norm(parameters: &Parameters, control: &Control, max_norm: f64)
     let params = ClipGradients { count, partials: PARTIALS as u32, max_norm: max_norm as f32 };
     let args = [partial.read(), gradients.update(), control.words().update()];
     parameters.device().launch(&plan(&params), &params, &args)
+}
+
+/// See [`Optimizer::clip_grad_value`](super::Optimizer::clip_grad_value).
+pub fn clip_grad_value(parameters: &Parameters, clip_value: f64) -> Result<()> {
+    if !(clip_value > 0.0 && clip_value.is_finite()) {
+        let message = format!("clip_value must be above 0, got {clip_value}");
+        return Err(Error::argument("clip_grad_value", message));
+    }
+    let gradients = parameters.arenas()?.1;
+    let params = ClipValues { count: gradients.count() as u32, limit: clip_value as f32 };
+    let plan = Plan::elements(&CLIP_VALUES, gradients.count());
+    parameters.device().launch(&plan, &params, &[gradients.update()])
 }

@@ -1,40 +1,106 @@
 //! Optimizers and clipping: kernels over the whole model at once.
 
+mod adagrad;
 mod adam;
+mod base;
 mod clip;
 mod control;
+mod rmsprop;
 pub mod schedule;
 mod sgd;
 
 use crate::error::Result;
 use crate::parameters::Parameters;
-use crate::tensor::Tensor;
+use crate::tensor::{Shape, Tensor};
 
-pub use adam::{Adam, AdamConfig};
+pub use adagrad::{Adagrad, AdagradConfig};
+pub use adam::{Adam, AdamConfig, AdamW, AdamWConfig};
+pub use base::{OptimizerBase, ParamGroup, Run};
 pub use control::{Control, MOST_STEPS, StateReadBack, StepState};
+pub use rmsprop::{Rmsprop, RmspropConfig};
 pub use sgd::{Sgd, SgdConfig};
 
-/// What all optimizers do.
+/// What all optimizers do. Each gives its formula for a run of parameters; the rest is the same for all.
 pub trait Optimizer {
+    /// What every optimizer holds.
+    fn base(&self) -> &OptimizerBase;
+
+    /// The same, to be changed.
+    fn base_mut(&mut self) -> &mut OptimizerBase;
+
+    /// The decays that bias corrections follow from; 0 for none.
+    fn betas(&self) -> [f64; 2] {
+        [0.0; 2]
+    }
+
+    /// Changes the parameters of a run.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`](crate::error::Error::Gpu) on a fault.
+    fn update(&self, run: &Run) -> Result<()>;
+
     /// The parameters that it changes.
-    fn parameters(&self) -> &Parameters;
+    fn parameters(&self) -> &Parameters {
+        &self.base().parameters
+    }
 
     /// Step count, stop flag and gradient norm.
-    fn control(&self) -> &Control;
+    fn control(&self) -> &Control {
+        &self.base().control
+    }
 
-    /// Sets the learning rate of the steps to come.
-    fn set_lr(&mut self, lr: f64);
+    /// The learning rate of the steps to come; groups that have one of their own keep its ratio to this one, as PyTorch's
+    /// schedulers do.
+    fn set_lr(&mut self, lr: f64) {
+        self.base_mut().set_lr(lr);
+    }
+
+    /// The learning rate of the next step.
+    fn lr(&self) -> f64 {
+        self.base().lr()
+    }
 
     /// Changes the parameters by their gradients. With `watch` `[1]`, a loss say, neither this step nor any later one
     /// changes anything once it is not finite: see [`StepState::stopped`].
     ///
     /// # Errors
     /// [`Error::Gpu`](crate::error::Error::Gpu) on a fault.
-    fn step(&mut self, watch: Option<&Tensor>) -> Result<()>;
+    fn step(&mut self, watch: Option<&Tensor>) -> Result<()> {
+        let base = self.base();
+        base.control.begin_step(self.betas(), watch)?;
+        base.runs().iter().try_for_each(|run| self.update(run))
+    }
+
+    /// All that the optimizer has learnt, to be saved: with PyTorch's names, `exp_avg.rnn.weight_ih_l0` say, and `step`
+    /// `[1]`, the steps done. Waits for the device.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`](crate::error::Error::Gpu) on a fault.
+    fn state(&self) -> Result<Vec<(String, Shape, Vec<f32>)>> {
+        self.base().state()
+    }
+
+    /// Goes on from a state that [`Optimizer::state`] gave; the stop flag is cleared.
+    ///
+    /// # Errors
+    /// [`Error::Argument`](crate::error::Error::Argument) names every entry that is missing, unknown or of another shape,
+    /// and nothing is changed; [`Error::Gpu`](crate::error::Error::Gpu) on a fault.
+    fn load_state(&mut self, state: &[(String, Shape, Vec<f32>)]) -> Result<()> {
+        self.base().load_state(state)
+    }
 
     /// Forgets the gradients: the next backward pass begins anew.
     fn zero_grad(&self) {
         self.parameters().zero_grad();
+    }
+
+    /// Limits every element of the gradients to ±`clip_value`, as torch.nn.utils.clip_grad_value_.
+    ///
+    /// # Errors
+    /// [`Error::Argument`](crate::error::Error::Argument) when `clip_value` is not above 0;
+    /// [`Error::Gpu`](crate::error::Error::Gpu) on a fault.
+    fn clip_grad_value(&self, clip_value: f64) -> Result<()> {
+        clip::clip_grad_value(self.parameters(), clip_value)
     }
 
     /// Scales all gradients by min(1, max_norm / (norm + 1e-6)), where norm is the 2-norm over all of them together, as

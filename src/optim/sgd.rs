@@ -1,11 +1,11 @@
 //! torch.optim.SGD.
 
-use super::{Control, Optimizer};
+use super::Optimizer;
+use super::base::{OptimizerBase, ParamGroup, Run, at_least_0, range};
 use crate::cpu::sgd::{SGD, Sgd as Params};
 use crate::error::{Error, Result};
 use crate::kernel::Plan;
-use crate::parameters::{ParameterId, Parameters};
-use crate::tensor::Tensor;
+use crate::parameters::Parameters;
 
 /// Options, with the names and defaults of torch.optim.SGD.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -29,79 +29,65 @@ impl Default for SgdConfig {
 }
 
 /// Gradient descent with momentum as torch.optim.SGD:
-/// g += λ·p; buf = g in the first step, later μ·buf + (1−dampening)·g; p −= lr·buf (Nesterov: lr·(g + μ·buf)).
+/// g += λ·p; buf = g in the first step, later μ·buf + (1−dampening)·g; p −= lr·buf (Nesterov: lr·(g + μ·buf)). State:
+/// `momentum_buffer`.
 #[derive(Debug)]
 pub struct Sgd {
+    base: OptimizerBase,
     config: SgdConfig,
-    parameters: Parameters,
-    buffer: Tensor,
-    control: Control,
 }
 
 impl Sgd {
     /// An optimizer of all of these parameters.
     ///
     /// # Errors
-    /// [`Error::Argument`] when an option is out of its range or Nesterov goes with no momentum or with dampening;
-    /// [`Error::Gpu`] when there is no room for the momentum.
+    /// [`Error::Argument`](crate::error::Error::Argument) when an option is out of its range or Nesterov goes with no momentum or
+    /// with dampening;
+    /// [`Error::Gpu`](crate::error::Error::Gpu) when there is no room for its state.
     pub fn new(parameters: &Parameters, config: SgdConfig) -> Result<Sgd> {
+        Sgd::with_groups(parameters, config, &[])
+    }
+
+    /// Like [`Sgd::new`], some parameters with settings of their own.
+    ///
+    /// # Errors
+    /// As [`Sgd::new`]; also when a parameter is in two groups or of another model.
+    pub fn with_groups(parameters: &Parameters, config: SgdConfig, groups: &[ParamGroup]) -> Result<Sgd> {
         let SgdConfig { lr, momentum, dampening, weight_decay, nesterov } = config;
-        for (name, value) in [
-            ("lr", lr),
-            ("momentum", momentum),
-            ("weight_decay", weight_decay),
-            ("dampening", dampening.abs()),
-        ] {
-            if !(value >= 0.0 && value.is_finite()) {
-                return Err(Error::argument("Sgd", format!("{name} is out of range: {value}")));
-            }
-        }
+        at_least_0("Sgd", "momentum", momentum)?;
+        range("Sgd", "dampening", dampening, dampening.is_finite(), "finite")?;
         if nesterov && (momentum == 0.0 || dampening != 0.0) {
             let message =
                 format!("nesterov needs momentum > 0 and dampening 0, got {momentum} and {dampening}");
             return Err(Error::argument("Sgd", message));
         }
-        let count = parameters.arenas()?.0.count();
-        let buffer = Tensor::from_f32(parameters.device(), [count], &vec![0.0; count])?;
-        let control = Control::new(parameters.device())?;
-        Ok(Sgd { config, buffer, control, parameters: parameters.clone() })
-    }
-
-    /// The momentum of a parameter: to be saved and restored.
-    ///
-    /// # Errors
-    /// [`Error::Argument`] when the parameter is of another model.
-    pub fn momentum_buffer(&self, id: ParameterId) -> Result<Tensor> {
-        self.parameters.part(&self.buffer, id)
+        let states = [("momentum_buffer", momentum != 0.0, 0.0)];
+        let base = OptimizerBase::new("Sgd", parameters, [lr, weight_decay], groups, &states)?;
+        Ok(Sgd { base, config })
     }
 }
 
 impl Optimizer for Sgd {
-    fn parameters(&self) -> &Parameters {
-        &self.parameters
+    fn base(&self) -> &OptimizerBase {
+        &self.base
     }
-
-    fn control(&self) -> &Control {
-        &self.control
+    fn base_mut(&mut self) -> &mut OptimizerBase {
+        &mut self.base
     }
-
-    fn set_lr(&mut self, lr: f64) {
-        self.config.lr = lr;
-    }
-
-    fn step(&mut self, watch: Option<&Tensor>) -> Result<()> {
-        let SgdConfig { lr, momentum, dampening, weight_decay, nesterov } = self.config;
-        self.control.begin_step([0.0, 0.0], watch)?;
-        let (values, gradients) = self.parameters.arenas()?;
+    fn update(&self, run: &Run) -> Result<()> {
+        let SgdConfig { momentum, dampening, nesterov, .. } = self.config;
+        let slices = self.base.slices(run)?;
+        let count = slices.values.count();
         let params = Params {
-            count: values.count() as u32,
-            lr: lr as f32,
+            count: count as u32,
+            lr: slices.lr as f32,
             momentum: momentum as f32,
             dampening: dampening as f32,
-            weight_decay: weight_decay as f32,
+            weight_decay: run.weight_decay as f32,
             nesterov: nesterov.into(),
         };
-        let args = [values.update(), gradients.read(), self.buffer.update(), self.control.words().read()];
-        self.parameters.device().launch(&Plan::elements(&SGD, values.count()), &params, &args)
+        let control = self.base.control.words().read();
+        let args = [slices.values.update(), slices.gradients.read(), slices.states[0].update(), control];
+        self.base.parameters.device().launch(&Plan::elements(&SGD, count), &params, &args)
     }
 }

@@ -111,7 +111,7 @@ impl<'m> Generate<'m> {
         let (logits, h_n) = self.tape.no_grad(|tape| {
             let h0 = state.map(|state| tape.constant(&state));
             let (logits, states) = model.forward(tape, &tokens, h0)?;
-            let last = tape.select(logits, tokens.count() - 1)?;
+            let last = tape.select(logits, 0, tokens.count() - 1)?;
             Ok((last, states.h_n(tape)?))
         })?;
         self.state = Some(self.tape.value(h_n)?.clone());

@@ -46,10 +46,13 @@ fn operations() -> Vec<Computation> {
         Computation::new("scale", &[("x", &[3, 5])], |tape, v| tape.scale(v[0], -1.5)),
         Computation::new("sum", &[("x", &[3, 5])], |tape, v| tape.sum(v[0])),
         Computation::new("reshape", &[("x", &[2, 6])], |tape, v| tape.reshape(v[0], [3, 4])),
-        Computation::new("select, copied", &[("x", &[3, 4, 5])], |tape, v| tape.select(v[0], 1)),
-        Computation::new("select, shared", &[("x", &[2, 64])], |tape, v| tape.select(v[0], 1)),
+        Computation::new("select, copied", &[("x", &[3, 4, 5])], |tape, v| tape.select(v[0], 0, 1)),
+        Computation::new("select, inner", &[("x", &[3, 4, 5])], |tape, v| tape.select(v[0], 1, 2)),
+        Computation::new("max of all", &[("x", &[3, 4])], |tape, v| tape.max(v[0])),
+        Computation::new("stack, inner", &[("a", &[2, 3]), ("b", &[2, 3])], |tape, v| tape.stack(v, 1)),
+        Computation::new("select, shared", &[("x", &[2, 64])], |tape, v| tape.select(v[0], 0, 1)),
         Computation::new("stack", &[("a", &[2, 3]), ("b", &[2, 3])], |tape, v| {
-            tape.stack(&[v[0], v[1], v[0]])
+            tape.stack(&[v[0], v[1], v[0]], 0)
         }),
         Computation::new("embedding", &[("weight", &[5, 3])], |tape, v| {
             // Token 3 is not there, token 1 is there three times.

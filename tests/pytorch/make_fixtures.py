@@ -276,49 +276,66 @@ def schedules(steps=40, lr=0.1):
 
 
 def optimizers(steps=20, size=37):
-    """SGD, Adam and gradient clipping on given gradients; `options` holds, in this order:
-    lr, momentum, dampening, nesterov, weight_decay, beta1, beta2, eps, is_adam (0 where it does not apply).
-    """
-    sgd = dict(lr=0.1)
-    adam = dict(lr=0.1, betas=(0.9, 0.999), eps=1e-8)
+    """Every optimizer with each of its options, and clipping, on given gradients."""
+    kinds = {
+        "sgd": (torch.optim.SGD, dict(lr=0.1)),
+        "adam": (torch.optim.Adam, dict(lr=0.1)),
+        "adamw": (torch.optim.AdamW, dict(lr=0.1)),
+        "rmsprop": (torch.optim.RMSprop, dict(lr=0.01)),
+        "adagrad": (torch.optim.Adagrad, dict(lr=0.1)),
+    }
+    decay = dict(weight_decay=0.01)
     cases = {
-        "sgd": sgd,
-        "sgd_momentum": dict(sgd, momentum=0.9),
-        "sgd_dampening": dict(sgd, momentum=0.9, dampening=0.1),
-        "sgd_nesterov": dict(sgd, momentum=0.9, nesterov=True),
-        "sgd_weight_decay": dict(sgd, weight_decay=0.01),
-        "adam": adam,
-        "adam_weight_decay": dict(adam, weight_decay=0.01),
-        "adam_betas": dict(adam, betas=(0.8, 0.95)),
+        "sgd": [{}, dict(momentum=0.9), dict(momentum=0.9, dampening=0.1), dict(momentum=0.9, nesterov=1), decay],
+        "adam": [{}, decay, dict(beta1=0.8, beta2=0.95), dict(amsgrad=1), dict(eps=1e-3)],
+        "adamw": [{}, dict(weight_decay=0.1), dict(amsgrad=1, **decay), dict(weight_decay=0.0)],
+        "rmsprop": [{}, decay, dict(alpha=0.9), dict(centered=1), dict(momentum=0.9), dict(centered=1, momentum=0.8)],
+        "adagrad": [{}, decay, dict(lr_decay=0.1), dict(initial_accumulator_value=0.5), dict(eps=1e-3)],
     }
     gen = torch.Generator().manual_seed(0)
     # Gradients from 1 down to 1e-8, so that the place of eps shows, and one that is always zero.
     scale = 10.0 ** -(torch.arange(size) % 9)
     scale[-1] = 0.0
     out = {}
-    for name, options in cases.items():
+
+    def run(kind, options, start, grads, group=None):
+        """The parameters after each step; a group of its own begins at element 20."""
+        make, defaults = kinds[kind]
+        options = {key: bool(v) if key in ("nesterov", "amsgrad", "centered") else v for key, v in options.items()}
+        if "beta1" in options:
+            options["betas"] = (options.pop("beta1"), options.pop("beta2"))
+        cut = [start] if group is None else [start[:20], start[20:]]
+        params = [torch.nn.Parameter(part.double()) for part in cut]
+        groups = [{"params": params[:1]}] + ([{"params": params[1:], **group}] if group else [])
+        optimizer = make(groups, **(defaults | options))
+        rows = []
+        for grad in grads:
+            for param, part in zip(params, grad.split([len(part) for part in cut])):
+                param.grad = part.double()
+            optimizer.step()
+            rows.append(torch.cat([param.detach() for param in params]).clone())
+        return torch.stack(rows)
+
+    def add(name, kind, options, group=None):
         start = torch.randn(size, generator=gen)
         grads = torch.randn(steps, size, generator=gen) * scale
-
-        def run(options):
-            param = torch.nn.Parameter(start.double())
-            optimizer = (torch.optim.Adam if "betas" in options else torch.optim.SGD)([param], **options)
-            rows = []
-            for grad in grads:
-                param.grad = grad.double()
-                optimizer.step()
-                rows.append(param.detach().clone())
-            return torch.stack(rows)
-
-        expect = run(options)
-        # The options are stored as f32: check that their rounding does not matter.
-        rounded = {k: v if isinstance(v, bool) else torch.tensor(v).tolist() for k, v in options.items()}
-        torch.testing.assert_close(run(rounded), expect, rtol=1e-6, atol=1e-7)
+        expect = run(kind, options, start, grads, group)
+        # The options are stored as f32; rounded to seven digits they are what they were.
+        for value in [*options.values(), *(group or {}).values()]:
+            assert round(torch.tensor(float(value)).item(), 7) == value
         out[f"{name}.param"], out[f"{name}.grads"], out[f"{name}.expect"] = start, grads, expect
-        keys = ("lr", "momentum", "dampening", "nesterov", "weight_decay")
-        values = [float(options.get(k, 0)) for k in keys]
-        values += [*options.get("betas", (0.0, 0.0)), options.get("eps", 0.0), float("betas" in options)]
-        out[f"{name}.options"] = torch.tensor(values)
+        for key, value in ({"lr": kinds[kind][1]["lr"]} | options).items():
+            out[f"{name}.option.{key}"] = torch.tensor([float(value)])
+        for key, value in (group or {}).items():
+            out[f"{name}.group.{key}"] = torch.tensor([float(value)])
+
+    for kind, all_options in cases.items():
+        for index, options in enumerate(all_options):
+            add(f"{kind}-{index}", kind, options)
+    add("adamw-groups", "adamw", dict(weight_decay=0.1), dict(weight_decay=0.0))
+    add("sgd-groups", "sgd", dict(momentum=0.9, **decay), dict(lr=0.02))
+    add("adagrad-groups", "adagrad", {}, dict(lr=0.3, weight_decay=0.05))
+
     for i, max_norm in enumerate((1.0, 1000.0)):  # the first clips, the second does not
         grads = torch.randn(101, generator=gen)
         param = torch.nn.Parameter(torch.zeros(101, dtype=torch.float64))
@@ -327,6 +344,11 @@ def optimizers(steps=20, size=37):
         assert (norm > max_norm) == (i == 0)
         out[f"clip{i}.grads"], out[f"clip{i}.max_norm"] = grads, torch.tensor([max_norm])
         out[f"clip{i}.expect.norm"], out[f"clip{i}.expect.grads"] = norm.reshape(1), param.grad
+    grads = 2 * torch.randn(101, generator=gen)
+    param = torch.nn.Parameter(torch.zeros(101, dtype=torch.float64))
+    param.grad = grads.double()
+    torch.nn.utils.clip_grad_value_([param], 0.5)
+    out["clip_value.grads"], out["clip_value.expect.grads"] = grads, param.grad
     save("optimizers", out)
 
 

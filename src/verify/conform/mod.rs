@@ -8,6 +8,7 @@
 mod format;
 mod judge;
 mod model;
+mod optimizer;
 mod training;
 
 use std::path::{Path, PathBuf};

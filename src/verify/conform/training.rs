@@ -1,15 +1,15 @@
-//! The loss and the optimizer of a case, and its steps.
+//! The loss of a case, and its steps.
 
 use std::collections::BTreeMap;
 
-use super::format::{Description, Loss, Optimizer as Described, Reduction as Reduce, Tensors, malformed};
+use super::format::{Description, Loss, Reduction as Reduce, Tensors, malformed};
 use super::model::{Forward, Model};
+use super::optimizer::optimizer;
 use crate::device::Device;
 use crate::error::Result;
 use crate::ops::cross_entropy::{ClassWeights, CrossEntropyLoss, Reduction};
 use crate::ops::indices::Indices;
 use crate::ops::regression_loss::RegressionLoss;
-use crate::optim::{Adam, AdamConfig, Optimizer, Sgd, SgdConfig};
 use crate::parameters::Parameters;
 use crate::tape::{Tape, Var};
 use crate::tensor::{MAX_RANK, Tensor};
@@ -152,32 +152,4 @@ fn reduction(reduction: Reduce) -> Reduction {
         Reduce::Mean => Reduction::Mean,
         Reduce::Sum => Reduction::Sum,
     }
-}
-
-/// The optimizer; its options are those of the case, else its own defaults.
-fn optimizer(described: &Described, parameters: &Parameters) -> Result<Box<dyn Optimizer>> {
-    Ok(match described {
-        Described::Sgd(o) => {
-            let default = SgdConfig::default();
-            let config = SgdConfig {
-                lr: o.lr.unwrap_or(default.lr),
-                momentum: o.momentum.unwrap_or(default.momentum),
-                dampening: o.dampening.unwrap_or(default.dampening),
-                weight_decay: o.weight_decay.unwrap_or(default.weight_decay),
-                nesterov: o.nesterov.unwrap_or(default.nesterov),
-            };
-            Box::new(Sgd::new(parameters, config)?)
-        }
-        Described::Adam(o) => {
-            let default = AdamConfig::default();
-            let config = AdamConfig {
-                lr: o.lr.unwrap_or(default.lr),
-                betas: o.betas.unwrap_or(default.betas),
-                eps: o.eps.unwrap_or(default.eps),
-                weight_decay: o.weight_decay.unwrap_or(default.weight_decay),
-            };
-            Box::new(Adam::new(parameters, config)?)
-        }
-        _ => return Err(malformed("this optimizer is not there yet")),
-    })
 }

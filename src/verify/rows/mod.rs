@@ -61,4 +61,7 @@ pub static TABLE: &[Row] = &[
     row(&clip_gradients::CLIP_GRADIENTS, optim::clip_gradients),
     row(&sgd::SGD, optim::sgd),
     row(&adam::ADAM, optim::adam),
+    row(&rmsprop::RMSPROP, optim::rmsprop),
+    row(&adagrad::ADAGRAD, optim::adagrad),
+    row(&clip_values::CLIP_VALUES, optim::clip_values),
 ];

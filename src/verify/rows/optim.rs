@@ -1,9 +1,12 @@
 //! Kernels of the optimizers.
 
+use crate::cpu::adagrad::{ADAGRAD, Adagrad};
 use crate::cpu::adam::{ADAM, Adam};
 use crate::cpu::begin_step::{BEGIN_STEP, BeginStep};
 use crate::cpu::clip_gradients::{self, CLIP_GRADIENTS, ClipGradients};
+use crate::cpu::clip_values::{CLIP_VALUES, ClipValues};
 use crate::cpu::control::{CORRECTION1, CORRECTION2, STOP, T, WORDS};
+use crate::cpu::rmsprop::{RMSPROP, Rmsprop};
 use crate::cpu::sgd::{SGD, Sgd};
 use crate::kernel::GROUP;
 use crate::verify::{Case, Draw, Value};
@@ -56,12 +59,13 @@ pub fn sgd(draw: &mut Draw) -> Case {
     let (t, stop) = (draw.pick(&[1, 2, 50]), draw.pick(&[0, 0, 0, 1]));
     let (param, grad) = (draw.reals(p.count), draw.reals(p.count));
     // The first step with momentum makes the buffer.
-    let kept = t > 1 || stop == 1 || momentum == 0.0;
-    let buf = draw.updated(p.count, kept.into());
+    let kept = t > 1 || stop == 1;
+    let buf = unused_unless(draw, momentum != 0.0, |draw| draw.updated(p.count, kept.into()));
     Case::new(p, draw.elements(&SGD, p.count), vec![param, grad, buf, Value::Reals(control(t, stop))])
 }
 
 pub fn adam(draw: &mut Draw) -> Case {
+    let (weight_decay, keep) = draw.pick(&[(0.0, 1.0), (0.01, 1.0), (0.0, 0.99)]);
     let p = Adam {
         count: draw.dim(GROUP),
         lr: 1e-3,
@@ -70,10 +74,58 @@ pub fn adam(draw: &mut Draw) -> Case {
         one_minus_beta1: (1.0 - BETA1) as f32,
         one_minus_beta2: (1.0 - BETA2) as f32,
         eps: 1e-8,
-        weight_decay: draw.pick(&[0.0, 0.01]),
+        weight_decay,
+        keep,
+        amsgrad: draw.flag(),
     };
     let control = control(draw.pick(&[1, 2, 1000]), draw.pick(&[0, 0, 0, 1]));
     let (param, grad, m) = (draw.reals(p.count), draw.reals(p.count), draw.reals(p.count));
     let v = draw.between(p.count, 0.0, 2.0);
-    Case::new(p, draw.elements(&ADAM, p.count), vec![param, grad, m, v, Value::Reals(control)])
+    let v_max = unused_unless(draw, p.amsgrad == 1, |draw| draw.between(p.count, 0.0, 2.0));
+    Case::new(p, draw.elements(&ADAM, p.count), vec![param, grad, m, v, v_max, Value::Reals(control)])
+}
+
+/// State that a kernel does not touch unless an option is on: one element stands for it.
+fn unused_unless(draw: &mut Draw, used: bool, value: impl FnOnce(&mut Draw) -> Value) -> Value {
+    if used { value(draw) } else { draw.reals(1) }
+}
+
+pub fn rmsprop(draw: &mut Draw) -> Case {
+    let alpha = 0.99;
+    let p = Rmsprop {
+        count: draw.dim(GROUP),
+        lr: 1e-2,
+        alpha: alpha as f32,
+        one_minus_alpha: (1.0 - alpha) as f32,
+        eps: 1e-8,
+        weight_decay: draw.pick(&[0.0, 0.01]),
+        momentum: draw.pick(&[0.0, 0.9]),
+        centered: draw.flag(),
+    };
+    let control = control(draw.pick(&[1, 2, 1000]), draw.pick(&[0, 0, 0, 1]));
+    let (param, grad) = (draw.reals(p.count), draw.reals(p.count));
+    // A mean of squares is at least the square of the mean.
+    let square_avg = draw.between(p.count, 1.0, 2.0);
+    let grad_avg = unused_unless(draw, p.centered == 1, |draw| draw.between(p.count, -0.9, 0.9));
+    let buf = unused_unless(draw, p.momentum != 0.0, |draw| draw.reals(p.count));
+    let values = vec![param, grad, square_avg, grad_avg, buf, Value::Reals(control)];
+    Case::new(p, draw.elements(&RMSPROP, p.count), values)
+}
+
+pub fn adagrad(draw: &mut Draw) -> Case {
+    let (count, weight_decay) = (draw.dim(GROUP), draw.pick(&[0.0, 0.01]));
+    let p = Adagrad { count, lr: 1e-2, lr_decay: draw.pick(&[0.0, 0.1]), eps: 1e-10, weight_decay };
+    let control = control(draw.pick(&[1, 2, 1000]), draw.pick(&[0, 0, 0, 1]));
+    let (param, grad, sum) = (draw.reals(count), draw.reals(count), draw.between(count, 0.0, 2.0));
+    Case::new(p, draw.elements(&ADAGRAD, count), vec![param, grad, sum, Value::Reals(control)])
+}
+
+pub fn clip_values(draw: &mut Draw) -> Case {
+    let p = ClipValues { count: draw.dim(GROUP), limit: draw.pick(&[0.25, 1.0, 100.0]) };
+    let mut x = draw.reals(p.count);
+    let fault = draw.pick(&[0.0, 0.0, f32::NAN, f32::INFINITY]);
+    if let Value::Reals(x) = &mut x {
+        x.iter_mut().last().into_iter().for_each(|last| *last += fault);
+    }
+    Case::new(p, draw.elements(&CLIP_VALUES, p.count), vec![x])
 }

@@ -1,0 +1,11 @@
+// Limits every element: x[i] = min(max(x[i], -limit), limit), as torch.nn.utils.clip_grad_value_. NaN stays NaN.
+// p: count, limit. Twin: src/cpu/clip_values.rs.
+
+@group(0) @binding(0) var<storage, read_write> x: array<f32>; // [count]
+
+@compute @workgroup_size(GROUP)
+fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+    for (var i = id.x; i < p.count; i += groups.x * GROUP) {
+        x[i] = keep_nan(x[i], clamp(x[i], -p.limit, p.limit));
+    }
+}

@@ -1,0 +1,29 @@
+//! Twin of `shaders/adagrad.wgsl`.
+
+use super::control::{STOP, T};
+use super::real::Real;
+use crate::kernel;
+
+kernel! {
+    /// One step of torch.optim.Adagrad: `g = grad + weight_decay·param`, `sum += g²`,
+    /// `param -= lr / (1 + (T - 1)·lr_decay) · g / (√sum + eps)`. Nothing happens once the sticky stop is set.
+    pub static ADAGRAD = adagrad(Adagrad { count: u32, lr: f32, lr_decay: f32, eps: f32, weight_decay: f32 };
+        param: update F32, grad: read F32, sum: update F32, control: read F32);
+    variants [{ "elements", "adagrad.wgsl", [("T", T), ("STOP", STOP)] }]
+}
+
+/// See [`ADAGRAD`].
+pub fn adagrad<R: Real>(p: &Adagrad, param: &mut [R], grad: &[R], sum: &mut [R], control: &[R]) {
+    if control[STOP as usize] != R::zero() {
+        return;
+    }
+    let [lr, lr_decay, eps, weight_decay] =
+        [p.lr, p.lr_decay, p.eps, p.weight_decay].map(|x| R::of(x.into()));
+    let one = R::of(1.0);
+    let rate = lr / (one + (control[T as usize] - one) * lr_decay);
+    for ((param, grad), sum) in param[..p.count as usize].iter_mut().zip(grad).zip(sum) {
+        let g = *grad + weight_decay * *param;
+        *sum = *sum + g * g;
+        *param = *param - rate * g / (sum.sqrt() + eps);
+    }
+}

@@ -1,0 +1,51 @@
+//! Twin of `shaders/rmsprop.wgsl`.
+
+use super::control::STOP;
+use super::real::Real;
+use crate::kernel;
+
+kernel! {
+    /// One step of torch.optim.RMSprop: `g = grad + weight_decay·param`,
+    /// `square_avg = alpha·square_avg + (1 - alpha)·g²`, `d = √square_avg + eps`, or where `centered` is 1
+    /// `d = √(square_avg - grad_avg²) + eps` with the same average of g; `param -= lr·g/d`, or with momentum
+    /// `buf = momentum·buf + g/d` and `param -= lr·buf`. Nothing happens once the sticky stop is set.
+    pub static RMSPROP = rmsprop(Rmsprop {
+        count: u32, lr: f32, alpha: f32, one_minus_alpha: f32, eps: f32, weight_decay: f32, momentum: f32,
+        centered: u32,
+    }; param: update F32, grad: read F32, square_avg: update F32, grad_avg: update F32, buf: update F32,
+       control: read F32);
+    variants [{ "elements", "rmsprop.wgsl", [("STOP", STOP)] }]
+}
+
+/// See [`RMSPROP`].
+pub fn rmsprop<R: Real>(
+    p: &Rmsprop,
+    param: &mut [R],
+    grad: &[R],
+    square_avg: &mut [R],
+    grad_avg: &mut [R],
+    buf: &mut [R],
+    control: &[R],
+) {
+    if control[STOP as usize] != R::zero() {
+        return;
+    }
+    let [lr, alpha, one_minus_alpha, eps, weight_decay, momentum] =
+        [p.lr, p.alpha, p.one_minus_alpha, p.eps, p.weight_decay, p.momentum].map(|x| R::of(x.into()));
+    for i in 0..p.count as usize {
+        let g = grad[i] + weight_decay * param[i];
+        let mut variance = alpha * square_avg[i] + one_minus_alpha * g * g;
+        square_avg[i] = variance;
+        if p.centered == 1 {
+            let mean = alpha * grad_avg[i] + one_minus_alpha * g;
+            grad_avg[i] = mean;
+            variance = (variance - mean * mean).max(R::zero());
+        }
+        let mut step = g / (variance.sqrt() + eps);
+        if p.momentum != 0.0 {
+            step = momentum * buf[i] + step;
+            buf[i] = step;
+        }
+        param[i] = param[i] - lr * step;
+    }
+}

@@ -1,0 +1,207 @@
+//! What all optimizers are made of: the parameters in runs of equal settings, the state, the control buffer.
+
+use super::Control;
+use crate::error::{Error, Result};
+use crate::kernel::Dtype;
+use crate::parameters::{ParameterId, Parameters};
+use crate::tensor::{Shape, Tensor};
+
+/// Parameters with settings of their own, as a group of torch.optim.
+#[derive(Clone, Debug, Default)]
+pub struct ParamGroup {
+    /// Which.
+    pub parameters: Vec<ParameterId>,
+    /// Learning rate; that of the configuration where not given.
+    pub lr: Option<f64>,
+    /// Weight decay; that of the configuration where not given.
+    pub weight_decay: Option<f64>,
+}
+
+/// Neighbours in the arenas with equal settings: one launch.
+#[derive(Clone, Copy, Debug)]
+pub struct Run {
+    start: usize,
+    count: usize,
+    /// The initial learning rate.
+    lr: f64,
+    /// The weight decay.
+    pub weight_decay: f64,
+}
+
+/// Part of an optimizer's state: a number for each parameter's element.
+#[derive(Debug)]
+struct State {
+    /// PyTorch's name of it.
+    name: &'static str,
+    /// Laid out as the arenas; a single element where the options need no such state.
+    arena: Tensor,
+    used: bool,
+}
+
+/// A kind of state as an optimizer asks for it: PyTorch's name, whether its options need it, the initial value.
+pub type StateKind = (&'static str, bool, f32);
+
+/// What every optimizer holds.
+#[derive(Debug)]
+pub struct OptimizerBase {
+    op: &'static str,
+    pub(super) parameters: Parameters,
+    pub(super) control: Control,
+    runs: Vec<Run>,
+    /// The learning rate of the configuration, and what it has been set to.
+    initial_lr: f64,
+    lr: f64,
+    states: Vec<State>,
+}
+
+/// The arguments of a launch for one run.
+pub(super) struct Slices {
+    /// The parameters' values, the gradients.
+    pub values: Tensor,
+    pub gradients: Tensor,
+    /// Each kind of state.
+    pub states: Vec<Tensor>,
+    /// The learning rate now.
+    pub lr: f64,
+}
+
+/// An error unless an option is in its range.
+pub(super) fn range(op: &'static str, name: &str, value: f64, good: bool, expected: &str) -> Result<()> {
+    match good {
+        true => Ok(()),
+        false => Err(Error::argument(op, format!("{name} must be {expected}, got {value}"))),
+    }
+}
+
+/// An error unless an option is at least 0 and finite.
+pub(super) fn at_least_0(op: &'static str, name: &str, value: f64) -> Result<()> {
+    range(op, name, value, value >= 0.0 && value.is_finite(), "at least 0")
+}
+
+impl OptimizerBase {
+    /// An optimizer of all parameters: those in `groups` with settings of their own, the others with these.
+    pub(super) fn new(
+        op: &'static str,
+        parameters: &Parameters,
+        [lr, weight_decay]: [f64; 2],
+        groups: &[ParamGroup],
+        kinds: &[StateKind],
+    ) -> Result<OptimizerBase> {
+        at_least_0(op, "lr", lr)?;
+        at_least_0(op, "weight_decay", weight_decay)?;
+        let mut of_parameter: Vec<Option<&ParamGroup>> = vec![None; parameters.len()];
+        for group in groups {
+            at_least_0(op, "lr of a group", group.lr.unwrap_or(lr))?;
+            at_least_0(op, "weight_decay of a group", group.weight_decay.unwrap_or(weight_decay))?;
+            for id in &group.parameters {
+                let (index, name) = parameters.place(*id)?;
+                if of_parameter[index].replace(group).is_some() {
+                    return Err(Error::argument(op, format!("the parameter {name} is in two groups")));
+                }
+            }
+        }
+        let mut runs: Vec<Run> = Vec::new();
+        for (group, (start, count)) in of_parameter.into_iter().zip(parameters.spans()) {
+            let lr = group.and_then(|group| group.lr).unwrap_or(lr);
+            let weight_decay = group.and_then(|group| group.weight_decay).unwrap_or(weight_decay);
+            match runs.last_mut() {
+                Some(run) if run.lr == lr && run.weight_decay == weight_decay => run.count += count,
+                _ => runs.push(Run { start, count, lr, weight_decay }),
+            }
+        }
+        let device = parameters.device();
+        let count = parameters.arenas()?.0.count();
+        let state = |(name, used, initial): &StateKind| {
+            let arena = Tensor::empty(device, Dtype::F32, [if *used { count } else { 1 }])?;
+            arena.fill(*initial)?;
+            Ok(State { name, arena, used: *used })
+        };
+        let states = kinds.iter().map(state).collect::<Result<_>>()?;
+        let control = Control::new(device)?;
+        Ok(OptimizerBase { op, parameters: parameters.clone(), control, runs, initial_lr: lr, lr, states })
+    }
+
+    /// The runs of parameters: one launch each.
+    pub(super) fn runs(&self) -> &[Run] {
+        &self.runs
+    }
+
+    /// The part of every arena that belongs to a run.
+    pub(super) fn slices(&self, run: &Run) -> Result<Slices> {
+        let (values, gradients) = self.parameters.arenas()?;
+        let part = |arena: &Tensor| arena.slice(run.start, [run.count]);
+        let state = |state: &State| if state.used { part(&state.arena) } else { Ok(state.arena.clone()) };
+        Ok(Slices {
+            values: part(values)?,
+            gradients: part(gradients)?,
+            states: self.states.iter().map(state).collect::<Result<_>>()?,
+            lr: self.lr_of(run),
+        })
+    }
+
+    /// The rate of a run: groups with one of their own keep its ratio to the configuration's.
+    fn lr_of(&self, run: &Run) -> f64 {
+        if run.lr == self.initial_lr {
+            self.lr
+        } else if self.initial_lr == 0.0 {
+            run.lr
+        } else {
+            run.lr * (self.lr / self.initial_lr)
+        }
+    }
+
+    pub(super) fn set_lr(&mut self, lr: f64) {
+        self.lr = lr;
+    }
+
+    pub(super) fn lr(&self) -> f64 {
+        self.lr
+    }
+
+    /// The state of every parameter, with PyTorch's names, and `step`.
+    pub(super) fn state(&self) -> Result<Vec<(String, Shape, Vec<f32>)>> {
+        let mut all = vec![("step".to_string(), Shape::from([1]), vec![self.control.state()?.steps as f32])];
+        for State { name: kind, arena, .. } in self.states.iter().filter(|state| state.used) {
+            let values = arena.to_vec()?;
+            for ((name, shape), (start, _)) in self.parameters.names().zip(self.parameters.spans()) {
+                all.push((format!("{kind}.{name}"), shape, values[start..][..shape.count()].to_vec()));
+            }
+        }
+        Ok(all)
+    }
+
+    /// Goes on from a state that [`OptimizerBase::state`] gave.
+    pub(super) fn load_state(&self, entries: &[(String, Shape, Vec<f32>)]) -> Result<()> {
+        let mut expected = vec![("step".to_string(), Shape::from([1]))];
+        for state in self.states.iter().filter(|state| state.used) {
+            let names = self.parameters.names();
+            expected.extend(names.map(|(name, shape)| (format!("{}.{name}", state.name), shape)));
+        }
+        let mut faults = Vec::new();
+        for (name, shape) in &expected {
+            match entries.iter().find(|(given, ..)| given == name) {
+                None => faults.push(format!("'{name}' is missing")),
+                Some((_, given, values)) if given != shape || values.len() != shape.count() => {
+                    faults.push(format!(
+                        "'{name}' must be {shape:?}, got {given:?} of {} values",
+                        values.len()
+                    ));
+                }
+                Some(_) => {}
+            }
+        }
+        let unknown = entries.iter().filter(|(name, ..)| !expected.iter().any(|(known, _)| known == name));
+        faults.extend(unknown.map(|(name, ..)| format!("'{name}' is unknown")));
+        if !faults.is_empty() {
+            return Err(Error::argument(self.op, format!("the state does not fit: {}", faults.join(", "))));
+        }
+        let values = |name: &str| &entries.iter().find(|(given, ..)| given == name).expect("just found").2;
+        for State { name: kind, arena, .. } in self.states.iter().filter(|state| state.used) {
+            for ((name, shape), (start, _)) in self.parameters.names().zip(self.parameters.spans()) {
+                let part = arena.slice(start, shape)?;
+                part.assign(crate::device::Host::F32(values(&format!("{kind}.{name}"))))?;
+            }
+        }
+        self.control.set_steps(values("step")[0] as u64)
+    }
+}
