@@ -95,7 +95,10 @@ pub mod prelude {
     pub use crate::ops::recurrent::{Lengths, Nonlinearity};
     pub use crate::ops::regression_loss::RegressionLoss;
     pub use crate::optim::schedule::{LrSchedule, PlateauConfig, ReduceLrOnPlateau, Schedule};
-    pub use crate::optim::{Adam, AdamConfig, Optimizer, Sgd, SgdConfig};
+    pub use crate::optim::{
+        Adagrad, AdagradConfig, Adam, AdamConfig, AdamW, AdamWConfig, Optimizer, ParamGroup, Rmsprop,
+        RmspropConfig, Sgd, SgdConfig,
+    };
     pub use crate::parameters::{Activation, Fan, Init, Initializer, Parameters};
     pub use crate::tape::{DropoutStream, Tape, Var};
     pub use crate::tensor::{Shape, Tensor};

@@ -57,7 +57,17 @@ fn every_operation_is_in_the_table() {
     for file in files {
         let mut text = std::fs::read_to_string(file).unwrap();
         text.retain(|c| !c.is_whitespace());
-        for call in ["push", "push_all", "activation", "binary", "unary", "softmax_along", "regression"] {
+        let calls = [
+            "push",
+            "push_all",
+            "activation",
+            "binary",
+            "unary",
+            "softmax_along",
+            "regression",
+            "side_by_side",
+        ];
+        for call in calls {
             let call = format!("self.{call}(\"");
             for name in text.split(&call).skip(1).map(|rest| rest.split('"').next().unwrap()) {
                 assert!(checked.contains(&name), "{name} is in no computation of verify::computations()");

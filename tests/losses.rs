@@ -241,6 +241,24 @@ fn losses_of_nothing_are_pytorchs() {
     }
 }
 
+/// Logits without rows in front: one row, as in PyTorch.
+#[test]
+fn a_single_row_needs_no_dimension() {
+    for device in devices() {
+        let loss = |shape: &[usize]| {
+            let labels = Indices::new(&device, [1], &[2]).unwrap();
+            let mut tape = Tape::without_parameters(&device);
+            let x = tape.input(&Tensor::from_f32(&device, shape, &[0.5, -1.0, 2.0]).unwrap());
+            let options = CrossEntropyLoss { reduction: Reduction::None, ..CrossEntropyLoss::default() };
+            let loss = tape.cross_entropy(x, &labels, &options).unwrap();
+            tape.backward(loss).unwrap();
+            let gradient = tape.gradient(x).unwrap().unwrap().to_vec().unwrap();
+            (tape.value(loss).unwrap().to_vec().unwrap(), gradient)
+        };
+        assert_eq!(loss(&[3]), loss(&[1, 3]), "{device:?}");
+    }
+}
+
 /// The message of a failure.
 fn message<T>(result: Result<T>) -> String {
     result.err().expect("must fail").to_string()

@@ -12,7 +12,7 @@ use crate::tensor::{Shape, Tensor};
 /// How the losses of the rows, or of the elements, become one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Reduction {
-    /// Their sum, divided by their number; where classes have weights, by the sum of the weights of the labels.
+    /// Their sum, divided by their number; with labels whose classes have weights, by the sum of the labels' weights.
     #[default]
     Mean,
     /// Their sum.
@@ -47,13 +47,13 @@ impl Reduce<'_> {
         }
     }
 
-    /// The loss, and its gradient by the input, of scaled losses and the gradient of each by its row of the input.
+    /// The loss, and the gradients of the losses by their rows of the input, both of them scaled before.
     pub fn finish(&self, op: &'static str, losses: Tensor, gradient: Tensor) -> Result<[Tensor; 2]> {
         let (losses, gradient) = match self.lengths {
             None => (losses, gradient),
             Some(lengths) => {
                 let lengths = lengths.checked(op, self.shape[0], self.shape[1])?;
-                (masked(&losses.reshape(self.shape)?, &lengths)?, masked(&gradient, &lengths)?)
+                (masked(&losses, &lengths)?, masked(&gradient, &lengths)?)
             }
         };
         if self.is_empty() {
@@ -64,7 +64,7 @@ impl Reduce<'_> {
         }
         let loss = match self.reduction {
             Reduction::Mean | Reduction::Sum => total(&losses)?,
-            Reduction::None => losses.reshape(self.shape)?,
+            Reduction::None => losses,
         };
         Ok([loss, gradient])
     }
