@@ -58,7 +58,7 @@
 //! | [`ops`] | one file an operation: mathematics, launches, backward rule; they are methods of [`tape::Tape`] |
 //! | [`nn`], [`optim`] | layers and optimizers, with PyTorch's names |
 //! | [`data`], [`train`] | text; the training loops, model files and text generation of the command `bptt` |
-//! | [`verify`] | every kernel and every gradient held to a 64-bit reference with derived limits |
+//! | [`verify`] | every kernel and every gradient held to a 64-bit reference with derived limits; whole models to PyTorch's results |
 //!
 //! How a kernel runs (variant, tile, grid) is chosen by a pure function of its parameters, beside its twin: `plan`, or
 //! [`kernel::Plan::elements`] where every element is independent. A launch on the CPU costs one uncontended lock and about
@@ -102,6 +102,7 @@ pub mod prelude {
     pub use crate::parameters::{Activation, Fan, Init, Initializer, Parameters};
     pub use crate::tape::{DropoutStream, Tape, Var};
     pub use crate::tensor::{Shape, Tensor};
+    pub use crate::train::{load_weights, save_weights};
 }
 
 /// The README's examples are tests.

@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand. What they print for people goes through [`Output`], which with `--json` prints
 //! JSON lines in its place.
 
+mod conform;
 mod devices;
 mod generate;
 mod numbers;
@@ -35,6 +36,8 @@ enum Command {
     Train(train::Args),
     /// Continue a text with a trained model
     Generate(generate::Args),
+    /// Compare with PyTorch's results, case by case
+    Conform(conform::Args),
     /// List the devices
     Devices(devices::Args),
 }
@@ -51,13 +54,15 @@ pub fn main() -> ExitCode {
         Ok(args) => args,
         Err(error) => return usage(&error, output),
     };
+    let done = |()| ExitCode::SUCCESS;
     let result = match args.command {
-        Command::Train(args) => train::run(args),
-        Command::Generate(args) => generate::run(args),
-        Command::Devices(args) => devices::run(args),
+        Command::Train(args) => train::run(args).map(done),
+        Command::Generate(args) => generate::run(args).map(done),
+        Command::Conform(args) => conform::run(args),
+        Command::Devices(args) => devices::run(args).map(done),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             output.error(&sentence(&error));
             ExitCode::from(exit_code(&error))

@@ -5,7 +5,7 @@ mod model;
 mod run_folder;
 mod sentence;
 mod text;
-mod weights;
+pub mod weights;
 
 pub use generate::{Generate, Sampler};
 pub use model::{CharModel, ModelConfig};

@@ -112,7 +112,12 @@ impl RunFolder {
     pub fn save(&mut self, model: &CharModel) -> Result<()> {
         let config = serde_json::to_string_pretty(&model.config)
             .expect("a configuration has nothing but plain fields");
-        let weights = to_bytes(&model.parameters)?;
+        let weights = to_bytes(&model.parameters).map_err(|error| match error {
+            Error::NonFinite { what, at } => {
+                Error::NonFinite { what, at: at.map(|at| format!("{at}; try a smaller --lr")) }
+            }
+            other => other,
+        })?;
         let [config_file, weights_file] = [CONFIG, WEIGHTS].map(|name| self.path.join(name));
         write_whole(&[(&config_file, config.as_bytes()), (&weights_file, &weights)])?;
         self.made.clear();
@@ -133,6 +138,12 @@ impl RunFolder {
         }
         let file = path.join(CONFIG);
         let bad = |message: String| Error::data(&file, message);
+        for file in [&file, &path.join(WEIGHTS)] {
+            if !file.exists() {
+                let message = format!("no such file; a model's folder holds {CONFIG} and {WEIGHTS}");
+                return Err(Error::data(file, message));
+            }
+        }
         let text = read_whole(&file, MAX_CONFIG)?;
         let config: ModelConfig = serde_json::from_slice(&text)
             .map_err(|error| bad(format!("is no configuration of a model: {error}")))?;
@@ -144,7 +155,12 @@ impl RunFolder {
         let weights = path.join(WEIGHTS);
         let bytes = read_weights(&weights, config.check().map_err(in_file)?)?;
         let model = CharModel::new(device, config, 0).map_err(in_file)?;
-        from_bytes(&model.parameters, &bytes, &weights)?;
+        from_bytes(&model.parameters, &bytes, &weights).map_err(|error| match error {
+            Error::Data { path, message } => {
+                Error::Data { path, message: format!("{message}; the model is that of {CONFIG}") }
+            }
+            other => other,
+        })?;
         Ok(model)
     }
 }

@@ -1,4 +1,21 @@
-//! Parameters as a safetensors file with PyTorch's names and shapes.
+//! Parameters as a safetensors file with PyTorch's names and shapes: [`save_weights`] and [`load_weights`], for any model.
+//!
+//! PyTorch keeps a state dict in a pickled `.pt` file. Three lines of Python turn one into a safetensors file:
+//!
+//! ```python
+//! import torch, safetensors.torch
+//! state = torch.load("model.pt", map_location="cpu", weights_only=True)
+//! safetensors.torch.save_file({k: v.contiguous().clone() for k, v in state.items()}, "model.safetensors")
+//! ```
+//!
+//! and one loads a file of [`save_weights`] back:
+//!
+//! ```python
+//! model.load_state_dict(safetensors.torch.load_file("model.safetensors"))
+//! ```
+//!
+//! The names are equal where the layers have the names of the module's attributes: `Lstm::new(&mut init, "rnn", ..)` for
+//! `self.rnn = torch.nn.LSTM(..)`. (For the state dict of an LSTM alone, name the attribute of a wrapping module.)
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
@@ -26,7 +43,7 @@ pub fn save_weights(parameters: &Parameters, path: &Path) -> Result<()> {
 pub(super) fn to_bytes(parameters: &Parameters) -> Result<Vec<u8>> {
     let tensors = parameters.to_host()?;
     if let Some((name, ..)) = tensors.iter().find(|(.., values)| !values.iter().all(|x| x.is_finite())) {
-        let at = Some("it was not saved; try a smaller --lr".into());
+        let at = Some("it was not saved".into());
         return Err(Error::NonFinite { what: format!("the parameter {name}"), at });
     }
     let views = tensors.iter().map(|(name, shape, values)| {
@@ -42,7 +59,7 @@ pub(super) fn to_bytes(parameters: &Parameters) -> Result<Vec<u8>> {
 
 /// Writes files so that at every moment either the old or the new one is there, whole, and none where one cannot be
 /// written.
-pub(super) fn write_whole(files: &[(&Path, &[u8])]) -> Result<()> {
+pub(crate) fn write_whole(files: &[(&Path, &[u8])]) -> Result<()> {
     let written = files.iter().map(|(path, bytes)| {
         let failed = |error| Error::data(path, format!("cannot be written: {error}"));
         Ok((path, write_beside(path, bytes).map_err(failed)?))
@@ -75,18 +92,19 @@ fn folder(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Overwrites all parameters with those of a safetensors file in F32, F16 or BF16. Names and shapes must be exactly
-/// the model's, and every value finite; otherwise nothing is changed.
+/// Overwrites all parameters with those of a safetensors file in F32, F64, F16 or BF16. Names and shapes must be exactly
+/// the model's, and every value finite in 32 bits; otherwise nothing is changed.
 ///
 /// # Errors
-/// [`Error::Data`] names what is wrong with the file; [`Error::Gpu`] on a fault.
+/// [`Error::Data`] names everything that does not fit: tensors that the model has not, those that are missing, and those
+/// of another shape; [`Error::Gpu`] on a fault.
 pub fn load_weights(parameters: &Parameters, path: &Path) -> Result<()> {
     from_bytes(parameters, &read_weights(path, parameters.count() as u64)?, path)
 }
 
 /// The contents of a safetensors file, which has a length that so many parameters can take.
 pub(super) fn read_weights(path: &Path, parameters: u64) -> Result<Vec<u8>> {
-    let bytes = read_whole(path, 4 * parameters + MAX_HEADER)?;
+    let bytes = read_whole(path, 8 * parameters + MAX_HEADER)?;
     match bytes.len() as u64 >= 2 * parameters {
         true => Ok(bytes),
         false => {
@@ -102,19 +120,16 @@ pub(super) fn from_bytes(parameters: &Parameters, bytes: &[u8], path: &Path) -> 
     let bad = |message: String| Error::data(path, message);
     let file = SafeTensors::deserialize(bytes)
         .map_err(|error| bad(format!("is no whole safetensors file: {error}")))?;
-    if let Some(name) = file.names().into_iter().find(|name| parameters.id(name).is_none()) {
-        return Err(bad(format!("holds a tensor {name:?}, which the model of config.json has not")));
+    let misfits = misfits(parameters, &file);
+    if !misfits.is_empty() {
+        return Err(bad(format!("does not fit the model: {}", misfits.join("; "))));
     }
     let mut loaded = Vec::new();
-    for (name, shape) in parameters.names() {
-        let tensor = file.tensor(name).map_err(|_| bad(format!("holds no tensor '{name}'")))?;
-        if tensor.shape() != &*shape {
-            let message =
-                format!("'{name}' has shape {:?}, the model of config.json {shape:?}", tensor.shape());
-            return Err(bad(message));
-        }
-        let values = floats(&tensor)
-            .ok_or_else(|| bad(format!("'{name}' is {:?}; F32, F16 and BF16 can be read", tensor.dtype())))?;
+    for (name, _) in parameters.names() {
+        let tensor = file.tensor(name).expect("the file has all of the model's tensors");
+        let values = floats(&tensor).ok_or_else(|| {
+            bad(format!("'{name}' is {:?}; F32, F64, F16 and BF16 can be read", tensor.dtype()))
+        })?;
         if let Some(at) = values.iter().position(|x| !x.is_finite()) {
             return Err(bad(format!("'{name}' holds {} at position {at}", values[at])));
         }
@@ -123,30 +138,52 @@ pub(super) fn from_bytes(parameters: &Parameters, bytes: &[u8], path: &Path) -> 
     loaded.iter().try_for_each(|(name, values)| parameters.set(name, Host::F32(values)))
 }
 
-/// The contents of a file of a model, which has at most so many bytes.
-pub(super) fn read_whole(path: &Path, most: u64) -> Result<Vec<u8>> {
-    let bad = |error: std::io::Error| match error.kind() {
-        ErrorKind::NotFound => {
-            Error::data(path, "no such file; a model's folder holds config.json and model.safetensors")
+/// What a file has and the model has not, the other way round, and what has another shape.
+fn misfits(parameters: &Parameters, file: &SafeTensors<'_>) -> Vec<String> {
+    let names =
+        |what: &str, names: Vec<String>| (!names.is_empty()).then(|| format!("{what} {}", names.join(", ")));
+    let mut unknown = file.names();
+    unknown.retain(|name| parameters.id(name).is_none());
+    unknown.sort_unstable();
+    let unknown = unknown.into_iter().map(|name| format!("{name:?}")).collect();
+    let (mut missing, mut shapes) = (Vec::new(), Vec::new());
+    for (name, shape) in parameters.names() {
+        match file.tensor(name) {
+            Err(_) => missing.push(format!("'{name}'")),
+            Ok(tensor) if tensor.shape() != &*shape => {
+                shapes.push(format!("'{name}' has shape {:?}, the model's is {shape:?}", tensor.shape()));
+            }
+            Ok(_) => {}
         }
+    }
+    let found = [names("the model has no tensor", unknown), names("the file has no tensor", missing)];
+    found.into_iter().flatten().chain(shapes).collect()
+}
+
+/// The contents of a file, which has at most so many bytes.
+pub(crate) fn read_whole(path: &Path, most: u64) -> Result<Vec<u8>> {
+    let bad = |error: std::io::Error| match error.kind() {
+        ErrorKind::NotFound => Error::data(path, "no such file"),
         _ => Error::data(path, format!("cannot be read: {error}")),
     };
     let mut bytes = Vec::new();
     File::open(path).and_then(|file| file.take(most + 1).read_to_end(&mut bytes)).map_err(bad)?;
     match bytes.len() as u64 <= most {
         true => Ok(bytes),
-        false => {
-            Err(Error::data(path, format!("has more than {most} bytes, the most that this model takes")))
-        }
+        false => Err(Error::data(path, format!("has more than {most} bytes, the most that can be read"))),
     }
 }
 
-/// The values of a tensor, which may lie at any byte of the file.
-fn floats(tensor: &TensorView<'_>) -> Option<Vec<f32>> {
+/// The values of a tensor in 32 bits, if it holds floats. They may lie at any byte of the file.
+pub(crate) fn floats(tensor: &TensorView<'_>) -> Option<Vec<f32>> {
     let data = tensor.data();
     let halves = || data.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]]));
     Some(match tensor.dtype() {
         Dtype::F32 => data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
+        Dtype::F64 => {
+            let word = |b: &[u8]| f64::from_le_bytes(b.try_into().expect("pieces of eight bytes")) as f32;
+            data.chunks_exact(8).map(word).collect()
+        }
         Dtype::F16 => halves().map(|bits| half::f16::from_bits(bits).to_f32()).collect(),
         Dtype::BF16 => halves().map(|bits| half::bf16::from_bits(bits).to_f32()).collect(),
         _ => return None,

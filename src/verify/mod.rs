@@ -7,6 +7,7 @@
 
 mod case;
 mod computations;
+pub mod conform;
 mod draw;
 pub mod gradients;
 mod rows;

@@ -402,6 +402,24 @@ def single_sequences():
     save("single_sequences", out)
 
 
+def state_dict():
+    """A model's state dict as `safetensors.torch.save_file` writes it, for the library to load, and what it computes."""
+
+    class Model(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rnn = torch.nn.LSTM(3, 4, num_layers=2, bidirectional=True)
+
+    torch.manual_seed(6)
+    model = Model()
+    state = {k: v.contiguous().clone() for k, v in model.state_dict().items()}
+    save("state_dict", state)
+    x = torch.randn(5, 2, 3)
+    output, (h_n, c_n) = copy.deepcopy(model).double().rnn(x.double())
+    results = {"output": output, "h_n": h_n, "c_n": c_n}
+    save("state_dict_results", {"x": x} | {f"expect.{key}": tensor for key, tensor in results.items()})
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     print(f"PyTorch {torch.__version__}")
@@ -413,3 +431,4 @@ if __name__ == "__main__":
     schedules()
     optimizers()
     single_sequences()
+    state_dict()
