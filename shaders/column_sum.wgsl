@@ -1,12 +1,26 @@
 // Sums rows: for each of `outer` matrices x[o] of `pitch` rows, y[o, c] = scale · Σ_r x[o, start + r, c] over `rows` rows,
 // plus the old y[o, c] where p.accumulate is 1. The gradient of a bias, and the sum over any dimension.
 // p: outer, rows, cols, start, pitch, scale, accumulate. A workgroup sums COLUMNS columns of a matrix at a time, LANES
-// threads to a column, of which each takes every LANES-th row; a tree adds up the lanes. Twin: src/cpu/column_sum.rs.
+// threads to a column, of which each takes every LANES-th row; a tree adds up the lanes. What additions round away is added
+// up too: gradients that cancel, as an L1 loss's do, must give 0 and not a remainder, which an optimizer that divides by
+// the gradient's own size would take for a direction. Twin: src/cpu/column_sum.rs.
 
 @group(0) @binding(0) var<storage, read> x: array<f32>; // [outer, pitch, cols]
 @group(0) @binding(1) var<storage, read_write> y: array<f32>; // [outer, cols]
 
-var<workgroup> sums: array<f32, LANES * COLUMNS>;
+var<workgroup> sums: array<vec2<f32>, LANES * COLUMNS>;
+
+// x, as a number that no compiler knows where it comes from: some take a + b - a for b.
+fn opaque(x: f32) -> f32 {
+    return bitcast<f32>(bitcast<u32>(x) ^ (p.accumulate >> 1u)); // accumulate is 0 or 1
+}
+
+// sum.x + x, what that rounds away added to sum.y (Knuth, The Art of Computer Programming 2, 4.2.2).
+fn add_exactly(sum: vec2<f32>, x: f32) -> vec2<f32> {
+    let s = opaque(sum.x + x);
+    let added = opaque(s - sum.x);
+    return vec2(s, sum.y + (sum.x - (s - added)) + (x - added));
+}
 
 @compute @workgroup_size(COLUMNS, LANES)
 fn main(
@@ -19,25 +33,26 @@ fn main(
     for (var block = group.x; block < p.outer * blocks; block += groups.x) {
         let o = block / blocks;
         let c = block % blocks * COLUMNS + thread.x;
-        var sum = 0.0;
+        var sum = vec2(0.0);
         if c < p.cols {
             for (var r = thread.y; r < p.rows; r += LANES) {
-                sum += x[(o * p.pitch + p.start + r) * p.cols + c];
+                sum = add_exactly(sum, x[(o * p.pitch + p.start + r) * p.cols + c]);
             }
         }
         sums[index] = sum;
         for (var lanes = LANES / 2u; lanes > 0u; lanes /= 2u) {
             workgroupBarrier();
             if thread.y < lanes {
-                sums[index] += sums[index + lanes * COLUMNS];
+                let other = sums[index + lanes * COLUMNS];
+                sums[index] = add_exactly(sums[index], other.x) + vec2(0.0, other.y);
             }
         }
         if thread.y == 0u && c < p.cols {
-            sum = p.scale * sums[index];
+            var total = p.scale * (sums[index].x + sums[index].y);
             if p.accumulate == 1u {
-                sum += y[o * p.cols + c];
+                total += y[o * p.cols + c];
             }
-            y[o * p.cols + c] = sum;
+            y[o * p.cols + c] = total;
         }
         workgroupBarrier(); // before the next columns overwrite the sums
     }

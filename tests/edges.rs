@@ -260,3 +260,24 @@ fn nothing_stays_nothing() {
         assert_eq!(gradient(x), [0.0; 0], "{device:?}");
     }
 }
+
+/// Equal numbers of either sign, in any order: their sum is 0 and not what rounding leaves of it, which Adam would blow up.
+#[test]
+fn a_bias_gradient_that_cancels_is_zero() {
+    for device in devices() {
+        for (rows, cols) in [(90, 3), (1002, 40), (8000, 1)] {
+            let third = |i: usize| if (i * i / cols).is_multiple_of(2) { 1.0 / 3.0 } else { -1.0 / 3.0 };
+            let mut dy: Vec<f32> = (0..rows / 2 * cols).map(third).collect();
+            // The other half undoes the first, in another order.
+            let undo: Vec<f32> = dy.chunks(cols).rev().flatten().map(|x| -x).collect();
+            dy.extend(undo);
+            let mut tape = Tape::without_parameters(&device);
+            let x = tape.constant(&Tensor::from_f32(&device, [rows, cols], &vec![0.5; rows * cols]).unwrap());
+            let bias = tape.input(&Tensor::from_f32(&device, [cols], &vec![0.1; cols]).unwrap());
+            let y = tape.bias_add(x, bias).unwrap();
+            tape.backward_from(y, &Tensor::from_f32(&device, [rows, cols], &dy).unwrap()).unwrap();
+            let gradient = tape.gradient(bias).unwrap().unwrap().to_vec().unwrap();
+            assert_eq!(gradient, vec![0.0; cols], "{device:?}, {rows} rows");
+        }
+    }
+}
