@@ -248,7 +248,10 @@ fn groups_keep_the_ratio_of_their_learning_rates() {
     backpropagate(&parameters, &[1.0, 1.0]);
     sgd.step(None).unwrap();
     assert_eq!(values(&parameters), [-0.25, -0.5]);
-    sgd.set_lr(0.125);
+    sgd.set_lr(0.125).unwrap();
+    for wrong in [f64::NAN, -1.0, f64::INFINITY] {
+        assert!(sgd.set_lr(wrong).unwrap_err().to_string().contains("Sgd: lr must be at least 0"));
+    }
     assert_eq!(sgd.lr(), 0.125);
     sgd.step(None).unwrap();
     assert_eq!(values(&parameters), [-0.375, -0.75]);
@@ -288,6 +291,11 @@ fn options_that_contradict_are_refused() {
             "betas",
             adamw(AdamWConfig { betas: [0.9, 1.0], ..AdamWConfig::default() }),
             &["AdamW", "betas[1]", "below 1", "1"],
+        ),
+        (
+            "nesterov with dampening",
+            sgd(SgdConfig { nesterov: true, momentum: 0.9, dampening: 0.1, ..SgdConfig::default() }),
+            &["nesterov", "dampening 0", "0.1"],
         ),
         (
             "nesterov",

@@ -151,8 +151,10 @@ impl OptimizerBase {
         }
     }
 
-    pub(super) fn set_lr(&mut self, lr: f64) {
+    pub(super) fn set_lr(&mut self, lr: f64) -> Result<()> {
+        at_least_0(self.op, "lr", lr)?;
         self.lr = lr;
+        Ok(())
     }
 
     pub(super) fn lr(&self) -> f64 {

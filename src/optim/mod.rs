@@ -50,9 +50,13 @@ pub trait Optimizer {
     }
 
     /// The learning rate of the steps to come. Groups that have one of their own keep its ratio to this one, which is what
-    /// PyTorch's schedulers that multiply do. (Those that lead to a given rate lead all groups of PyTorch to the same.)
-    fn set_lr(&mut self, lr: f64) {
-        self.base_mut().set_lr(lr);
+    /// PyTorch's schedulers that multiply do. (Those that lead to a given rate lead all groups of PyTorch to the same.) Where
+    /// the configuration's rate is 0 there is no ratio, and they keep their own.
+    ///
+    /// # Errors
+    /// [`Error::Argument`](crate::error::Error::Argument) when it is below 0 or not finite.
+    fn set_lr(&mut self, lr: f64) -> Result<()> {
+        self.base_mut().set_lr(lr)
     }
 
     /// The learning rate of the next step.

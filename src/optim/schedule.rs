@@ -11,7 +11,7 @@
 //! # Ok(())
 //! # }
 //! ```
-//! A training loop calls `optimizer.set_lr(schedule.lr(step))` before each step.
+//! A training loop calls `optimizer.set_lr(schedule.lr(step))?` before each step.
 
 use std::f64::consts::PI;
 

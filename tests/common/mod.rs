@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use bptt::device::{Device, GpuOptions};
+use bptt::error::{Error, Result};
 use safetensors::{Dtype, SafeTensors};
 
 /// The GPU of the tests: any adapter, a software one included. There is no test without one.
@@ -75,4 +76,21 @@ pub fn assert_conforms(what: &str, got: &[f32], want: &[f64], relative: f64) {
     let error = norm(got.iter().zip(want).map(|(got, want)| f64::from(*got) - want));
     let limit = relative * norm(want.iter().copied()) + 1e-6 * (want.len() as f64).sqrt();
     assert!(error <= limit, "{what}: error {error:.3e} over the limit {limit:.3e}");
+}
+
+/// The message of a refusal, which is that of a wrong argument.
+pub fn refused<T>(what: &str, result: Result<T>) -> String {
+    match result {
+        Err(error @ Error::Argument { .. }) => error.to_string(),
+        Err(error) => panic!("{what}: {error} is not about an argument"),
+        Ok(_) => panic!("{what} is accepted"),
+    }
+}
+
+pub fn assert_refused<T>(what: &str, result: Result<T>, fragments: &[&str]) -> String {
+    let message = refused(what, result);
+    for fragment in fragments {
+        assert!(message.contains(fragment), "{what}: \"{message}\" does not name {fragment}");
+    }
+    message
 }
