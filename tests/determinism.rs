@@ -4,14 +4,8 @@ mod common;
 
 use std::collections::VecDeque;
 
-use bptt::device::{Device, GpuOptions, ReadBack, Stats};
-use bptt::nn::{Embedding, EmbeddingConfig, Linear, LinearConfig, Rnn, RnnConfig};
-use bptt::ops::cross_entropy::CrossEntropyLoss;
-use bptt::ops::indices::Indices;
-use bptt::optim::{Adam, AdamConfig, Optimizer};
-use bptt::parameters::{Initializer, Parameters};
-use bptt::tape::Tape;
-use bptt::tensor::Tensor;
+use bptt::device::{GpuOptions, ReadBack, Stats};
+use bptt::prelude::*;
 use bptt::verify::gradients::NMSE;
 use common::{devices, open_gpu};
 
@@ -185,5 +179,62 @@ fn training_learns() {
         let (first, last) = (losses[0], losses[losses.len() - 1]);
         assert!((first - (CLASSES as f32).ln()).abs() < 0.5, "an untrained model guesses: {first}");
         assert!(last < 0.25 * first, "the loss went from {first} to {last} on {device:?}");
+    }
+}
+
+/// Layers of every kind with all that they can do, in training: the parameters' bits after 10 steps, and the counters
+/// after 4 and 10.
+fn all_layers(device: &Device) -> (Vec<u32>, [Stats; 2]) {
+    let mut init = Initializer::new(device, 5);
+    let config = LstmConfig {
+        input_size: 3,
+        hidden_size: 9,
+        num_layers: 2,
+        bidirectional: true,
+        proj_size: 4,
+        dropout: 0.25,
+        ..LstmConfig::default()
+    };
+    let lstm = Lstm::new(&mut init, "lstm", &config).unwrap();
+    let config = GruConfig { input_size: 8, hidden_size: 7, bidirectional: true, ..GruConfig::default() };
+    let gru = Gru::new(&mut init, "gru", &config).unwrap();
+    let config = LayerNormConfig { normalized_shape: [14].into(), ..LayerNormConfig::default() };
+    let norm = LayerNorm::new(&mut init, "norm", &config).unwrap();
+    let parameters = init.build().unwrap();
+    let mut adam = AdamW::new(&parameters, AdamWConfig { amsgrad: true, ..AdamWConfig::default() }).unwrap();
+    let lengths = Lengths::new(device, &[2, 5, 1, 4]).unwrap();
+    let x = Tensor::uniform(device, [5, 4, 3], [-1.0, 1.0], 2, 0).unwrap();
+    let target = Tensor::uniform(device, [5, 4, 14], [-1.0, 1.0], 2, 1).unwrap();
+    let options = RegressionLoss { lengths: Some(lengths.clone()), ..RegressionLoss::default() };
+    let mut tape = Tape::new(&parameters);
+    tape.set_training(Some(DropoutStream { seed: 1, calls: 0 }));
+    let mut counters = Vec::new();
+    for step in 1..=10 {
+        tape.clear();
+        let (x, target) = (tape.constant(&x), tape.constant(&target));
+        let states = lstm.forward_lengths(&mut tape, x, None, &lengths).unwrap();
+        let states = gru.forward_lengths(&mut tape, states.output, None, &lengths).unwrap();
+        let y = norm.forward(&mut tape, states.output).unwrap();
+        let loss = tape.mse_loss(y, target, &options).unwrap();
+        adam.zero_grad();
+        tape.backward(loss).unwrap();
+        adam.clip_grad_value(0.5).unwrap();
+        adam.step(None).unwrap();
+        device.submit().unwrap();
+        if step == 4 || step == 10 {
+            counters.push(device.stats());
+        }
+    }
+    let bits = parameters.to_host().unwrap().into_iter().flat_map(|(.., values)| values).map(f32::to_bits);
+    (bits.collect(), [counters[0], counters[1]])
+}
+
+#[test]
+fn every_layer_repeats_its_bits_and_creates_nothing_once_warm() {
+    for device in each_device() {
+        let (bits, [warm, end]) = all_layers(&device);
+        assert_eq!(bits, all_layers(&device).0, "{device:?}");
+        let created = |s: &Stats| [s.buffers_created, s.bind_groups_created, s.pipelines_created];
+        assert_eq!(created(&warm), created(&end), "{device:?}");
     }
 }
