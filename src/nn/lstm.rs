@@ -141,7 +141,8 @@ impl Lstm {
         self.run(tape, x, states, Some(lengths))
     }
 
-    fn run(
+    /// Either of the two: with lengths or without.
+    pub(crate) fn run(
         &self,
         tape: &mut Tape,
         x: Var,

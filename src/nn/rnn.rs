@@ -135,7 +135,14 @@ impl Rnn {
         self.run(tape, x, h0, Some(lengths))
     }
 
-    fn run(&self, tape: &mut Tape, x: Var, h0: Option<Var>, lengths: Option<&Lengths>) -> Result<RnnOutput> {
+    /// Either of the two: with lengths or without.
+    pub(crate) fn run(
+        &self,
+        tape: &mut Tape,
+        x: Var,
+        h0: Option<Var>,
+        lengths: Option<&Lengths>,
+    ) -> Result<RnnOutput> {
         let states = self.stack.forward(tape, x, [h0, None], lengths)?;
         Ok(RnnOutput::new(states))
     }

@@ -185,21 +185,11 @@ impl Made {
         let h0 = states.first().copied();
         let rnn =
             |tape: &mut Tape, states: crate::nn::RnnOutput| Ok((states.output, vec![states.h_n(tape)?]));
-        match (self, lengths) {
-            (Made::Rnn(layer), None) => layer.forward(tape, x, h0).and_then(|s| rnn(tape, s)),
-            (Made::Rnn(layer), Some(lengths)) => {
-                layer.forward_lengths(tape, x, h0, lengths).and_then(|s| rnn(tape, s))
-            }
-            (Made::Gru(layer), None) => layer.forward(tape, x, h0).and_then(|s| rnn(tape, s)),
-            (Made::Gru(layer), Some(lengths)) => {
-                layer.forward_lengths(tape, x, h0, lengths).and_then(|s| rnn(tape, s))
-            }
-            (Made::Lstm(layer), lengths) => {
-                let states = h0.map(|h0| [h0, states[1]]);
-                let result = match lengths {
-                    None => layer.forward(tape, x, states)?,
-                    Some(lengths) => layer.forward_lengths(tape, x, states, lengths)?,
-                };
+        match self {
+            Made::Rnn(layer) => layer.run(tape, x, h0, lengths).and_then(|s| rnn(tape, s)),
+            Made::Gru(layer) => layer.run(tape, x, h0, lengths).and_then(|s| rnn(tape, s)),
+            Made::Lstm(layer) => {
+                let result = layer.run(tape, x, h0.map(|h0| [h0, states[1]]), lengths)?;
                 Ok((result.output, vec![result.h_n(tape)?, result.c_n(tape)?]))
             }
         }

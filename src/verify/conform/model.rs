@@ -111,27 +111,18 @@ impl Model {
             };
             at = Some(match layer {
                 Layer::Rnn(rnn) => {
-                    let result = match lengths {
-                        Some(lengths) => rnn.forward_lengths(tape, x, h0, lengths)?,
-                        None => rnn.forward(tape, x, h0)?,
-                    };
+                    let result = rnn.run(tape, x, h0, lengths)?;
                     states = Some((result.h_n(tape)?, None));
                     result.output
                 }
                 Layer::Gru(gru) => {
-                    let result = match lengths {
-                        Some(lengths) => gru.forward_lengths(tape, x, h0, lengths)?,
-                        None => gru.forward(tape, x, h0)?,
-                    };
+                    let result = gru.run(tape, x, h0, lengths)?;
                     states = Some((result.h_n(tape)?, None));
                     result.output
                 }
                 Layer::Lstm(lstm) => {
                     let initial = h0.zip(c0).map(|(h0, c0)| [h0, c0]);
-                    let result = match lengths {
-                        Some(lengths) => lstm.forward_lengths(tape, x, initial, lengths)?,
-                        None => lstm.forward(tape, x, initial)?,
-                    };
+                    let result = lstm.run(tape, x, initial, lengths)?;
                     states = Some((result.h_n(tape)?, Some(result.c_n(tape)?)));
                     result.output
                 }
