@@ -40,18 +40,67 @@ pub struct Declared {
     pub dtype: Dtype,
 }
 
+/// What runs kernels, as far as the cost of a plan depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Processor {
+    /// The CPU device: plans do not matter to twins, but how much a launch does.
+    Cpu,
+    /// A GPU interface made of software: no workgroup memory is faster than another, barriers cost much.
+    Software,
+    /// A GPU.
+    Gpu,
+}
+
+/// What a device offers to kernels, or what a variant needs of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// What runs them.
+    pub processor: Processor,
+    /// Threads of a workgroup.
+    pub threads: u32,
+    /// Bytes of workgroup memory.
+    pub memory: u32,
+    /// Threads of a subgroup, where all subgroups are of one size and shaders can use them; else 0.
+    pub subgroup: u32,
+    /// Bytes that a buffer may have in a launch.
+    pub binding: u64,
+}
+
+/// The limits that WebGPU guarantees everywhere.
+pub const LEAST: Limits =
+    Limits { processor: Processor::Gpu, threads: 256, memory: 16_384, subgroup: 0, binding: 128 << 20 };
+
+impl Limits {
+    /// Whether they are enough for a variant.
+    pub fn allow(&self, variant: &Variant) -> bool {
+        let needs = &variant.needs;
+        let subgroup = needs.subgroup == 0 || needs.subgroup == self.subgroup;
+        // A twin needs none of it.
+        self.processor == Processor::Cpu
+            || subgroup && needs.threads <= self.threads && needs.memory <= self.memory
+    }
+}
+
 /// One shader that implements a kernel. Variants of a kernel compute the same function.
 #[derive(Debug)]
 pub struct Variant {
     /// What tells it from the kernel's other variants.
     pub name: &'static str,
-    /// WGSL text of the kernel; `shaders/common.wgsl`, the constants and the parameter block are appended.
-    pub wgsl: &'static str,
+    /// The files of its WGSL text: what the kernel computes, then perhaps how, where kernels share that.
+    /// `shaders/common.wgsl`, the constants and the parameter block are appended.
+    pub wgsl: &'static [&'static str],
     /// Compile-time constants (tile sizes), appended as `const NAME = VALUEu;`.
     pub constants: &'static [(&'static str, u32)],
+    /// What an adapter must offer for it.
+    pub needs: Limits,
 }
 
 impl Variant {
+    /// The files of its text as one.
+    pub fn text(&self) -> String {
+        self.wgsl.join("\n")
+    }
+
     /// The value of the constant `name`.
     pub fn constant(&self, name: &str) -> u32 {
         let found = self.constants.iter().find(|(key, _)| *key == name);
@@ -102,7 +151,7 @@ impl Kernel {
     pub fn wgsl(&self, variant: usize, space: ParamSpace) -> String {
         use std::fmt::Write;
         let variant = &self.variants[variant];
-        let mut text = format!("{}\n{}\n", variant.wgsl, include_str!("../shaders/common.wgsl"));
+        let mut text = format!("{}\n{}\n", variant.text(), include_str!("../shaders/common.wgsl"));
         let _ = writeln!(text, "const GROUP = {GROUP}u;");
         for (name, value) in variant.constants {
             let _ = writeln!(text, "const {name} = {value}u;");
@@ -167,9 +216,12 @@ pub enum Slot<'a, R> {
 /// }
 /// ```
 /// followed by `fn bias_add<R: Real>(p: &BiasAdd, x: &[R], bias: &[R], y: &mut [R])`. A line
-/// `fast path::to::function;` before `variants` names a quicker f32 function with the same arguments.
+/// `fast path::to::function;` before `variants` names a quicker f32 function with the same arguments. A variant of several
+/// files names them as `"a.wgsl" & "b.wgsl"`; one that needs more than [`LEAST`] ends with `needs Limits { .. }`.
 #[macro_export]
 macro_rules! kernel {
+    (@needs) => { $crate::kernel::LEAST };
+    (@needs $needs:expr) => { $needs };
     (@access read) => { $crate::kernel::Access::Read };
     (@access write) => { $crate::kernel::Access::Write };
     (@access update) => { $crate::kernel::Access::Update };
@@ -188,7 +240,9 @@ macro_rules! kernel {
         pub static $NAME:ident = $twin:ident($params:ident { $($(#[$fdoc:meta])* $field:ident: $ftype:ident),* $(,)? };
             $($arg:ident: $access:ident $dtype:ident),* $(,)?);
         fast $fast:path;
-        variants [$({ $vname:literal, $file:literal, [$(($cname:literal, $cvalue:expr)),* $(,)?] }),* $(,)?]
+        variants [$({
+            $vname:literal, $($file:literal)&+, [$(($cname:literal, $cvalue:expr)),* $(,)?] $(, needs $needs:expr)?
+        }),* $(,)?]
     ) => {
         #[doc = concat!("Parameters of [`", stringify!($NAME), "`].")]
         #[repr(C)]
@@ -207,8 +261,9 @@ macro_rules! kernel {
             params: &[$((stringify!($field), stringify!($ftype))),*],
             variants: &[$($crate::kernel::Variant {
                 name: $vname,
-                wgsl: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/", $file)),
+                wgsl: &[$(include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/", $file))),+],
                 constants: &[$(($cname, $cvalue)),*],
+                needs: $crate::kernel!(@needs $($needs)?),
             }),*],
             covered: $crate::kernel::is_covered(env!("CARGO_PKG_NAME")),
             f32: $crate::kernel!(@call $params, $fast, f32; $($access $dtype),*),

@@ -1,7 +1,7 @@
 //! Every shader in every form: it is valid standard WGSL within WebGPU's limits, translates to what Vulkan, Metal and
 //! DX12 take, and declares what its kernel declares.
 
-use bptt::kernel::{Access, Dtype, Kernel, ParamSpace};
+use bptt::kernel::{Access, Dtype, Kernel, LEAST, ParamSpace, Variant};
 use bptt::verify::TABLE;
 use naga::back::{hlsl, msl, spv};
 use naga::valid::{Capabilities, GlobalUse, ModuleInfo, ValidationFlags, Validator};
@@ -10,24 +10,26 @@ use naga::{AddressSpace, Expression, MathFunction, Module, ScalarKind, StorageAc
 /// A kernel's variant with one way to pass parameters.
 struct Shader {
     kernel: &'static Kernel,
+    variant: &'static Variant,
     name: String,
     module: Module,
     info: ModuleInfo,
 }
 
-/// Parsed and validated with no capability but the one for immediates.
+/// Parsed and validated with no capability but those for immediates and, where the variant needs them, subgroups.
 fn parsed(kernel: &'static Kernel, variant: usize, space: ParamSpace) -> Shader {
     let name = format!("{kernel:?} ({}, {space:?})", kernel.variants[variant].name);
     let text = kernel.wgsl(variant, space);
     let module =
         naga::front::wgsl::parse_str(&text).unwrap_or_else(|e| panic!("{name}: {}", e.emit_to_string(&text)));
-    let capabilities = match space {
+    let mut capabilities = match space {
         ParamSpace::Immediate => Capabilities::IMMEDIATES,
         ParamSpace::Uniform => Capabilities::empty(),
     };
+    capabilities.set(Capabilities::SUBGROUP, kernel.variants[variant].needs.subgroup > 0);
     let info = Validator::new(ValidationFlags::all(), capabilities).validate(&module);
     let info = info.unwrap_or_else(|e| panic!("{name}: {}", e.emit_to_string(&text)));
-    Shader { kernel, name, module, info }
+    Shader { kernel, variant: &kernel.variants[variant], name, module, info }
 }
 
 fn shaders() -> impl Iterator<Item = Shader> {
@@ -56,7 +58,7 @@ fn every_backend_takes_every_shader() {
 
 #[test]
 fn shaders_declare_and_use_what_their_kernels_declare() {
-    for Shader { kernel, name, module, info } in shaders() {
+    for Shader { kernel, name, module, info, .. } in shaders() {
         let bound = |group| {
             let variables = module.global_variables.iter();
             let mut bound: Vec<_> = variables
@@ -95,24 +97,30 @@ fn shaders_declare_and_use_what_their_kernels_declare() {
             assert_eq!(module.types[base].inner.scalar_kind(), Some(kind), "{name}: {}", declared.name);
         }
         for (param, _) in kernel.params {
-            let used = kernel.variants.iter().all(|variant| variant.wgsl.contains(&format!("p.{param}")));
+            let used = kernel.variants.iter().all(|variant| variant.text().contains(&format!("p.{param}")));
             assert!(used, "{name}: the parameter {param} is not used");
         }
     }
 }
 
 #[test]
-fn shaders_keep_to_the_limits_of_webgpu() {
-    for Shader { kernel, name, module, .. } in shaders() {
+fn shaders_keep_to_the_limits_of_webgpu_or_say_what_they_need() {
+    for Shader { kernel, variant, name, module, .. } in shaders() {
         assert!(kernel.args.len() <= 8 && kernel.params.len() <= 32, "{name}");
+        // A kernel can be run everywhere: one of its variants needs nothing more.
+        let modest = |v: &Variant| v.needs.subgroup == 0 && v.needs.threads <= LEAST.threads;
+        assert!(kernel.variants.iter().any(|v| modest(v) && v.needs.memory <= LEAST.memory), "{name}");
         let [x, y, z] = module.entry_points[0].workgroup_size;
-        assert!(x * y * z <= 256, "{name}: a workgroup of {x} x {y} x {z} threads");
+        let needs = &variant.needs;
+        let threads = x * y * z;
+        assert!(threads <= needs.threads, "{name}: a workgroup of {x} x {y} x {z} threads");
+        assert!(needs.subgroup == 0 || threads == needs.subgroup, "{name}: a workgroup is a subgroup");
         let mut layouter = naga::proc::Layouter::default();
         layouter.update(module.to_ctx()).unwrap();
         let shared =
             module.global_variables.iter().filter(|(_, variable)| variable.space == AddressSpace::WorkGroup);
         let bytes: u32 = shared.map(|(_, variable)| layouter[variable.ty].size.next_multiple_of(16)).sum();
-        assert!(bytes <= 16_384, "{name}: {bytes} bytes of workgroup memory");
+        assert!(bytes <= needs.memory, "{name}: {bytes} bytes of workgroup memory");
     }
 }
 
@@ -134,6 +142,6 @@ fn shaders_never_call_the_builtin_tanh() {
 #[test]
 fn shaders_are_finished() {
     for row in TABLE {
-        assert!(row.kernel.variants.iter().all(|variant| !variant.wgsl.contains("TODO")), "{row:?}");
+        assert!(row.kernel.variants.iter().all(|variant| !variant.text().contains("TODO")), "{row:?}");
     }
 }

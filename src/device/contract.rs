@@ -18,6 +18,10 @@ pub fn check(device: &Device, plan: &Plan, params: usize, args: &[Arg<'_>]) -> R
     {
         return fail(plan, format!("{plan:?} is beyond what every adapter takes"));
     }
+    let variant = &plan.kernel.variants[plan.variant];
+    if !device.limits().allow(variant) {
+        return fail(plan, format!("'{}' is more than {device:?} offers", variant.name));
+    }
     if args.len() != declared.len() {
         return fail(plan, format!("takes {} buffers, got {}", declared.len(), args.len()));
     }

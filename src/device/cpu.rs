@@ -12,7 +12,7 @@ use super::{
 };
 use crate::cpu::real::{Bounded, Real};
 use crate::error::{Error, Result};
-use crate::kernel::{Access, Dtype, Plan, Slot};
+use crate::kernel::{Access, Dtype, LEAST, Limits, Plan, Processor, Slot};
 
 /// Memory of the CPU device, aligned for the widest vectors.
 pub struct HostMemory(Box<[UnsafeCell<Block>]>);
@@ -31,6 +31,9 @@ pub struct Cpu<R> {
     state: Mutex<State>,
     number: std::marker::PhantomData<fn() -> R>,
 }
+
+/// Kernels index in 32 bits.
+const LIMITS: Limits = Limits { processor: Processor::Cpu, binding: u32::MAX as u64, ..LEAST };
 
 struct State {
     pool: Pool<HostMemory>,
@@ -105,6 +108,10 @@ impl<R: Element> Cpu<R> {
 impl<R: Element> Backend for Cpu<R> {
     fn info(&self) -> &DeviceInfo {
         &self.info
+    }
+
+    fn limits(&self) -> &Limits {
+        &LIMITS
     }
 
     fn allocate(&self, dtype: Dtype, len: usize) -> Result<Memory> {

@@ -15,7 +15,7 @@ mod select;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::kernel::{Access, Dtype, Plan};
+use crate::kernel::{Access, Dtype, Limits, Plan};
 
 pub use gpu::GpuOptions;
 pub use host::{Host, ReadBack, Values};
@@ -86,6 +86,7 @@ pub struct KernelTime {
 /// What a device must do; see the methods of [`Device`] for their meaning.
 pub(crate) trait Backend: Send + Sync {
     fn info(&self) -> &DeviceInfo;
+    fn limits(&self) -> &Limits;
     fn allocate(&self, dtype: Dtype, len: usize) -> Result<Memory>;
     fn release(&self, memory: Memory);
     fn launch(&self, plan: &Plan, params: &[u8], args: &[Arg<'_>]) -> Result<()>;
@@ -244,6 +245,11 @@ impl Device {
     /// What it is.
     pub fn info(&self) -> &DeviceInfo {
         self.backend.info()
+    }
+
+    /// What it offers to kernels: what plans are made for.
+    pub fn limits(&self) -> &Limits {
+        self.backend.limits()
     }
 
     /// A buffer of `len` elements with undefined contents.

@@ -63,11 +63,11 @@ impl Value {
 
 type Launch = dyn Fn(&Device, &Plan, &[Arg<'_>]) -> Result<()> + Send + Sync;
 
-/// One problem for a kernel: parameters, values, and a plan for each of its variants.
+/// One problem for a kernel: parameters, values, and the plans that can run it.
 pub struct Case {
     /// The parameters, to be read.
     pub label: String,
-    /// How to run each variant.
+    /// The ways to run it: a device can take those that its limits allow.
     pub plans: Vec<Plan>,
     /// What each argument holds before the launch.
     pub values: Vec<Value>,
@@ -76,13 +76,23 @@ pub struct Case {
 }
 
 impl Case {
-    /// A case of the kernel of `plans`: one plan for each variant, one value for each argument.
+    /// A case of the kernel of `plans`: one value for each argument.
     pub fn new<P>(params: P, plans: Vec<Plan>, values: Vec<Value>) -> Self
     where
         P: bytemuck::Pod + std::fmt::Debug + Send + Sync,
     {
         let launch = move |device: &Device, plan: &Plan, args: &[Arg<'_>]| device.launch(plan, &params, args);
         Case { label: format!("{params:?}"), plans, values, launch: Box::new(launch) }
+    }
+}
+
+impl Case {
+    /// The plans for a variant that a device can take.
+    pub fn plans_of(&self, variant: usize, device: &Device) -> impl Iterator<Item = &Plan> {
+        let limits = *device.limits();
+        let fits =
+            move |plan: &&Plan| plan.variant == variant && limits.allow(&plan.kernel.variants[plan.variant]);
+        self.plans.iter().filter(fits)
     }
 }
 

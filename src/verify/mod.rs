@@ -26,7 +26,7 @@ pub use rows::TABLE;
 pub struct Row {
     /// The kernel.
     pub kernel: &'static Kernel,
-    /// Makes a case of what is drawn, with a plan for each of the kernel's variants.
+    /// Makes a case of what is drawn, with every plan that can run it.
     pub make: fn(&mut Draw) -> Case,
 }
 
@@ -83,26 +83,25 @@ impl std::fmt::Display for Report {
     }
 }
 
-/// Runs a variant of a case on a device: the arguments afterwards, each with [`GUARD`] elements before and behind it.
+/// Runs a plan of a case on a device: the arguments afterwards, each with [`GUARD`] elements before and behind it.
 /// An argument that is absent is empty.
 ///
 /// # Errors
 /// [`Error::Gpu`](crate::error::Error::Gpu) on a fault.
-pub fn run(device: &Device, case: &Case, variant: usize) -> Result<Vec<Values>> {
-    launch(device, case, &case.plans[variant])
+pub fn run(device: &Device, case: &Case, plan: &Plan) -> Result<Vec<Values>> {
+    launch(device, case, plan)
 }
 
-/// Runs a variant of a case on a device and on [`Device::bounded`], and compares.
+/// Runs a plan of a case on a device and on [`Device::bounded`], and compares.
 ///
 /// # Errors
 /// [`Error::Gpu`](crate::error::Error::Gpu) on a fault. A wrong result is no error: see [`Report::passed`].
-pub fn check(device: &Device, case: &Case, variant: usize) -> Result<Report> {
-    let plan = &case.plans[variant];
+pub fn check(device: &Device, case: &Case, plan: &Plan) -> Result<Report> {
     let got = launch(device, case, plan)?;
     let expected = launch(&Device::bounded(), case, plan)?;
     let mut report = Report {
         kernel: plan.kernel.name,
-        variant: plan.kernel.variants[variant].name,
+        variant: plan.kernel.variants[plan.variant].name,
         case: case.label.clone(),
         share: 0.0,
         argument: "",

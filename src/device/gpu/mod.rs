@@ -19,7 +19,7 @@ use super::{
     Arg, Backend, DeviceInfo, Host, KernelTime, Memory, MemoryKind, ReadBack, Stats, Values, View, host,
 };
 use crate::error::{Error, Result};
-use crate::kernel::{Access, Dtype, ParamSpace, Plan};
+use crate::kernel::{Access, Dtype, Limits, ParamSpace, Plan};
 use fault::Faults;
 pub use open::GpuOptions;
 use pipelines::{BindKey, Pipelines};
@@ -41,7 +41,7 @@ pub struct Gpu {
     device: wgpu::Device,
     queue: wgpu::Queue,
     faults: Faults,
-    max_binding: u64,
+    limits: Limits,
     space: ParamSpace,
     profiling: bool,
     state: Mutex<State>,
@@ -241,13 +241,17 @@ impl Backend for Gpu {
         &self.info
     }
 
+    fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
     fn allocate(&self, _: Dtype, len: usize) -> Result<Memory> {
         let bytes = size_class(len * 4);
-        if bytes as u64 > self.max_binding {
+        if bytes as u64 > self.limits.binding {
             return Err(Error::gpu(format!(
                 "a tensor of {len} elements takes {bytes} bytes, {} binds at most {}; make the batch, the sequence or \
                  the model smaller",
-                self.info.name, self.max_binding
+                self.info.name, self.limits.binding
             )));
         }
         let descriptor = wgpu::BufferDescriptor {

@@ -6,7 +6,7 @@ use super::fault::Faults;
 use super::pipelines::PARAM_BYTES;
 use super::{Gpu, State};
 use crate::error::{Error, Result};
-use crate::kernel::ParamSpace;
+use crate::kernel::{Limits, ParamSpace, Processor};
 
 /// How to open a GPU. The default takes what the adapter offers.
 #[derive(Clone, Debug, Default)]
@@ -65,13 +65,31 @@ impl Gpu {
         if !options.default_limits {
             limits.max_buffer_size = available.max_buffer_size;
             limits.max_storage_buffer_binding_size = available.max_storage_buffer_binding_size;
+            limits.max_compute_workgroup_storage_size = available.max_compute_workgroup_storage_size;
+            limits.max_compute_invocations_per_workgroup = available.max_compute_invocations_per_workgroup;
+            limits.max_compute_workgroup_size_x = available.max_compute_workgroup_size_x;
+            limits.max_compute_workgroup_size_y = available.max_compute_workgroup_size_y;
+        }
+        // A kernel for subgroups counts on their size: some adapters choose one for each pipeline.
+        let one_size = about.subgroup_min_size == about.subgroup_max_size;
+        let subgroups = !options.default_limits && offered.contains(wgpu::Features::SUBGROUP) && one_size;
+        if subgroups {
+            features |= wgpu::Features::SUBGROUP;
         }
         if immediates {
             limits.max_immediate_size = available.max_immediate_size.min(PARAM_BYTES);
         }
         // Byte offsets are 32-bit numbers in bind groups.
-        let max_binding =
+        let binding =
             limits.max_storage_buffer_binding_size.min(limits.max_buffer_size).min(u64::from(u32::MAX));
+        let software = about.device_type == wgpu::DeviceType::Cpu;
+        let for_plans = Limits {
+            processor: if software { Processor::Software } else { Processor::Gpu },
+            threads: limits.max_compute_invocations_per_workgroup.min(limits.max_compute_workgroup_size_x),
+            memory: limits.max_compute_workgroup_storage_size,
+            subgroup: if subgroups { about.subgroup_min_size } else { 0 },
+            binding,
+        };
         let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
             label: Some("bptt"),
             required_features: features,
@@ -90,7 +108,7 @@ impl Gpu {
             device,
             queue,
             faults,
-            max_binding,
+            limits: for_plans,
             space,
             profiling,
             state: Mutex::new(state),
