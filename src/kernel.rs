@@ -151,7 +151,8 @@ impl Kernel {
     pub fn wgsl(&self, variant: usize, space: ParamSpace) -> String {
         use std::fmt::Write;
         let variant = &self.variants[variant];
-        let mut text = format!("{}\n{}\n", variant.text(), include_str!("../shaders/common.wgsl"));
+        let mut text = unrolled(&variant.text(), variant.constants);
+        text.push_str(include_str!("../shaders/common.wgsl"));
         let _ = writeln!(text, "const GROUP = {GROUP}u;");
         for (name, value) in variant.constants {
             let _ = writeln!(text, "const {name} = {value}u;");
@@ -166,6 +167,34 @@ impl Kernel {
         });
         text
     }
+}
+
+/// The text with the loops that ask for it written out: `for (var i = 0u; i < N; i++) { // unroll`, to the brace in the same
+/// column, becomes N blocks in which i is a constant; N is a number or one of the variant's constants. Some drivers do not
+/// unroll by themselves, and then keep in memory what such loops index; a subgroup operation may want a constant.
+fn unrolled(text: &str, constants: &[(&str, u32)]) -> String {
+    let mut out = String::with_capacity(2 * text.len());
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        let Some(header) = line.strip_suffix(") { // unroll") else {
+            out.push_str(line);
+            out.push('\n');
+            continue;
+        };
+        let indent = &line[..line.len() - line.trim_start().len()];
+        let end = format!("{indent}}}");
+        let body: Vec<&str> = lines.by_ref().take_while(|line| *line != end).collect();
+        let body = unrolled(&body.join("\n"), constants);
+        let mut words = header.split_whitespace();
+        let name = words.nth(2).expect("`for (var NAME` begins a loop to unroll");
+        let bound = words.nth(4).expect("`= 0u; NAME < BOUND;` goes on").trim_end_matches(';');
+        let constant = constants.iter().find(|(key, _)| *key == bound).map(|(_, value)| *value);
+        let bound = constant.or_else(|| bound.trim_end_matches('u').parse().ok());
+        for i in 0..bound.expect("the bound of a loop to unroll is a number or a constant of the variant") {
+            out.push_str(&format!("{indent}{{\n{indent}    const {name} = {i}u;\n{body}{end}\n"));
+        }
+    }
+    out
 }
 
 /// How to run a kernel: the variant and the grid. Made by a pure function of shapes and limits, so that the
@@ -284,4 +313,20 @@ macro_rules! kernel {
             variants $variants
         }
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::unrolled;
+
+    #[test]
+    fn loops_are_unrolled_where_they_ask_for_it() {
+        let text = "for (var i = 0u; i < N; i++) { // unroll\n    for (var j = 0u; j < 1u; j++) { // unroll\n        \
+                    f(i, j);\n    }\n}\nfor (var k = 0u; k < N; k++) {\n}\n";
+        let block = |i| {
+            format!("{{\n    const i = {i}u;\n    {{\n        const j = 0u;\n        f(i, j);\n    }}\n}}\n")
+        };
+        let rest = "for (var k = 0u; k < N; k++) {\n}\n";
+        assert_eq!(unrolled(text, &[("N", 2)]), format!("{}{}{rest}", block(0), block(1)));
+    }
 }

@@ -25,7 +25,7 @@ pub fn lstm_project_backward<R: Real>(
     let now = p.step as usize * batch * width;
     for i in 0..batch * width {
         let arriving = dh[i];
-        if ended(p.ragged, lengths, i / width, p.step) {
+        if ended(p.ragged, lengths, i / width, p.step as usize) {
             dp[now + i] = R::zero();
         } else {
             dh[i] = R::zero();

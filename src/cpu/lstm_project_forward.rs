@@ -22,7 +22,7 @@ pub fn lstm_project_forward<R: Real>(p: &LstmProjectForward, w_hr: &[R], lengths
         for unit in 0..width {
             let i = row * width + unit;
             let source = p.source as usize + row * hidden;
-            h[slot(p.after) + i] = match ended(p.ragged, lengths, row, p.step) {
+            h[slot(p.after) + i] = match ended(p.ragged, lengths, row, p.step as usize) {
                 true => h[slot(p.before) + i],
                 false => R::sum((0..hidden).map(|k| h[source + k] * w_hr[unit * hidden + k])),
             };
@@ -39,7 +39,7 @@ pub fn lstm_project_forward_fast(p: &LstmProjectForward, w_hr: &[f32], lengths: 
     let next = &mut slots[slot(p.after)..][..batch * width];
     next.fill(0.0);
     add_product_transposed(p.batch, p.width, p.hidden, &sources[..batch * hidden], w_hr, next);
-    for row in (0..batch).filter(|row| ended(p.ragged, lengths, *row, p.step)) {
+    for row in (0..batch).filter(|row| ended(p.ragged, lengths, *row, p.step as usize)) {
         let from = slot(p.before) + row * width;
         slots.copy_within(from..from + width, slot(p.after) + row * width);
     }

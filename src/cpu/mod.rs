@@ -8,16 +8,16 @@ pub mod bias_add;
 pub mod common;
 pub mod matmul;
 
-pub mod gru_step_backward;
-pub mod gru_step_forward;
+pub mod gru_backward;
+pub mod gru_forward;
+pub mod lstm_backward;
+pub mod lstm_forward;
 pub mod lstm_project_backward;
 pub mod lstm_project_forward;
-pub mod lstm_step_backward;
-pub mod lstm_step_forward;
 pub mod mask_steps;
-mod recurrence;
-pub mod rnn_step_backward;
-pub mod rnn_step_forward;
+pub mod recurrence;
+pub mod rnn_backward;
+pub mod rnn_forward;
 
 pub mod adagrad;
 pub mod adam;

@@ -1,12 +1,176 @@
-//! What the steps of recurrent layers have in common.
+//! What recurrent kernels have in common: the order of their steps, how GPUs are to run them, and products.
 
 use super::matmul::{Matmul, matmul_fast};
 use super::real::Real;
+use crate::kernel::{Kernel, Limits, MAX_GROUPS, Plan, Processor};
+
+/// One of the steps that a launch makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Its time.
+    pub time: usize,
+    /// The slot of the states before it.
+    pub before: usize,
+    /// The slot of the states after it.
+    pub after: usize,
+    /// In a backward pass, the step whose gradients were computed before it, if there is one.
+    pub later: Option<usize>,
+}
+
+/// The steps of a launch of a forward pass: `count` from `start` on, upwards, or in reverse downwards.
+pub fn forward_steps(start: u32, count: u32, reverse: u32) -> impl Iterator<Item = Step> {
+    let reverse = reverse as usize;
+    (0..count as usize).map(move |s| {
+        let time = if reverse == 1 { start as usize - s } else { start as usize + s };
+        Step { time, before: time + reverse, after: time + 1 - reverse, later: None }
+    })
+}
+
+/// The steps of a launch of a backward pass through `time` steps in all: `count` from `start` on, downwards, or in reverse
+/// upwards.
+pub fn backward_steps(start: u32, count: u32, reverse: u32, steps: u32) -> impl Iterator<Item = Step> {
+    forward_steps(start, count, 1 - reverse).map(move |step| {
+        let (time, reverse) = (step.time, reverse as usize);
+        let later = if reverse == 1 { time.checked_sub(1) } else { Some(time + 1) };
+        let later = later.filter(|later| *later < steps as usize);
+        Step { time, before: time + reverse, after: time + 1 - reverse, later }
+    })
+}
+
+/// The product that a recurrent kernel makes at each step: [batch, inner]·[inner, columns·hidden].
+#[derive(Clone, Copy, Debug)]
+pub struct Product {
+    /// Rows.
+    pub batch: u32,
+    /// Units.
+    pub hidden: u32,
+    /// Columns of a unit.
+    pub columns: u32,
+    /// What is summed over.
+    pub inner: u32,
+}
+
+/// How a recurrent kernel runs: the plan, and how many steps a launch makes at most.
+#[derive(Clone, Copy, Debug)]
+pub struct Schedule {
+    /// The variant and its grid.
+    pub plan: Plan,
+    /// Steps of a launch.
+    pub steps: u32,
+}
+
+/// The variants of a recurrent kernel, in this order.
+const TILES: usize = 0;
+const LANES_OF_ONE: usize = 1;
+const LANES_OF_FOUR: usize = 2;
+
+/// Rows of the batch, and lanes, of a workgroup of recurrent_lanes.wgsl.
+const LANE_ROWS: u32 = 16;
+const LANES: u32 = 8;
+
+/// llvmpipe silently ends the loops of an invocation after 65,535 iterations, all loops together
+/// (LP_MAX_TGSI_LOOP_ITERATIONS).
+const MOST_ITERATIONS: u64 = 60_000;
+
+impl Product {
+    /// The schedule for `steps` steps on a device. Where several steps fit into one launch, a workgroup owns its rows
+    /// through all of them (`sequence`); else each step is a launch that all of the device works at (`step`).
+    pub fn schedule(&self, kernel: &'static Kernel, steps: u32, limits: &Limits) -> Schedule {
+        match limits.processor {
+            Processor::Cpu => Schedule { plan: self.sequence(kernel, TILES), steps },
+            _ if limits.allow(&kernel.variants[LANES_OF_ONE]) && self.iterations() < MOST_ITERATIONS => {
+                let variant = if self.hidden.is_multiple_of(4) { LANES_OF_FOUR } else { LANES_OF_ONE };
+                self.cheaper(kernel, variant, steps, SOFTWARE)
+            }
+            Processor::Software => self.cheaper(kernel, TILES, steps, SOFTWARE),
+            Processor::Gpu => self.cheaper(kernel, TILES, steps, GPU),
+        }
+    }
+
+    /// Whichever of the two schedules of a variant is estimated to be quicker.
+    fn cheaper(&self, kernel: &'static Kernel, variant: usize, steps: u32, costs: Costs) -> Schedule {
+        let (sequence, step) = (self.sequence(kernel, variant), self.step(kernel, variant));
+        let [rows, blocks, _] = [step.grid[1], step.grid[0], 1].map(f64::from);
+        // Of one step: what each workgroup reads and adds up, how many of them run at once, and in how many turns.
+        let work = f64::from(self.columns) * f64::from(self.inner);
+        let turns = |groups: f64| (groups / costs.at_once).ceil();
+        let block = costs.start + work * costs.per_column;
+        let in_sequence = turns(rows) * blocks * block;
+        let in_steps = costs.launch + turns(rows * blocks) * block;
+        if steps == 1 || in_steps < in_sequence {
+            return Schedule { plan: step, steps: 1 };
+        }
+        // No launch is to take longer than a watchdog lets it, nor to loop further than llvmpipe does.
+        let loops = self.iterations() * u64::from(step.grid[0]);
+        let most = (MOST_ITERATIONS / loops).min((LONGEST / in_sequence) as u64).max(1);
+        Schedule { plan: sequence, steps: steps.min(most.try_into().unwrap_or(u32::MAX)) }
+    }
+
+    /// Iterations of the loops of a lane for a block of units: over k, and over what it finishes.
+    fn iterations(&self) -> u64 {
+        u64::from(self.inner) + u64::from(4 * LANE_ROWS)
+    }
+
+    /// One workgroup for each block of rows: it can make any number of steps.
+    pub fn sequence(&self, kernel: &'static Kernel, variant: usize) -> Plan {
+        let Plan { grid: [_, rows, _], .. } = self.step(kernel, variant);
+        Plan { kernel, variant, grid: [1, rows, 1] }
+    }
+
+    /// One workgroup for each block of rows and units: it makes one step.
+    pub fn step(&self, kernel: &'static Kernel, variant: usize) -> Plan {
+        let (rows, units) = match variant {
+            TILES => {
+                let tile = &kernel.variants[TILES];
+                (tile.constant("ROWS"), tile.constant("UNITS"))
+            }
+            LANES_OF_ONE => (LANE_ROWS, LANES),
+            LANES_OF_FOUR => (LANE_ROWS, 4 * LANES),
+            _ => unreachable!("a recurrent kernel has three variants"),
+        };
+        let groups = |n: u32, tile: u32| n.div_ceil(tile).clamp(1, MAX_GROUPS);
+        Plan { kernel, variant, grid: [groups(self.hidden, units), groups(self.batch, rows), 1] }
+    }
+
+    /// Every way to make `steps` steps.
+    pub fn plans(&self, kernel: &'static Kernel, steps: u32) -> Vec<Plan> {
+        let variants = 0..if self.hidden.is_multiple_of(4) && self.hidden > 0 { 3 } else { 2 };
+        let both = |variant| [self.sequence(kernel, variant), self.step(kernel, variant)];
+        let loops =
+            |variant| self.iterations() * u64::from(self.step(kernel, variant).grid[0]) * u64::from(steps);
+        let able = |plan: &Plan| {
+            (steps <= 1 || plan.grid[0] == 1)
+                && (plan.variant == TILES || plan.grid[0] > 1 || loops(plan.variant) < MOST_ITERATIONS)
+        };
+        variants.flat_map(both).filter(able).collect()
+    }
+}
+
+/// What the parts of a step cost, in seconds.
+#[derive(Clone, Copy)]
+struct Costs {
+    /// A launch.
+    launch: f64,
+    /// A block of units in a workgroup: its barriers and the latency of its first loads.
+    start: f64,
+    /// In it, the weights of one k and one column of each unit.
+    per_column: f64,
+    /// Workgroups that run at once.
+    at_once: f64,
+}
+
+/// Measured on llvmpipe with two threads.
+const SOFTWARE: Costs = Costs { launch: 30e-6, start: 2e-6, per_column: 60e-9, at_once: 2.0 };
+/// Estimated for a large GPU: 64 bytes of weights per clock and multiprocessor from the second-level cache.
+const GPU: Costs = Costs { launch: 3e-6, start: 0.4e-6, per_column: 0.6e-9, at_once: 128.0 };
+
+/// The longest that a launch of several steps may be estimated to take, in seconds.
+const LONGEST: f64 = 0.05;
 
 /// Whether the sequence of a row has ended before the step. Without lengths (`ragged` 0) none has.
 #[inline(always)]
-pub fn ended(ragged: u32, lengths: &[i32], row: usize, step: u32) -> bool {
-    ragged == 1 && step as i32 >= lengths[row]
+pub fn ended(ragged: u32, lengths: &[i32], row: usize, time: usize) -> bool {
+    ragged == 1 && time as i32 >= lengths[row]
 }
 
 /// (1 − y)(1 + y): the derivative of tanh from its result.
@@ -41,7 +205,7 @@ pub fn add_biases(width: usize, x: &[f32], b_ih: &[f32], b_hh: &[f32], a: &mut [
 }
 
 /// Slot `before` of a buffer of slots of `size` elements, and slot `after`, to be written. The two are neighbours.
-pub fn two_slots(slots: &mut [f32], size: usize, before: u32, after: u32) -> (&[f32], &mut [f32]) {
-    let (low, high) = slots[before.min(after) as usize * size..][..2 * size].split_at_mut(size);
+pub fn two_slots(slots: &mut [f32], size: usize, before: usize, after: usize) -> (&[f32], &mut [f32]) {
+    let (low, high) = slots[before.min(after) * size..][..2 * size].split_at_mut(size);
     if before < after { (low, high) } else { (high, low) }
 }

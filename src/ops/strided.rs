@@ -22,7 +22,7 @@ pub(super) fn copy_strided(
 }
 
 /// x with its dimensions in the order `dims`.
-fn permuted(x: &Tensor, dims: &[usize]) -> Result<Tensor> {
+pub(super) fn permuted(x: &Tensor, dims: &[usize]) -> Result<Tensor> {
     let own = strides(&x.shape());
     let pick = |from: &[usize]| dims.iter().map(|d| from[*d]).collect::<Vec<usize>>();
     let shape = pick(&x.shape());

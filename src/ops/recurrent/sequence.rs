@@ -8,13 +8,14 @@ use crate::kernel::Dtype;
 use crate::ops::bias_add::sum_rows;
 use crate::ops::linear::times_transposed;
 use crate::ops::matmul::{Matrix, product};
+use crate::ops::strided::permuted;
 use crate::tape::Gradients;
 use crate::tensor::{Shape, Tensor};
 
 /// A layer at work in one direction, and all that its backward pass needs.
 pub struct Sequence {
     pub cell: Cell,
-    reverse: bool,
+    pub reverse: bool,
     /// `[B]`.
     pub lengths: Option<Tensor>,
     pub time: usize,
@@ -116,16 +117,8 @@ impl Sequence {
         if self.reverse { [step + 1, step] } else { [step, step + 1] }
     }
 
-    /// The first element of h_t where a step's kernel writes it.
-    pub fn out_of(&self, step: usize) -> usize {
-        match self.w_hr {
-            None => self.base + self.slots(step)[1] * self.batch * self.width,
-            Some(_) => self.projected() + step * self.batch * self.hidden,
-        }
-    }
-
     /// The first element of what is projected.
-    fn projected(&self) -> usize {
+    pub fn projected(&self) -> usize {
         self.base + (self.time + 1) * self.batch * self.width
     }
 
@@ -137,10 +130,9 @@ impl Sequence {
         self.gates.as_ref().expect("a cell with gates keeps them")
     }
 
-    /// The steps in the order of the forward pass.
-    fn steps(&self) -> impl DoubleEndedIterator<Item = usize> + use<> {
-        let (time, reverse) = (self.time, self.reverse);
-        (0..time).map(move |k| if reverse { time - 1 - k } else { k })
+    /// The step that the forward pass makes as its k-th.
+    pub fn forward_time(&self, k: usize) -> usize {
+        if self.reverse { self.time - 1 - k } else { k }
     }
 
     /// Runs all steps from the initial states, 0 where not given.
@@ -151,7 +143,9 @@ impl Sequence {
             begin(c, slot * self.batch * self.hidden, self.batch * self.hidden, c0)?;
         }
         let xw = times_transposed(&self.input, &self.w_ih)?;
-        self.steps().try_for_each(|step| self.step_forward(step, &xw))
+        // Neighbouring threads then read neighbouring weights, and a CPU multiplies rows by columns.
+        let w_hh = permuted(&self.w_hh, &[1, 0])?;
+        self.all_forward(&xw, &w_hh)
     }
 
     /// The states before (0) or after (1) every step: [T, B, S].
@@ -219,11 +213,7 @@ impl Sequence {
             da_h: matches!(self.cell, Cell::Gru).then(|| empty(&[time, batch, gates])).transpose()?,
             projection: projection.transpose()?,
         };
-        let mut later = None;
-        for step in self.steps().rev() {
-            self.step_backward(step, later, &dy, &carried)?;
-            later = Some(step);
-        }
+        self.all_backward(&dy, &carried)?;
 
         let da = &carried.da;
         let da_h = carried.da_h.as_ref().unwrap_or(da);
@@ -242,8 +232,7 @@ impl Sequence {
             })?;
         }
         if places.h0 != Places::ABSENT && g.wanted(places.h0) {
-            let first = self.steps().next().expect("a sequence has a step");
-            let da = da_h.slice(first * batch * gates, [batch, gates])?;
+            let da = da_h.slice(self.forward_time(0) * batch * gates, [batch, gates])?;
             product(Matrix::new(&da), Matrix::new(&self.w_hh), &carried.dh, true)?;
             g.give(places.h0, carried.dh)?;
         }

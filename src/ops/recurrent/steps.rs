@@ -1,15 +1,16 @@
-//! One step of each cell: which kernels it launches.
+//! The launches of each cell: which kernels it runs, and in how many steps at a time.
 
 use super::Nonlinearity;
 use super::sequence::{Carried, Sequence};
-use crate::cpu::gru_step_backward::{GRU_STEP_BACKWARD, GruStepBackward};
-use crate::cpu::gru_step_forward::{GRU_STEP_FORWARD, GruStepForward};
+use crate::cpu::gru_backward::{GRU_BACKWARD, GruBackward};
+use crate::cpu::gru_forward::{GRU_FORWARD, GruForward};
+use crate::cpu::lstm_backward::{LSTM_BACKWARD, LstmBackward};
+use crate::cpu::lstm_forward::{LSTM_FORWARD, LstmForward};
 use crate::cpu::lstm_project_backward::{LSTM_PROJECT_BACKWARD, LstmProjectBackward};
 use crate::cpu::lstm_project_forward::{LSTM_PROJECT_FORWARD, LstmProjectForward};
-use crate::cpu::lstm_step_backward::{LSTM_STEP_BACKWARD, LstmStepBackward};
-use crate::cpu::lstm_step_forward::{LSTM_STEP_FORWARD, LstmStepForward};
-use crate::cpu::rnn_step_backward::{RNN_STEP_BACKWARD, RnnStepBackward};
-use crate::cpu::rnn_step_forward::{RNN_STEP_FORWARD, RnnStepForward};
+use crate::cpu::recurrence::Product;
+use crate::cpu::rnn_backward::{RNN_BACKWARD, RnnBackward};
+use crate::cpu::rnn_forward::{RNN_FORWARD, RnnForward};
 use crate::device::Arg;
 use crate::error::Result;
 use crate::kernel::{Kernel, Plan};
@@ -57,107 +58,115 @@ fn maybe(tensor: Option<&Tensor>) -> Arg<'_> {
 }
 
 impl Sequence {
-    /// A launch of a kernel with a thread for each of a step's `width` columns.
-    fn step_of<P: bytemuck::Pod>(
+    /// Launches a kernel as often as its schedule asks for, with the parameters for each part: its first step, counted in
+    /// the order of the pass, and the number of its steps.
+    fn in_parts<P: bytemuck::Pod>(
         &self,
         kernel: &'static Kernel,
-        width: usize,
-        params: &P,
+        product: Product,
+        params: impl Fn(usize, u32) -> P,
         args: &[Arg<'_>],
     ) -> Result<()> {
-        self.h.device().launch(&Plan::elements(kernel, self.batch * width), params, args)
+        let device = self.h.device();
+        let schedule = product.schedule(kernel, self.time as u32, device.limits());
+        for from in (0..self.time).step_by(schedule.steps as usize) {
+            let steps = schedule.steps.min((self.time - from) as u32);
+            device.launch(&schedule.plan, &params(from, steps), args)?;
+        }
+        Ok(())
     }
 
-    /// The states after step `step` from those before it. `xw` is x·W_ihᵀ.
-    pub fn step_forward(&self, step: usize, xw: &Tensor) -> Result<()> {
+    /// All steps, from the initial states, which are there. `xw` is x·W_ihᵀ, `w_hh` is W_hhᵀ.
+    pub fn all_forward(&self, xw: &Tensor, w_hh: &Tensor) -> Result<()> {
         let [batch, hidden, width, time, base] =
             [self.batch, self.hidden, self.width, self.time, self.base].map(|n| n as u32);
-        let [before, after] = self.slots(step).map(|slot| slot as u32);
+        let (reverse, ragged) = (self.reverse.into(), self.lengths.is_some().into());
         let bias = self.biases.is_some().into();
-        let ragged = self.lengths.is_some().into();
         let lengths = maybe(self.lengths.as_ref());
         let [b_ih, b_hh] = [0, 1].map(|k| maybe(self.biases.as_ref().map(|biases| &biases[k])));
-        let (w_hh, h) = (&self.w_hh, &self.h);
-        let out = self.out_of(step) as u32;
-        let step = step as u32;
+        let start = |from: usize| self.forward_time(from) as u32;
+        let h = self.h.update();
         match self.cell {
             Cell::Rnn(nonlinearity) => {
                 let relu = (nonlinearity == Nonlinearity::Relu).into();
-                let params = RnnStepForward { batch, hidden, step, before, after, base, relu, bias, ragged };
-                let args = [xw.read(), w_hh.read(), b_ih, b_hh, lengths, h.update()];
-                self.step_of(&RNN_STEP_FORWARD, self.hidden, &params, &args)
+                let p = RnnForward { batch, hidden, start: 0, steps: 0, reverse, base, relu, bias, ragged };
+                let args = [xw.read(), w_hh.read(), b_ih, b_hh, lengths, h];
+                let params = |from, steps| RnnForward { start: start(from), steps, ..p };
+                self.in_parts(&RNN_FORWARD, p.product(), params, &args)
             }
             Cell::Gru => {
-                let params = GruStepForward { batch, hidden, time, step, before, after, base, bias, ragged };
-                let args = [xw.read(), w_hh.read(), b_ih, b_hh, lengths, self.gates().update(), h.update()];
-                self.step_of(&GRU_STEP_FORWARD, self.hidden, &params, &args)
+                let p = GruForward { batch, hidden, time, start: 0, steps: 0, reverse, base, bias, ragged };
+                let args = [xw.read(), w_hh.read(), b_ih, b_hh, lengths, self.gates().update(), h];
+                let params = |from, steps| GruForward { start: start(from), steps, ..p };
+                self.in_parts(&GRU_FORWARD, p.product(), params, &args)
             }
             Cell::Lstm => {
                 let projected = self.w_hr.is_some().into();
-                let params = LstmStepForward {
+                let p = LstmForward {
                     batch,
                     hidden,
                     width,
-                    step,
-                    before,
-                    after,
+                    time,
+                    start: 0,
+                    steps: 0,
+                    reverse,
                     base,
-                    out,
                     projected,
                     bias,
                     ragged,
                 };
                 let (gates, c) = (self.gates().update(), self.c().update());
-                let args = [xw.read(), w_hh.read(), b_ih, b_hh, lengths, gates, c, h.update()];
-                self.step_of(&LSTM_STEP_FORWARD, self.hidden, &params, &args)?;
-                let Some(w_hr) = &self.w_hr else { return Ok(()) };
-                let params = LstmProjectForward {
-                    batch,
-                    hidden,
-                    width,
-                    step,
-                    before,
-                    after,
-                    base,
-                    source: out,
-                    ragged,
+                let args = [xw.read(), w_hh.read(), b_ih, b_hh, lengths, gates, c, h];
+                let Some(w_hr) = &self.w_hr else {
+                    let params = |from, steps| LstmForward { start: start(from), steps, ..p };
+                    return self.in_parts(&LSTM_FORWARD, p.product(), params, &args);
                 };
-                let args = [w_hr.read(), lengths, h.update()];
-                self.step_of(&LSTM_PROJECT_FORWARD, self.width, &params, &args)
+                let device = self.h.device();
+                let plan = p.product().schedule(&LSTM_FORWARD, 1, device.limits()).plan;
+                for step in (0..self.time).map(|k| self.forward_time(k)) {
+                    let one = LstmForward { start: step as u32, steps: 1, ..p };
+                    device.launch(&plan, &one, &args)?;
+                    let [before, after] = self.slots(step).map(|slot| slot as u32);
+                    let source = (self.projected() + step * self.batch * self.hidden) as u32;
+                    let step = step as u32;
+                    let params = LstmProjectForward {
+                        batch,
+                        hidden,
+                        width,
+                        step,
+                        before,
+                        after,
+                        base,
+                        source,
+                        ragged,
+                    };
+                    let plan = Plan::elements(&LSTM_PROJECT_FORWARD, self.batch * self.width);
+                    device.launch(&plan, &params, &[w_hr.read(), lengths, self.h.update()])?;
+                }
+                Ok(())
             }
         }
     }
 
-    /// The gradients da of step `step` from dy [T, B, S], those of the step `later` whose backward pass came before it, and
-    /// what is carried.
-    pub fn step_backward(
-        &self,
-        step: usize,
-        later: Option<usize>,
-        dy: &Tensor,
-        carried: &Carried,
-    ) -> Result<()> {
+    /// The gradients da of all steps from dy [T, B, S] and what is carried.
+    pub fn all_backward(&self, dy: &Tensor, carried: &Carried) -> Result<()> {
         let [batch, hidden, width, time, base] =
             [self.batch, self.hidden, self.width, self.time, self.base].map(|n| n as u32);
-        let [before, after] = self.slots(step).map(|slot| slot as u32);
-        let at_later = later;
-        let (later, first) = (later.unwrap_or_default() as u32, later.is_none().into());
-        let ragged = self.lengths.is_some().into();
+        let (reverse, ragged) = (self.reverse.into(), self.lengths.is_some().into());
         let lengths = maybe(self.lengths.as_ref());
         let (w_hh, h) = (&self.w_hh, &self.h);
         let Carried { dh, dc, da, da_h, projection } = carried;
-        let now = step;
-        let step = step as u32;
+        let start = |from: usize| self.forward_time(self.time - 1 - from) as u32;
         match self.cell {
             Cell::Rnn(nonlinearity) => {
                 let relu = (nonlinearity == Nonlinearity::Relu).into();
-                let params = RnnStepBackward { batch, hidden, step, later, first, after, base, relu, ragged };
+                let p = RnnBackward { batch, hidden, time, start: 0, steps: 0, reverse, base, relu, ragged };
                 let args = [dy.read(), w_hh.read(), h.read(), lengths, dh.update(), da.update()];
-                self.step_of(&RNN_STEP_BACKWARD, self.hidden, &params, &args)
+                let params = |from, steps| RnnBackward { start: start(from), steps, ..p };
+                self.in_parts(&RNN_BACKWARD, p.product(), params, &args)
             }
             Cell::Gru => {
-                let params =
-                    GruStepBackward { batch, hidden, time, step, later, first, before, base, ragged };
+                let p = GruBackward { batch, hidden, time, start: 0, steps: 0, reverse, base, ragged };
                 let da_h = da_h.as_ref().expect("a GRU's recurrent gradients are kept apart");
                 let args = [
                     dy.read(),
@@ -169,48 +178,41 @@ impl Sequence {
                     da.update(),
                     da_h.update(),
                 ];
-                self.step_of(&GRU_STEP_BACKWARD, self.hidden, &params, &args)
+                let params = |from, steps| GruBackward { start: start(from), steps, ..p };
+                self.in_parts(&GRU_BACKWARD, p.product(), params, &args)
             }
             Cell::Lstm => {
-                let mut params = LstmStepBackward {
-                    batch,
-                    hidden,
-                    step,
-                    row_of_dy: step,
-                    later,
-                    first,
-                    before,
-                    after,
-                    ragged,
+                let projected = self.w_hr.is_some().into();
+                let p = LstmBackward { batch, hidden, time, start: 0, steps: 0, reverse, projected, ragged };
+                let dc = dc.as_ref().expect("an LSTM carries the gradient of its cell state").update();
+                let (gates, c) = (self.gates().read(), self.c().read());
+                let args = [dy.read(), w_hh.read(), gates, c, lengths, dh.update(), dc, da.update()];
+                let (Some(w_hr), Some(projection)) = (&self.w_hr, projection) else {
+                    let params = |from, steps| LstmBackward { start: start(from), steps, ..p };
+                    return self.in_parts(&LSTM_BACKWARD, p.product(), params, &args);
                 };
-                let (mut dy, mut dh) = (dy, dh);
-                if let (Some(w_hr), Some(projection)) = (&self.w_hr, projection) {
-                    if let Some(later) = at_later {
+                let (dp, dm) = (&projection.dp, &projection.dm);
+                let args =
+                    [dm.read(), w_hh.read(), gates, c, lengths, projection.nothing.update(), dc, da.update()];
+                let device = self.h.device();
+                let plan = p.product().schedule(&LSTM_BACKWARD, 1, device.limits()).plan;
+                let mut later = None;
+                for step in (0..self.time).rev().map(|k| self.forward_time(k)) {
+                    if let Some(later) = later.replace(step) {
                         let da =
                             da.slice(later * self.batch * 4 * self.hidden, [self.batch, 4 * self.hidden])?;
                         product(Matrix::new(&da), Matrix::new(w_hh), dh, true)?;
                     }
-                    let through = LstmProjectBackward { batch, width, step, ragged };
-                    let dp = &projection.dp;
-                    let args = [dy.read(), lengths, dh.update(), dp.update()];
-                    self.step_of(&LSTM_PROJECT_BACKWARD, self.width, &through, &args)?;
-                    let dp = dp.slice(now * self.batch * self.width, [self.batch, self.width])?;
-                    product(Matrix::new(&dp), Matrix::new(w_hr), &projection.dm, false)?;
-                    (params.row_of_dy, params.first) = (0, 1);
-                    (dy, dh) = (&projection.dm, &projection.nothing);
+                    let through = LstmProjectBackward { batch, width, step: step as u32, ragged };
+                    let elements = Plan::elements(&LSTM_PROJECT_BACKWARD, self.batch * self.width);
+                    let given = [dy.read(), lengths, dh.update(), dp.update()];
+                    device.launch(&elements, &through, &given)?;
+                    let dp = dp.slice(step * self.batch * self.width, [self.batch, self.width])?;
+                    product(Matrix::new(&dp), Matrix::new(w_hr), dm, false)?;
+                    let one = LstmBackward { start: step as u32, steps: 1, ..p };
+                    device.launch(&plan, &one, &args)?;
                 }
-                let dc = dc.as_ref().expect("an LSTM carries the gradient of its cell state");
-                let args = [
-                    dy.read(),
-                    w_hh.read(),
-                    self.gates().read(),
-                    self.c().read(),
-                    lengths,
-                    dh.update(),
-                    dc.update(),
-                    da.update(),
-                ];
-                self.step_of(&LSTM_STEP_BACKWARD, self.hidden, &params, &args)
+                Ok(())
             }
         }
     }

@@ -1,41 +1,57 @@
 //! Steps of recurrent layers.
 
 use crate::cpu::dropout::{self, Dropout};
-use crate::cpu::gru_step_backward::{GRU_STEP_BACKWARD, GruStepBackward};
-use crate::cpu::gru_step_forward::{GRU_STEP_FORWARD, GruStepForward};
+use crate::cpu::gru_backward::{GRU_BACKWARD, GruBackward};
+use crate::cpu::gru_forward::{GRU_FORWARD, GruForward};
+use crate::cpu::lstm_backward::{LSTM_BACKWARD, LstmBackward};
+use crate::cpu::lstm_forward::{LSTM_FORWARD, LstmForward};
 use crate::cpu::lstm_project_backward::{LSTM_PROJECT_BACKWARD, LstmProjectBackward};
 use crate::cpu::lstm_project_forward::{LSTM_PROJECT_FORWARD, LstmProjectForward};
-use crate::cpu::lstm_step_backward::{LSTM_STEP_BACKWARD, LstmStepBackward};
-use crate::cpu::lstm_step_forward::{LSTM_STEP_FORWARD, LstmStepForward};
 use crate::cpu::mask_steps::{MASK_STEPS, MaskSteps};
-use crate::cpu::rnn_step_backward::{RNN_STEP_BACKWARD, RnnStepBackward};
-use crate::cpu::rnn_step_forward::{RNN_STEP_FORWARD, RnnStepForward};
+use crate::cpu::rnn_backward::{RNN_BACKWARD, RnnBackward};
+use crate::cpu::rnn_forward::{RNN_FORWARD, RnnForward};
 use crate::kernel::GROUP;
 use crate::verify::{Case, Draw, Value};
 
-/// Sizes of a recurrence and one of its steps, in either direction.
+/// Sizes of a recurrence and some of its steps, in either direction.
 struct Recurrence {
     batch: u32,
     hidden: u32,
     time: u32,
-    step: u32,
-    /// The slots of the states before and after the step.
-    before: u32,
-    after: u32,
-    /// The step that the backward pass has computed before this one, if this is not its first.
-    later: Option<u32>,
+    /// Steps of the launch.
+    steps: u32,
+    /// The lowest of them.
+    lowest: u32,
+    reverse: u32,
     base: u32,
     ragged: u32,
 }
 
 impl Recurrence {
     fn draw(draw: &mut Draw) -> Self {
-        let (batch, hidden, time) = (draw.dim(4), draw.dim(16), 1 + draw.below(4));
-        let (step, reverse) = (draw.below(time), draw.flag() == 1);
-        let (before, after) = if reverse { (step + 1, step) } else { (step, step + 1) };
-        let later = if reverse { step.checked_sub(1) } else { Some(step + 1).filter(|later| *later < time) };
-        let (base, ragged) = (draw.pick(&[0, 39]), draw.flag());
-        Recurrence { batch, hidden, time, step, before, after, later, base, ragged }
+        // Tiles have so many rows and units; what a twin makes of much more takes too long.
+        let (rows, units) = (draw.pick(&[4, 8, 16]), draw.pick(&[8, 16, 32]));
+        let (batch, hidden, time) = (draw.dim(rows).min(73), draw.dim(units).min(150), 1 + draw.below(4));
+        let steps = draw.pick(&[1, 1 + draw.clone().below(time)]);
+        let (lowest, reverse) = (draw.below(time + 1 - steps), draw.flag());
+        // Slot 1 is aligned.
+        let (base, ragged) = (draw.pick(&[0, 36]), draw.flag());
+        Recurrence { batch, hidden, time, steps, lowest, reverse, base, ragged }
+    }
+
+    /// The first step of the launch in a pass upwards, or downwards.
+    fn start(&self, downwards: bool) -> u32 {
+        if downwards { self.lowest + self.steps - 1 } else { self.lowest }
+    }
+
+    /// Of a forward pass.
+    fn forward(&self) -> u32 {
+        self.start(self.reverse == 1)
+    }
+
+    /// Of a backward pass.
+    fn backward(&self) -> u32 {
+        self.start(self.reverse == 0)
     }
 
     fn size(&self) -> u32 {
@@ -62,11 +78,6 @@ impl Recurrence {
         let lengths = draw.ints(self.batch, self.time).into_iter().map(|length| length + 1).collect();
         if self.ragged == 1 { Value::Ints(lengths) } else { Value::Absent }
     }
-
-    /// `later` and `first`, as the backward kernels take them.
-    fn order(&self) -> (u32, u32) {
-        (self.later.unwrap_or_default(), self.later.is_none().into())
-    }
 }
 
 /// The two biases of `width`, where there are any.
@@ -74,22 +85,22 @@ fn biases(draw: &mut Draw, bias: u32, width: u32) -> [Value; 2] {
     [(); 2].map(|()| if bias == 1 { draw.reals(width) } else { Value::Absent })
 }
 
-pub fn rnn_step_forward(draw: &mut Draw) -> Case {
+pub fn rnn_forward(draw: &mut Draw) -> Case {
     let r = Recurrence::draw(draw);
-    let Recurrence { batch, hidden, step, before, after, base, ragged, .. } = r;
+    let Recurrence { batch, hidden, steps, reverse, base, ragged, .. } = r;
     let (relu, bias) = (draw.flag(), draw.flag());
-    let p = RnnStepForward { batch, hidden, step, before, after, base, relu, bias, ragged };
+    let p = RnnForward { batch, hidden, start: r.forward(), steps, reverse, base, relu, bias, ragged };
     let (xw, w_hh) = (r.steps(draw, hidden), draw.reals(hidden * hidden));
     let [b_ih, b_hh] = biases(draw, bias, hidden);
     let values = vec![xw, w_hh, b_ih, b_hh, r.lengths(draw), r.states(draw, hidden, 0)];
-    Case::new(p, draw.elements(&RNN_STEP_FORWARD, r.size()), values)
+    Case::new(p, p.product().plans(&RNN_FORWARD, steps), values)
 }
 
-pub fn rnn_step_backward(draw: &mut Draw) -> Case {
+pub fn rnn_backward(draw: &mut Draw) -> Case {
     let r = Recurrence::draw(draw);
-    let Recurrence { batch, hidden, step, after, base, ragged, .. } = r;
-    let (later, first) = r.order();
-    let p = RnnStepBackward { batch, hidden, step, later, first, after, base, relu: draw.flag(), ragged };
+    let Recurrence { batch, hidden, time, steps, reverse, base, ragged, .. } = r;
+    let (start, relu) = (r.backward(), draw.flag());
+    let p = RnnBackward { batch, hidden, time, start, steps, reverse, base, relu, ragged };
     let values = vec![
         r.steps(draw, hidden),
         draw.reals(hidden * hidden),
@@ -98,17 +109,20 @@ pub fn rnn_step_backward(draw: &mut Draw) -> Case {
         draw.reals(r.size()),
         r.steps(draw, hidden),
     ];
-    Case::new(p, draw.elements(&RNN_STEP_BACKWARD, r.size()), values)
+    Case::new(p, p.product().plans(&RNN_BACKWARD, steps), values)
 }
 
-pub fn lstm_step_forward(draw: &mut Draw) -> Case {
-    let r = Recurrence::draw(draw);
-    let Recurrence { batch, hidden, time, step, before, after, base, ragged, .. } = r;
+pub fn lstm_forward(draw: &mut Draw) -> Case {
+    let mut r = Recurrence::draw(draw);
     let (projected, bias) = (draw.flag(), draw.flag());
+    if projected == 1 {
+        // The projection comes between two steps.
+        r.steps = 1;
+    }
+    let Recurrence { batch, hidden, time, steps, reverse, base, ragged, .. } = r;
     let width = if projected == 1 { draw.dim(8) } else { hidden };
-    let slots = base + (time + 1) * batch * width;
-    let out = if projected == 1 { slots + step * batch * hidden } else { base + after * batch * hidden };
-    let p = LstmStepForward { batch, hidden, width, step, before, after, base, out, projected, bias, ragged };
+    let start = r.forward();
+    let p = LstmForward { batch, hidden, width, time, start, steps, reverse, base, projected, bias, ragged };
     let (xw, w_hh) = (r.steps(draw, 4 * hidden), draw.reals(4 * hidden * width));
     let [b_ih, b_hh] = biases(draw, bias, 4 * hidden);
     let values = vec![
@@ -121,15 +135,17 @@ pub fn lstm_step_forward(draw: &mut Draw) -> Case {
         draw.reals((time + 1) * r.size()),
         r.states(draw, width, projected * time * r.size()),
     ];
-    Case::new(p, draw.elements(&LSTM_STEP_FORWARD, r.size()), values)
+    Case::new(p, p.product().plans(&LSTM_FORWARD, steps), values)
 }
 
-pub fn lstm_step_backward(draw: &mut Draw) -> Case {
-    let r = Recurrence::draw(draw);
-    let Recurrence { batch, hidden, time, step, before, after, ragged, .. } = r;
-    let (later, first) = r.order();
-    let row_of_dy = draw.pick(&[step, 0]);
-    let p = LstmStepBackward { batch, hidden, step, row_of_dy, later, first, before, after, ragged };
+pub fn lstm_backward(draw: &mut Draw) -> Case {
+    let mut r = Recurrence::draw(draw);
+    let projected = draw.flag();
+    if projected == 1 {
+        r.steps = 1;
+    }
+    let Recurrence { batch, hidden, time, steps, reverse, ragged, .. } = r;
+    let p = LstmBackward { batch, hidden, time, start: r.backward(), steps, reverse, projected, ragged };
     let values = vec![
         r.steps(draw, hidden),
         draw.reals(4 * hidden * hidden),
@@ -140,12 +156,13 @@ pub fn lstm_step_backward(draw: &mut Draw) -> Case {
         draw.reals(r.size()),
         r.steps(draw, 4 * hidden),
     ];
-    Case::new(p, draw.elements(&LSTM_STEP_BACKWARD, r.size()), values)
+    Case::new(p, p.product().plans(&LSTM_BACKWARD, steps), values)
 }
 
 pub fn lstm_project_forward(draw: &mut Draw) -> Case {
     let r = Recurrence::draw(draw);
-    let Recurrence { batch, hidden, time, step, before, after, base, ragged, .. } = r;
+    let Recurrence { batch, hidden, time, lowest: step, reverse, base, ragged, .. } = r;
+    let (before, after) = (step + reverse, step + 1 - reverse);
     let width = draw.dim(8);
     let source = base + (time + 1) * batch * width + step * batch * hidden;
     let p = LstmProjectForward { batch, hidden, width, step, before, after, base, source, ragged };
@@ -155,30 +172,29 @@ pub fn lstm_project_forward(draw: &mut Draw) -> Case {
 
 pub fn lstm_project_backward(draw: &mut Draw) -> Case {
     let r = Recurrence::draw(draw);
-    let Recurrence { batch, step, ragged, .. } = r;
+    let Recurrence { batch, lowest: step, ragged, .. } = r;
     let width = draw.dim(8);
     let p = LstmProjectBackward { batch, width, step, ragged };
     let values = vec![r.steps(draw, width), r.lengths(draw), draw.reals(batch * width), r.steps(draw, width)];
     Case::new(p, draw.elements(&LSTM_PROJECT_BACKWARD, batch * width), values)
 }
 
-pub fn gru_step_forward(draw: &mut Draw) -> Case {
+pub fn gru_forward(draw: &mut Draw) -> Case {
     let r = Recurrence::draw(draw);
-    let Recurrence { batch, hidden, time, step, before, after, base, ragged, .. } = r;
-    let bias = draw.flag();
-    let p = GruStepForward { batch, hidden, time, step, before, after, base, bias, ragged };
+    let Recurrence { batch, hidden, time, steps, reverse, base, ragged, .. } = r;
+    let (start, bias) = (r.forward(), draw.flag());
+    let p = GruForward { batch, hidden, time, start, steps, reverse, base, bias, ragged };
     let (xw, w_hh) = (r.steps(draw, 3 * hidden), draw.reals(3 * hidden * hidden));
     let [b_ih, b_hh] = biases(draw, bias, 3 * hidden);
     let values =
         vec![xw, w_hh, b_ih, b_hh, r.lengths(draw), r.steps(draw, 4 * hidden), r.states(draw, hidden, 0)];
-    Case::new(p, draw.elements(&GRU_STEP_FORWARD, r.size()), values)
+    Case::new(p, p.product().plans(&GRU_FORWARD, steps), values)
 }
 
-pub fn gru_step_backward(draw: &mut Draw) -> Case {
+pub fn gru_backward(draw: &mut Draw) -> Case {
     let r = Recurrence::draw(draw);
-    let Recurrence { batch, hidden, time, step, before, base, ragged, .. } = r;
-    let (later, first) = r.order();
-    let p = GruStepBackward { batch, hidden, time, step, later, first, before, base, ragged };
+    let Recurrence { batch, hidden, time, steps, reverse, base, ragged, .. } = r;
+    let p = GruBackward { batch, hidden, time, start: r.backward(), steps, reverse, base, ragged };
     let values = vec![
         r.steps(draw, hidden),
         draw.reals(3 * hidden * hidden),
@@ -189,7 +205,7 @@ pub fn gru_step_backward(draw: &mut Draw) -> Case {
         r.steps(draw, 3 * hidden),
         r.steps(draw, 3 * hidden),
     ];
-    Case::new(p, draw.elements(&GRU_STEP_BACKWARD, r.size()), values)
+    Case::new(p, p.product().plans(&GRU_BACKWARD, steps), values)
 }
 
 pub fn mask_steps(draw: &mut Draw) -> Case {

@@ -1,0 +1,8 @@
+// A lane of recurrent_lanes.wgsl that takes one unit.
+
+alias Weights = f32;
+const WIDE = 1u;
+
+fn element(x: Weights, i: u32) -> f32 {
+    return x;
+}

@@ -1,0 +1,67 @@
+// Steps of the backward pass of an LSTM layer, in the opposite order of the forward pass:
+//     dh_t = dy_t + dh + da·W_hh,   dc_t = dc + dh_t ⊙ o ⊙ (1 − tanh²c_t)
+//     da_i = dc_t ⊙ g ⊙ i(1 − i),  da_f = dc_t ⊙ c ⊙ f(1 − f),  da_g = dc_t ⊙ i ⊙ (1 − g²),  da_o = dh_t ⊙ tanh c_t ⊙ o(1 − o)
+// where da is that of the step before (none at the first of all), dh and dc what else arrives at the states (the gradients
+// of the final states, and dc_t ⊙ f of the step before), and c the cell state before the step. Where p.projected is 1, the
+// product is made elsewhere and dy is that of the one step alone. A sequence that has ended hands dh and dc on and has da 0.
+// da is what the gradients of the weights, the biases, the input and the initial state are products of. This file says what
+// becomes of the sums da·W_hh; recurrent_tiles.wgsl or recurrent_lanes.wgsl, which follows, computes them for p.steps steps
+// from p.start on, downwards or in reverse upwards.
+// p: batch B, hidden H, time T, start, steps, reverse (slots of c as in lstm_forward.wgsl), projected, ragged (whether there
+// are lengths). Twin: src/cpu/lstm_backward.rs.
+
+@group(0) @binding(0) var<storage, read> dy: array<f32>; // [T or 1, B, H]
+@group(0) @binding(1) var<storage, read> w_hh: array<Weights>; // [4H, H]; not read where p.projected is 1
+@group(0) @binding(2) var<storage, read> gates: array<f32>; // [T, B, 4H]
+@group(0) @binding(3) var<storage, read> c: array<f32>; // [T+1, B, H]
+@group(0) @binding(4) var<storage, read> lengths: array<i32>; // [B]
+@group(0) @binding(5) var<storage, read_write> dh: array<f32>; // [B, H]
+@group(0) @binding(6) var<storage, read_write> dc: array<f32>; // [B, H]
+@group(0) @binding(7) var<storage, read_write> da: array<f32>; // [T, B, 4H]
+
+fn step_of(s: u32) -> Step {
+    return backward_step(s, p.time);
+}
+
+fn inner() -> u32 {
+    return 4u * p.hidden;
+}
+
+fn multiplies(step: Step) -> bool {
+    return step.first == 0u && p.projected == 0u;
+}
+
+fn row_of(row: u32, step: Step) -> u32 {
+    return (step.later * p.batch + row) * 4u * p.hidden;
+}
+
+fn source(i: u32) -> f32 {
+    return da[i];
+}
+
+fn finish(row: u32, unit: u32, step: Step, sums: Sums) {
+    let size = p.batch * p.hidden;
+    let n = row * p.hidden + unit;
+    let start = (step.time * p.batch + row) * 4u * p.hidden + unit;
+    let arriving = dh[n] + sums[0];
+    if p.ragged == 1u && i32(step.time) >= lengths[row] {
+        dh[n] = arriving;
+        for (var gate = 0u; gate < 4u; gate++) {
+            da[start + gate * p.hidden] = 0.0;
+        }
+    } else {
+        let i = gates[start];
+        let f = gates[start + p.hidden];
+        let g = gates[start + 2u * p.hidden];
+        let o = gates[start + 3u * p.hidden];
+        let t = tanh_rational(c[step.after * size + n]);
+        let dh_t = dy[select(step.time * size, 0u, p.projected == 1u) + n] + arriving;
+        let dc_t = dc[n] + dh_t * o * (1.0 - t) * (1.0 + t);
+        dh[n] = 0.0;
+        dc[n] = dc_t * f;
+        da[start] = dc_t * g * i * (1.0 - i);
+        da[start + p.hidden] = dc_t * c[step.before * size + n] * f * (1.0 - f);
+        da[start + 2u * p.hidden] = dc_t * i * (1.0 - g) * (1.0 + g);
+        da[start + 3u * p.hidden] = dh_t * t * o * (1.0 - o);
+    }
+}

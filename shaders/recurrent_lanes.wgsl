@@ -1,0 +1,64 @@
+// The products of a recurrent kernel, for adapters where barriers and workgroup memory cost more than they save:
+// sums[row, unit] = Σ_k source(row, k) · w_hh[k, columns of the unit]. A workgroup is one subgroup of 8 lanes. It takes 16
+// rows of the batch and, block after block, 8 · WIDE units, WIDE neighbours a lane: of each k a lane reads the element of
+// two rows, and the subgroup hands all of them to every lane.
+// With one workgroup in x it may make several steps: it then owns its rows through all of them, and a barrier makes
+// the new states visible to its lanes. With more workgroups in x a launch makes one step.
+
+@compute @workgroup_size(8)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(subgroup_invocation_id) lane: u32,
+) {
+    let pitch = COLUMNS * p.hidden;
+    for (var row = group.y * 16u; row < p.batch; row += groups.y * 16u) {
+        for (var s = 0u; s < p.steps; s++) {
+            let step = step_of(s);
+            for (var block = group.x * 8u * WIDE; block < p.hidden; block += groups.x * 8u * WIDE) {
+                let first = block + lane * WIDE;
+                let unit = min(first, p.hidden - WIDE);
+                var low = array<Weights, 8u * COLUMNS>();
+                var high = array<Weights, 8u * COLUMNS>();
+                if multiplies(step) {
+                    let row_low = row_of(min(row + lane, p.batch - 1u), step);
+                    let row_high = row_of(min(row + 8u + lane, p.batch - 1u), step);
+                    for (var k = 0u; k < inner(); k++) {
+                        let x_low = source(row_low + k);
+                        let x_high = source(row_high + k);
+                        var w: array<Weights, COLUMNS>;
+                        for (var c = 0u; c < COLUMNS; c++) { // unroll
+                            w[c] = w_hh[(k * pitch + c * p.hidden + unit) / WIDE];
+                        }
+                        for (var r = 0u; r < 8u; r++) { // unroll
+                            let x = vec2(subgroupBroadcast(x_low, r), subgroupBroadcast(x_high, r));
+                            for (var c = 0u; c < COLUMNS; c++) { // unroll
+                                low[r * COLUMNS + c] += x.x * w[c];
+                                high[r * COLUMNS + c] += x.y * w[c];
+                            }
+                        }
+                    }
+                }
+                // Copies, so that only they are indexed by variables: the sums themselves stay in registers.
+                var sums: array<Weights, 16u * COLUMNS>;
+                for (var r = 0u; r < 8u; r++) { // unroll
+                    for (var c = 0u; c < COLUMNS; c++) { // unroll
+                        sums[r * COLUMNS + c] = low[r * COLUMNS + c];
+                        sums[(8u + r) * COLUMNS + c] = high[r * COLUMNS + c];
+                    }
+                }
+                for (var i = 0u; i < min(16u, p.batch - row) * WIDE; i++) {
+                    let r = i / WIDE;
+                    var total: Sums;
+                    for (var c = 0u; c < COLUMNS; c++) { // unroll
+                        total[c] = element(sums[r * COLUMNS + c], i % WIDE);
+                    }
+                    if first < p.hidden {
+                        finish(row + r, unit + i % WIDE, step, total);
+                    }
+                }
+            }
+            storageBarrier();
+        }
+    }
+}

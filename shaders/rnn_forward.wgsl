@@ -1,0 +1,50 @@
+// Steps of a plain recurrent layer (Elman 1990; torch.nn.RNN):
+//     h_t = act(x_t·W_ihᵀ + b_ih + b_hh + h·W_hhᵀ),   act = tanh, or relu where p.relu is 1,
+// h being the state of the step that was computed before it. A sequence that has ended (t >= its length) keeps h.
+// x·W_ihᵀ of all steps is computed before, by matmul. The states lie in one buffer, in slots of batch·hidden elements
+// from element p.base on, one more than steps: step t takes the state from slot t to slot t + 1, or in reverse from slot
+// t + 1 to slot t. They are all that backward needs. This file says what becomes of the sums h·W_hhᵀ; recurrent_tiles.wgsl
+// or recurrent_lanes.wgsl, which follows, computes them for p.steps steps from p.start on, upwards or in reverse downwards.
+// p: batch B, hidden H, start, steps, reverse, base, relu, bias (whether there are biases), ragged (whether there are
+// lengths). Twin: src/cpu/rnn_forward.rs.
+
+@group(0) @binding(0) var<storage, read> xw: array<f32>; // [T, B, H]
+@group(0) @binding(1) var<storage, read> w_hh: array<Weights>; // W_hhᵀ [H, H]
+@group(0) @binding(2) var<storage, read> b_ih: array<f32>; // [H]
+@group(0) @binding(3) var<storage, read> b_hh: array<f32>; // [H]
+@group(0) @binding(4) var<storage, read> lengths: array<i32>; // [B]
+@group(0) @binding(5) var<storage, read_write> h: array<f32>; // base, then [T+1, B, H]
+
+fn step_of(s: u32) -> Step {
+    return forward_step(s);
+}
+
+fn inner() -> u32 {
+    return p.hidden;
+}
+
+fn multiplies(step: Step) -> bool {
+    return true;
+}
+
+fn row_of(row: u32, step: Step) -> u32 {
+    return p.base + (step.before * p.batch + row) * p.hidden;
+}
+
+fn source(i: u32) -> f32 {
+    return h[i];
+}
+
+fn finish(row: u32, unit: u32, step: Step, sums: Sums) {
+    let size = p.batch * p.hidden;
+    let i = row * p.hidden + unit;
+    var a = xw[step.time * size + i] + sums[0];
+    if p.bias == 1u {
+        a += b_ih[unit] + b_hh[unit];
+    }
+    var next = select(tanh_rational(a), keep_nan(a, max(a, 0.0)), p.relu == 1u);
+    if p.ragged == 1u && i32(step.time) >= lengths[row] {
+        next = h[p.base + step.before * size + i];
+    }
+    h[p.base + step.after * size + i] = next;
+}

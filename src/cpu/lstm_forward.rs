@@ -1,0 +1,140 @@
+//! Twin of `shaders/lstm_forward.wgsl`.
+
+use super::common::{sigmoid, tanh_rational};
+use super::real::Real;
+use super::recurrence::{Product, Step, add_biases, add_product, ended, forward_steps, two_slots};
+use crate::kernel;
+use crate::kernel::{LEAST, Limits};
+
+kernel! {
+    /// Steps of an LSTM layer, `steps` from `start` on, upwards, or in `reverse` downwards: c_t = f ⊙ c + i ⊙ g,
+    /// h_t = o ⊙ tanh(c_t), the gates being functions of x_t·W_ihᵀ + b_ih + b_hh + h·W_hhᵀ; `w_hh` is W_hhᵀ. The slots of
+    /// states are as in [`RNN_FORWARD`](super::rnn_forward::RNN_FORWARD), of batch·width elements for h and batch·hidden for
+    /// c. Where `projected` is 1, h_t of each step lies behind the slots instead and a launch makes one step. A sequence that
+    /// has ended keeps its states. i, f, g and o are kept in `gates`.
+    pub static LSTM_FORWARD = lstm_forward(LstmForward {
+        batch: u32, hidden: u32, width: u32, time: u32, start: u32, steps: u32, reverse: u32, base: u32,
+        projected: u32, bias: u32, ragged: u32,
+    }; xw: read F32, w_hh: read F32, b_ih: read F32, b_hh: read F32, lengths: read I32, gates: update F32,
+       c: update F32, h: update F32);
+    fast lstm_forward_fast;
+    variants [
+        { "tiles", "lstm_forward.wgsl" & "recurrent_steps.wgsl" & "recurrent_tiles.wgsl",
+            [("COLUMNS", 4), ("SLICES", 16), ("UNITS", 16), ("ROWS", 8), ("ROUND", 4), ("ROUNDS", 2)] },
+        { "lanes", "lstm_forward.wgsl" & "recurrent_steps.wgsl" & "recurrent_lanes.wgsl" & "lanes_of_one.wgsl",
+            [("COLUMNS", 4)], needs Limits { subgroup: 8, ..LEAST } },
+        { "lanes of four", "lstm_forward.wgsl" & "recurrent_steps.wgsl" & "recurrent_lanes.wgsl" & "lanes_of_four.wgsl",
+            [("COLUMNS", 4)], needs Limits { subgroup: 8, ..LEAST } },
+    ]
+}
+
+impl LstmForward {
+    /// The product of a step.
+    pub fn product(&self) -> Product {
+        Product { batch: self.batch, hidden: self.hidden, columns: 4, inner: self.width }
+    }
+
+    /// The first element of h_t.
+    fn out(&self, step: Step) -> usize {
+        let [batch, hidden, width, time, base] =
+            [self.batch, self.hidden, self.width, self.time, self.base].map(|n| n as usize);
+        match self.projected == 1 {
+            true => base + (time + 1) * batch * width + step.time * batch * hidden,
+            false => base + step.after * batch * hidden,
+        }
+    }
+}
+
+/// See [`LSTM_FORWARD`].
+#[allow(clippy::too_many_arguments, reason = "the kernel's buffers")]
+pub fn lstm_forward<R: Real>(
+    p: &LstmForward,
+    xw: &[R],
+    w_hh: &[R],
+    b_ih: &[R],
+    b_hh: &[R],
+    lengths: &[i32],
+    gates: &mut [R],
+    c: &mut [R],
+    h: &mut [R],
+) {
+    let [batch, hidden, width] = [p.batch, p.hidden, p.width].map(|n| n as usize);
+    let size = batch * hidden;
+    for step in forward_steps(p.start, p.steps, p.reverse) {
+        let (previous, out) = (p.base as usize + step.before * batch * width, p.out(step));
+        for row in 0..batch {
+            let start = (step.time * batch + row) * 4 * hidden;
+            for unit in 0..hidden {
+                let n = row * hidden + unit;
+                let [i, f, g, o] = [0, 1, 2, 3].map(|gate| {
+                    let column = gate * hidden + unit;
+                    let terms =
+                        (0..width).map(|k| h[previous + row * width + k] * w_hh[k * 4 * hidden + column]);
+                    let a = xw[start + column] + R::sum(terms);
+                    if p.bias == 1 { a + (b_ih[column] + b_hh[column]) } else { a }
+                });
+                let gate = [i.sigmoid(), f.sigmoid(), g.tanh(), o.sigmoid()];
+                (0..4).for_each(|k| gates[start + k * hidden + unit] = gate[k]);
+                let [i, f, g, o] = gate;
+                let old = c[step.before * size + n];
+                let mut cell = f * old + i * g;
+                let mut state = o * cell.tanh();
+                if ended(p.ragged, lengths, row, step.time) {
+                    cell = old;
+                    state = if p.projected == 1 { R::zero() } else { h[previous + n] };
+                }
+                c[step.after * size + n] = cell;
+                h[out + n] = state;
+            }
+        }
+    }
+}
+
+/// [`lstm_forward`] with the product as a matmul, made in `gates`.
+#[allow(clippy::too_many_arguments, reason = "the kernel's buffers")]
+pub fn lstm_forward_fast(
+    p: &LstmForward,
+    xw: &[f32],
+    w_hh: &[f32],
+    b_ih: &[f32],
+    b_hh: &[f32],
+    lengths: &[i32],
+    gates: &mut [f32],
+    c: &mut [f32],
+    h: &mut [f32],
+) {
+    let [batch, hidden, width] = [p.batch, p.hidden, p.width].map(|n| n as usize);
+    let size = batch * hidden;
+    for step in forward_steps(p.start, p.steps, p.reverse) {
+        let gates = &mut gates[step.time * 4 * size..][..4 * size];
+        let previous = p.base as usize + step.before * batch * width;
+        add_biases(4 * hidden, &xw[step.time * 4 * size..][..4 * size], b_ih, b_hh, gates);
+        add_product(p.batch, 4 * p.hidden, p.width, &h[previous..][..batch * width], w_hh, gates);
+        let (old, new) = two_slots(c, size, step.before, step.after);
+        for row in 0..batch {
+            let at = row * hidden;
+            let (old, new) = (&old[at..][..hidden], &mut new[at..][..hidden]);
+            let out = p.out(step) + at;
+            let (i, rest) = gates[4 * at..][..4 * hidden].split_at_mut(hidden);
+            let (f, rest) = rest.split_at_mut(hidden);
+            let (g, o) = rest.split_at_mut(hidden);
+            i.iter_mut().for_each(|a| *a = sigmoid(*a));
+            f.iter_mut().for_each(|a| *a = sigmoid(*a));
+            g.iter_mut().for_each(|a| *a = tanh_rational(*a));
+            o.iter_mut().for_each(|a| *a = sigmoid(*a));
+            if ended(p.ragged, lengths, row, step.time) {
+                new.copy_from_slice(old);
+                match p.projected == 1 {
+                    true => h[out..][..hidden].fill(0.0),
+                    false => h.copy_within(previous + at..previous + at + hidden, out),
+                }
+                continue;
+            }
+            let h = &mut h[out..][..hidden];
+            for k in 0..hidden {
+                new[k] = f[k] * old[k] + i[k] * g[k];
+                h[k] = o[k] * tanh_rational(new[k]);
+            }
+        }
+    }
+}

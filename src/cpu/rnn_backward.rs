@@ -1,0 +1,105 @@
+//! Twin of `shaders/rnn_backward.wgsl`.
+
+use super::real::Real;
+use super::recurrence::{Product, add_product, backward_steps, ended, tanh_slope};
+use crate::kernel;
+use crate::kernel::{LEAST, Limits};
+
+kernel! {
+    /// Steps of the backward pass of a plain recurrent layer of `time` steps, `steps` from `start` on, downwards, or in
+    /// `reverse` upwards: da_t = (dy_t + dh + da_later·W_hh) ⊙ act'(a_t). `dh` is handed on by sequences that have ended,
+    /// else used up. The slots of h are as in
+    /// [`RNN_FORWARD`](super::rnn_forward::RNN_FORWARD).
+    pub static RNN_BACKWARD = rnn_backward(RnnBackward {
+        batch: u32, hidden: u32, time: u32, start: u32, steps: u32, reverse: u32, base: u32, relu: u32, ragged: u32,
+    }; dy: read F32, w_hh: read F32, h: read F32, lengths: read I32, dh: update F32, da: update F32);
+    fast rnn_backward_fast;
+    variants [
+        { "tiles", "rnn_backward.wgsl" & "recurrent_steps.wgsl" & "recurrent_tiles.wgsl",
+            [("COLUMNS", 1), ("SLICES", 16), ("UNITS", 16), ("ROWS", 16), ("ROUND", 4), ("ROUNDS", 4)] },
+        { "lanes", "rnn_backward.wgsl" & "recurrent_steps.wgsl" & "recurrent_lanes.wgsl" & "lanes_of_one.wgsl",
+            [("COLUMNS", 1)], needs Limits { subgroup: 8, ..LEAST } },
+        { "lanes of four", "rnn_backward.wgsl" & "recurrent_steps.wgsl" & "recurrent_lanes.wgsl" & "lanes_of_four.wgsl",
+            [("COLUMNS", 1)], needs Limits { subgroup: 8, ..LEAST } },
+    ]
+}
+
+impl RnnBackward {
+    /// The product of a step.
+    pub fn product(&self) -> Product {
+        Product { batch: self.batch, hidden: self.hidden, columns: 1, inner: self.hidden }
+    }
+}
+
+/// See [`RNN_BACKWARD`].
+pub fn rnn_backward<R: Real>(
+    p: &RnnBackward,
+    dy: &[R],
+    w_hh: &[R],
+    h: &[R],
+    lengths: &[i32],
+    dh: &mut [R],
+    da: &mut [R],
+) {
+    let (hidden, size) = (p.hidden as usize, (p.batch * p.hidden) as usize);
+    for step in backward_steps(p.start, p.steps, p.reverse, p.time) {
+        let now = step.time * size;
+        for i in 0..size {
+            let (row, unit) = (i / hidden, i % hidden);
+            let mut arriving = dh[i];
+            if let Some(later) = step.later {
+                let later = later * size + row * hidden;
+                arriving = arriving + R::sum((0..hidden).map(|k| da[later + k] * w_hh[k * hidden + unit]));
+            }
+            if ended(p.ragged, lengths, row, step.time) {
+                dh[i] = arriving;
+                da[now + i] = R::zero();
+            } else {
+                let y = h[p.base as usize + step.after * size + i];
+                dh[i] = R::zero();
+                da[now + i] = (dy[now + i] + arriving) * slope(p.relu == 1, y);
+            }
+        }
+    }
+}
+
+/// act' as a function of the activation's result.
+#[inline(always)]
+fn slope<R: Real>(relu: bool, y: R) -> R {
+    if relu { R::of(1.0).where_positive(y) } else { tanh_slope(y) }
+}
+
+/// [`rnn_backward`] with the product as a matmul.
+pub fn rnn_backward_fast(
+    p: &RnnBackward,
+    dy: &[f32],
+    w_hh: &[f32],
+    h: &[f32],
+    lengths: &[i32],
+    dh: &mut [f32],
+    da: &mut [f32],
+) {
+    let (hidden, size) = (p.hidden as usize, (p.batch * p.hidden) as usize);
+    let dh = &mut dh[..size];
+    for step in backward_steps(p.start, p.steps, p.reverse, p.time) {
+        let now = step.time * size;
+        if let Some(later) = step.later {
+            add_product(p.batch, p.hidden, p.hidden, &da[later * size..][..size], w_hh, dh);
+        }
+        let h = &h[p.base as usize + step.after * size..][..size];
+        let rows = dh.chunks_exact_mut(hidden.max(1)).zip(da[now..][..size].chunks_exact_mut(hidden.max(1)));
+        for (row, (dh, da)) in rows.enumerate() {
+            if ended(p.ragged, lengths, row, step.time) {
+                da.fill(0.0);
+                continue;
+            }
+            let at = row * hidden;
+            let terms = da.iter_mut().zip(&dy[now + at..]).zip(&*dh).zip(&h[at..]);
+            match p.relu == 1 {
+                true => terms.for_each(|(((da, dy), dh), y)| *da = (dy + dh) * slope(true, *y)),
+                false => terms.for_each(|(((da, dy), dh), y)| *da = (dy + dh) * slope(false, *y)),
+            }
+            dh.fill(0.0);
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Twin of `shaders/rnn_forward.wgsl`.
+
+use super::common::tanh_rational;
+use super::real::Real;
+use super::recurrence::{Product, add_biases, add_product, ended, forward_steps, two_slots};
+use crate::kernel;
+use crate::kernel::{LEAST, Limits};
+
+kernel! {
+    /// Steps of a plain recurrent layer, `steps` from `start` on, upwards, or in `reverse` downwards:
+    /// h_t = act(x_t·W_ihᵀ + b_ih + b_hh + h·W_hhᵀ), `w_hh` being W_hhᵀ. The states lie in slots, slot s from element
+    /// base + s·batch·hidden on: step t takes the state from slot t to slot t + 1, in reverse from slot t + 1 to slot t. A
+    /// sequence that has ended keeps its state.
+    pub static RNN_FORWARD = rnn_forward(RnnForward {
+        batch: u32, hidden: u32, start: u32, steps: u32, reverse: u32, base: u32, relu: u32, bias: u32, ragged: u32,
+    }; xw: read F32, w_hh: read F32, b_ih: read F32, b_hh: read F32, lengths: read I32, h: update F32);
+    fast rnn_forward_fast;
+    variants [
+        { "tiles", "rnn_forward.wgsl" & "recurrent_steps.wgsl" & "recurrent_tiles.wgsl",
+            [("COLUMNS", 1), ("SLICES", 16), ("UNITS", 16), ("ROWS", 16), ("ROUND", 4), ("ROUNDS", 4)] },
+        { "lanes", "rnn_forward.wgsl" & "recurrent_steps.wgsl" & "recurrent_lanes.wgsl" & "lanes_of_one.wgsl",
+            [("COLUMNS", 1)], needs Limits { subgroup: 8, ..LEAST } },
+        { "lanes of four", "rnn_forward.wgsl" & "recurrent_steps.wgsl" & "recurrent_lanes.wgsl" & "lanes_of_four.wgsl",
+            [("COLUMNS", 1)], needs Limits { subgroup: 8, ..LEAST } },
+    ]
+}
+
+impl RnnForward {
+    /// The product of a step.
+    pub fn product(&self) -> Product {
+        Product { batch: self.batch, hidden: self.hidden, columns: 1, inner: self.hidden }
+    }
+}
+
+/// See [`RNN_FORWARD`].
+pub fn rnn_forward<R: Real>(
+    p: &RnnForward,
+    xw: &[R],
+    w_hh: &[R],
+    b_ih: &[R],
+    b_hh: &[R],
+    lengths: &[i32],
+    h: &mut [R],
+) {
+    let (batch, hidden) = (p.batch as usize, p.hidden as usize);
+    let size = batch * hidden;
+    for step in forward_steps(p.start, p.steps, p.reverse) {
+        let [before, after] = [step.before, step.after].map(|slot| p.base as usize + slot * size);
+        for row in 0..batch {
+            for unit in 0..hidden {
+                let i = row * hidden + unit;
+                let terms = (0..hidden).map(|k| h[before + row * hidden + k] * w_hh[k * hidden + unit]);
+                let mut a = xw[step.time * size + i] + R::sum(terms);
+                if p.bias == 1 {
+                    a = a + (b_ih[unit] + b_hh[unit]);
+                }
+                let mut next = if p.relu == 1 { a.max(R::zero()) } else { a.tanh() };
+                if ended(p.ragged, lengths, row, step.time) {
+                    next = h[before + i];
+                }
+                h[after + i] = next;
+            }
+        }
+    }
+}
+
+/// [`rnn_forward`] with the product as a matmul and the rest as vectorised loops over rows.
+pub fn rnn_forward_fast(
+    p: &RnnForward,
+    xw: &[f32],
+    w_hh: &[f32],
+    b_ih: &[f32],
+    b_hh: &[f32],
+    lengths: &[i32],
+    h: &mut [f32],
+) {
+    let (hidden, size) = (p.hidden as usize, (p.batch * p.hidden) as usize);
+    for step in forward_steps(p.start, p.steps, p.reverse) {
+        let (previous, next) = two_slots(&mut h[p.base as usize..], size, step.before, step.after);
+        add_biases(hidden, &xw[step.time * size..][..size], b_ih, b_hh, next);
+        add_product(p.batch, p.hidden, p.hidden, previous, w_hh, next);
+        if p.relu == 1 {
+            // Not f32::max, which loses NaN.
+            next.iter_mut().for_each(|a| *a = Real::max(*a, 0.0));
+        } else {
+            next.iter_mut().for_each(|a| *a = tanh_rational(*a));
+        }
+        for row in 0..p.batch as usize {
+            if ended(p.ragged, lengths, row, step.time) {
+                let row = row * hidden..(row + 1) * hidden;
+                next[row.clone()].copy_from_slice(&previous[row]);
+            }
+        }
+    }
+}
