@@ -6,7 +6,7 @@
 // da_x = (da_r, da_z, da_n), those of h·W_hhᵀ have da_h = (da_r, da_z, da_n ⊙ r). A sequence that has ended hands dh on and
 // has da_x and da_h 0. This file says what becomes of the sums da_h·W_hh; recurrent_tiles.wgsl or recurrent_lanes.wgsl,
 // which follows, computes them for p.steps steps from p.start on, downwards or in reverse upwards.
-// p: batch B, hidden H, time T, start, steps, reverse, base (of the slots of h as in gru_forward.wgsl), ragged (whether there
+// p: batch B, hidden H, time T, start, steps, reverse, fresh (whether nothing arrives at the first step of all), base (of the slots of h as in gru_forward.wgsl), ragged (whether there
 // are lengths). Twin: src/cpu/gru_backward.rs.
 
 @group(0) @binding(0) var<storage, read> dy: array<f32>; // [T, B, H]
@@ -27,7 +27,7 @@ fn inner() -> u32 {
 }
 
 fn multiplies(step: Step) -> bool {
-    return step.first == 0u;
+    return !step.first;
 }
 
 fn row_of(row: u32, step: Step) -> u32 {
@@ -42,7 +42,7 @@ fn finish(row: u32, unit: u32, step: Step, sums: Sums) {
     let size = p.batch * p.hidden;
     let i = row * p.hidden + unit;
     let start = (step.time * p.batch + row) * 3u * p.hidden + unit;
-    let arriving = dh[i] + sums[0];
+    let arriving = select(dh[i], 0.0, step.fresh) + sums[0];
     let r = gates[start];
     let z = gates[start + p.hidden];
     let q = gates[start + 2u * p.hidden];

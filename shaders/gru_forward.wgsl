@@ -6,7 +6,7 @@
 // behind those of all steps n, are kept in gates for backward. This file says what becomes of the sums h·W_hhᵀ;
 // recurrent_tiles.wgsl or recurrent_lanes.wgsl, which follows, computes them for p.steps steps from p.start on, upwards or
 // in reverse downwards.
-// p: batch B, hidden H, time T, start, steps, reverse, base, bias (whether there are biases), ragged (whether there are
+// p: batch B, hidden H, time T, start, steps, reverse, fresh (whether the initial state is 0 and to be written), base, bias (whether there are biases), ragged (whether there are
 // lengths). Twin: src/cpu/gru_forward.rs.
 
 @group(0) @binding(0) var<storage, read> xw: array<f32>; // [T, B, 3H]
@@ -26,7 +26,7 @@ fn inner() -> u32 {
 }
 
 fn multiplies(step: Step) -> bool {
-    return true;
+    return !step.fresh;
 }
 
 fn row_of(row: u32, step: Step) -> u32 {
@@ -54,6 +54,9 @@ fn finish(row: u32, unit: u32, step: Step, sums: Sums) {
     gates[start + p.hidden] = z;
     gates[start + 2u * p.hidden] = ah.z;
     gates[(3u * p.time + step.time) * size + i] = n;
+    if step.fresh {
+        h[p.base + step.before * size + i] = 0.0;
+    }
     let old = h[p.base + step.before * size + i];
     var state = (1.0 - z) * n + z * old;
     if p.ragged == 1u && i32(step.time) >= lengths[row] {

@@ -7,7 +7,7 @@
 // da is what the gradients of the weights, the biases, the input and the initial state are products of. This file says what
 // becomes of the sums da·W_hh; recurrent_tiles.wgsl or recurrent_lanes.wgsl, which follows, computes them for p.steps steps
 // from p.start on, downwards or in reverse upwards.
-// p: batch B, hidden H, time T, start, steps, reverse (slots of c as in lstm_forward.wgsl), projected, ragged (whether there
+// p: batch B, hidden H, time T, start, steps, reverse, fresh (whether nothing arrives at the first step of all) (slots of c as in lstm_forward.wgsl), projected, ragged (whether there
 // are lengths). Twin: src/cpu/lstm_backward.rs.
 
 @group(0) @binding(0) var<storage, read> dy: array<f32>; // [T or 1, B, H]
@@ -28,7 +28,7 @@ fn inner() -> u32 {
 }
 
 fn multiplies(step: Step) -> bool {
-    return step.first == 0u && p.projected == 0u;
+    return !step.first && p.projected == 0u;
 }
 
 fn row_of(row: u32, step: Step) -> u32 {
@@ -43,9 +43,10 @@ fn finish(row: u32, unit: u32, step: Step, sums: Sums) {
     let size = p.batch * p.hidden;
     let n = row * p.hidden + unit;
     let start = (step.time * p.batch + row) * 4u * p.hidden + unit;
-    let arriving = dh[n] + sums[0];
+    let arriving = select(dh[n], 0.0, step.fresh) + sums[0];
     if p.ragged == 1u && i32(step.time) >= lengths[row] {
         dh[n] = arriving;
+        dc[n] = select(dc[n], 0.0, step.fresh);
         for (var gate = 0u; gate < 4u; gate++) {
             da[start + gate * p.hidden] = 0.0;
         }
@@ -56,7 +57,7 @@ fn finish(row: u32, unit: u32, step: Step, sums: Sums) {
         let o = gates[start + 3u * p.hidden];
         let t = tanh_rational(c[step.after * size + n]);
         let dh_t = dy[select(step.time * size, 0u, p.projected == 1u) + n] + arriving;
-        let dc_t = dc[n] + dh_t * o * (1.0 - t) * (1.0 + t);
+        let dc_t = select(dc[n], 0.0, step.fresh) + dh_t * o * (1.0 - t) * (1.0 + t);
         dh[n] = 0.0;
         dc[n] = dc_t * f;
         da[start] = dc_t * g * i * (1.0 - i);

@@ -7,7 +7,7 @@
 // 1, to a place of its own behind the slots, from where lstm_project_forward.wgsl takes it to the slot. i, f, g and o are
 // kept in gates for backward. This file says what becomes of the sums h·W_hhᵀ; recurrent_tiles.wgsl or
 // recurrent_lanes.wgsl, which follows, computes them for p.steps steps from p.start on, upwards or in reverse downwards.
-// p: batch B, hidden H, width S of h, time T, start, steps, reverse, base, projected, bias (whether there are biases),
+// p: batch B, hidden H, width S of h, time T, start, steps, reverse, fresh (whether the initial state is 0 and to be written), base, projected, bias (whether there are biases),
 // ragged (whether there are lengths). Twin: src/cpu/lstm_forward.rs.
 
 @group(0) @binding(0) var<storage, read> xw: array<f32>; // [T, B, 4H]
@@ -28,7 +28,7 @@ fn inner() -> u32 {
 }
 
 fn multiplies(step: Step) -> bool {
-    return true;
+    return !step.fresh;
 }
 
 fn row_of(row: u32, step: Step) -> u32 {
@@ -58,6 +58,10 @@ fn finish(row: u32, unit: u32, step: Step, sums: Sums) {
     gates[start + p.hidden] = f;
     gates[start + 2u * p.hidden] = g;
     gates[start + 3u * p.hidden] = o;
+    if step.fresh {
+        c[step.before * size + n] = 0.0;
+        h[p.base + step.before * size + n] = 0.0;
+    }
     let old = c[step.before * size + n];
     var cell = f * old + i * g;
     var state = o * tanh_rational(cell);

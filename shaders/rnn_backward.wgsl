@@ -6,7 +6,7 @@
 // da is what the gradients of the weights, the biases, the input and the initial state are products of. This file says what
 // becomes of the sums da·W_hh; recurrent_tiles.wgsl or recurrent_lanes.wgsl, which follows, computes them for p.steps steps
 // from p.start on, downwards or in reverse upwards.
-// p: batch B, hidden H, time T, start, steps, reverse, base (of the slots of h as in rnn_forward.wgsl), relu, ragged
+// p: batch B, hidden H, time T, start, steps, reverse, fresh (whether nothing arrives at the first step of all), base (of the slots of h as in rnn_forward.wgsl), relu, ragged
 // (whether there are lengths). Twin: src/cpu/rnn_backward.rs.
 
 @group(0) @binding(0) var<storage, read> dy: array<f32>; // [T, B, H]
@@ -25,7 +25,7 @@ fn inner() -> u32 {
 }
 
 fn multiplies(step: Step) -> bool {
-    return step.first == 0u;
+    return !step.first;
 }
 
 fn row_of(row: u32, step: Step) -> u32 {
@@ -39,7 +39,7 @@ fn source(i: u32) -> f32 {
 fn finish(row: u32, unit: u32, step: Step, sums: Sums) {
     let size = p.batch * p.hidden;
     let i = row * p.hidden + unit;
-    let arriving = dh[i] + sums[0];
+    let arriving = select(dh[i], 0.0, step.fresh) + sums[0];
     if p.ragged == 1u && i32(step.time) >= lengths[row] {
         dh[i] = arriving;
         da[step.time * size + i] = 0.0;

@@ -5,7 +5,7 @@
 // from element p.base on, one more than steps: step t takes the state from slot t to slot t + 1, or in reverse from slot
 // t + 1 to slot t. They are all that backward needs. This file says what becomes of the sums h·W_hhᵀ; recurrent_tiles.wgsl
 // or recurrent_lanes.wgsl, which follows, computes them for p.steps steps from p.start on, upwards or in reverse downwards.
-// p: batch B, hidden H, start, steps, reverse, base, relu, bias (whether there are biases), ragged (whether there are
+// p: batch B, hidden H, start, steps, reverse, fresh (whether the initial state is 0 and to be written), base, relu, bias (whether there are biases), ragged (whether there are
 // lengths). Twin: src/cpu/rnn_forward.rs.
 
 @group(0) @binding(0) var<storage, read> xw: array<f32>; // [T, B, H]
@@ -24,7 +24,7 @@ fn inner() -> u32 {
 }
 
 fn multiplies(step: Step) -> bool {
-    return true;
+    return !step.fresh;
 }
 
 fn row_of(row: u32, step: Step) -> u32 {
@@ -41,6 +41,9 @@ fn finish(row: u32, unit: u32, step: Step, sums: Sums) {
     var a = xw[step.time * size + i] + sums[0];
     if p.bias == 1u {
         a += b_ih[unit] + b_hh[unit];
+    }
+    if step.fresh {
+        h[p.base + step.before * size + i] = 0.0;
     }
     var next = select(tanh_rational(a), keep_nan(a, max(a, 0.0)), p.relu == 1u);
     if p.ragged == 1u && i32(step.time) >= lengths[row] {

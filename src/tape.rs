@@ -5,6 +5,7 @@
 
 mod gradients;
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::cpu::binary::{ADD, BINARY, Binary};
@@ -29,6 +30,9 @@ pub type Rule = Box<dyn Fn(&mut Gradients<'_>) -> Result<()> + Send + Sync>;
 
 struct Value {
     tensor: Tensor,
+    /// Its copy where kernels could not take it as it lies, made when it is first asked for: a final state, which is a part
+    /// of all states, is often not.
+    aligned: OnceLock<Tensor>,
     requires_grad: bool,
     kind: Kind,
     gradient: Option<Gradient>,
@@ -189,7 +193,7 @@ impl Tape {
 
     fn record(&mut self, tensor: Tensor, requires_grad: bool, kind: Kind) -> Var {
         let requires_grad = requires_grad && self.recording;
-        self.values.push(Value { tensor, requires_grad, kind, gradient: None });
+        self.values.push(Value { tensor, aligned: OnceLock::new(), requires_grad, kind, gradient: None });
         Var { index: self.values.len() - 1, tape: self.id }
     }
 
@@ -207,9 +211,19 @@ impl Tape {
     /// The tensor of a value.
     ///
     /// # Errors
-    /// [`Error::Argument`] when the value is not of this tape.
+    /// [`Error::Argument`] when the value is not of this tape; [`Error::Gpu`] on a fault.
     pub fn value(&self, var: Var) -> Result<&Tensor> {
-        Ok(&self.values[self.index(var)?].tensor)
+        let Value { tensor, aligned, .. } = &self.values[self.index(var)?];
+        if tensor.is_aligned() {
+            return Ok(tensor);
+        }
+        match aligned.get() {
+            Some(copy) => Ok(copy),
+            None => {
+                let copy = tensor.aligned()?;
+                Ok(aligned.get_or_init(|| copy))
+            }
+        }
     }
 
     /// Whether a gradient flows to the value.

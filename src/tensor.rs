@@ -171,10 +171,15 @@ impl Tensor {
         Ok(Tensor { buffer: self.buffer.clone(), offset: self.offset + offset, shape })
     }
 
-    /// Itself where it begins at an aligned element, as kernels want their arguments, else a copy.
-    pub(crate) fn aligned(self) -> Result<Tensor> {
-        if self.offset.is_multiple_of(ALIGNMENT) {
-            return Ok(self);
+    /// Whether it begins at an aligned element, as kernels want their arguments.
+    pub(crate) fn is_aligned(&self) -> bool {
+        self.offset.is_multiple_of(ALIGNMENT)
+    }
+
+    /// Itself where it is aligned, else a copy.
+    pub(crate) fn aligned(&self) -> Result<Tensor> {
+        if self.is_aligned() {
+            return Ok(self.clone());
         }
         let copy = Tensor::empty(&self.device(), Dtype::F32, self.shape)?;
         self.copy_into(&copy, 0)?;

@@ -12,7 +12,7 @@ kernel! {
     /// da_h = (da_r, da_z, da_n·r), and dh becomes dh_t·z. A sequence that has ended hands dh on. The slots of h are as in
     /// [`GRU_FORWARD`](super::gru_forward::GRU_FORWARD).
     pub static GRU_BACKWARD = gru_backward(GruBackward {
-        batch: u32, hidden: u32, time: u32, start: u32, steps: u32, reverse: u32, base: u32, ragged: u32,
+        batch: u32, hidden: u32, time: u32, start: u32, steps: u32, reverse: u32, fresh: u32, base: u32, ragged: u32,
     }; dy: read F32, w_hh: read F32, gates: read F32, h: read F32, lengths: read I32, dh: update F32,
        da_x: update F32, da_h: update F32);
     fast gru_backward_fast;
@@ -60,7 +60,7 @@ pub fn gru_backward<R: Real>(
         for i in 0..size {
             let (row, unit) = (i / hidden, i % hidden);
             let start = (step.time * batch + row) * width + unit;
-            let mut arriving = dh[i];
+            let mut arriving = if p.fresh == 1 && step.first { R::zero() } else { dh[i] };
             if let Some(later) = step.later {
                 let later = (later * batch + row) * width;
                 arriving = arriving + R::sum((0..width).map(|k| da_h[later + k] * w_hh[k * hidden + unit]));
@@ -97,6 +97,9 @@ pub fn gru_backward_fast(
     let [batch, hidden, time] = [p.batch, p.hidden, p.time].map(|n| n as usize);
     let (size, width) = (batch * hidden, 3 * hidden);
     for step in backward_steps(p.start, p.steps, p.reverse, p.time) {
+        if p.fresh == 1 && step.first {
+            dh[..size].fill(0.0);
+        }
         if let Some(later) = step.later {
             let later = &da_h[later * batch * width..][..batch * width];
             add_product(p.batch, p.hidden, 3 * p.hidden, later, w_hh, dh);

@@ -12,7 +12,7 @@ kernel! {
     /// [`RNN_FORWARD`](super::rnn_forward::RNN_FORWARD). A sequence that has ended keeps its state. r, z and q
     /// and, behind those of all steps, n are kept in `gates`.
     pub static GRU_FORWARD = gru_forward(GruForward {
-        batch: u32, hidden: u32, time: u32, start: u32, steps: u32, reverse: u32, base: u32, bias: u32, ragged: u32,
+        batch: u32, hidden: u32, time: u32, start: u32, steps: u32, reverse: u32, fresh: u32, base: u32, bias: u32, ragged: u32,
     }; xw: read F32, w_hh: read F32, b_ih: read F32, b_hh: read F32, lengths: read I32, gates: update F32,
        h: update F32);
     fast gru_forward_fast;
@@ -49,6 +49,9 @@ pub fn gru_forward<R: Real>(
     let size = batch * hidden;
     for step in forward_steps(p.start, p.steps, p.reverse) {
         let [before, after] = [step.before, step.after].map(|slot| p.base as usize + slot * size);
+        if p.fresh == 1 && step.first {
+            h[before..][..size].fill(R::zero());
+        }
         for row in 0..batch {
             let start = (step.time * batch + row) * 3 * hidden;
             for unit in 0..hidden {
@@ -94,14 +97,17 @@ pub fn gru_forward_fast(
     for step in forward_steps(p.start, p.steps, p.reverse) {
         let now = step.time * 3 * size;
         let (rzq, n) = (&mut rzq[now..][..3 * size], &mut n[step.time * size..][..size]);
-        let (previous, next) = two_slots(&mut h[p.base as usize..], size, step.before, step.after);
+        let [previous, next] = two_slots(&mut h[p.base as usize..], size, step.before, step.after);
         match p.bias == 1 {
             true => rzq
                 .chunks_exact_mut((3 * hidden).max(1))
                 .for_each(|row| row.copy_from_slice(&b_hh[..3 * hidden])),
             false => rzq.fill(0.0),
         }
-        add_product(p.batch, 3 * p.hidden, p.hidden, previous, w_hh, rzq);
+        match p.fresh == 1 && step.first {
+            true => previous.fill(0.0),
+            false => add_product(p.batch, 3 * p.hidden, p.hidden, previous, w_hh, rzq),
+        }
         for row in 0..batch {
             let at = row * hidden;
             let (r, rest) = rzq[3 * at..][..3 * hidden].split_at_mut(hidden);

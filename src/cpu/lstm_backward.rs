@@ -13,7 +13,7 @@ kernel! {
     /// becomes dc_t ⊙ f, dh 0. A sequence that has ended hands dh and dc on. The slots of c are as in
     /// [`LSTM_FORWARD`](super::lstm_forward::LSTM_FORWARD).
     pub static LSTM_BACKWARD = lstm_backward(LstmBackward {
-        batch: u32, hidden: u32, time: u32, start: u32, steps: u32, reverse: u32, projected: u32, ragged: u32,
+        batch: u32, hidden: u32, time: u32, start: u32, steps: u32, reverse: u32, fresh: u32, projected: u32, ragged: u32,
     }; dy: read F32, w_hh: read F32, gates: read F32, c: read F32, lengths: read I32, dh: update F32,
        dc: update F32, da: update F32);
     fast lstm_backward_fast;
@@ -70,6 +70,9 @@ pub fn lstm_backward<R: Real>(
     let [batch, hidden] = [p.batch, p.hidden].map(|n| n as usize);
     let (size, width) = (batch * hidden, 4 * hidden);
     for step in backward_steps(p.start, p.steps, p.reverse, p.time) {
+        if p.fresh == 1 && step.first {
+            [&mut *dh, dc].into_iter().for_each(|carried| carried[..size].fill(R::zero()));
+        }
         for n in 0..size {
             let (row, unit) = (n / hidden, n % hidden);
             let start = (step.time * batch + row) * width + unit;
@@ -113,6 +116,9 @@ pub fn lstm_backward_fast(
     let [batch, hidden] = [p.batch, p.hidden].map(|n| n as usize);
     let (size, width) = (batch * hidden, 4 * hidden);
     for step in backward_steps(p.start, p.steps, p.reverse, p.time) {
+        if p.fresh == 1 && step.first {
+            [&mut *dh, dc].into_iter().for_each(|carried| carried[..size].fill(0.0));
+        }
         if let Some(later) = step.later.filter(|_| p.projected == 0) {
             let later = &da[later * batch * width..][..batch * width];
             add_product(p.batch, p.hidden, 4 * p.hidden, later, w_hh, dh);

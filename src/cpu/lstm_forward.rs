@@ -13,7 +13,7 @@ kernel! {
     /// c. Where `projected` is 1, h_t of each step lies behind the slots instead and a launch makes one step. A sequence that
     /// has ended keeps its states. i, f, g and o are kept in `gates`.
     pub static LSTM_FORWARD = lstm_forward(LstmForward {
-        batch: u32, hidden: u32, width: u32, time: u32, start: u32, steps: u32, reverse: u32, base: u32,
+        batch: u32, hidden: u32, width: u32, time: u32, start: u32, steps: u32, reverse: u32, fresh: u32, base: u32,
         projected: u32, bias: u32, ragged: u32,
     }; xw: read F32, w_hh: read F32, b_ih: read F32, b_hh: read F32, lengths: read I32, gates: update F32,
        c: update F32, h: update F32);
@@ -62,6 +62,10 @@ pub fn lstm_forward<R: Real>(
     let size = batch * hidden;
     for step in forward_steps(p.start, p.steps, p.reverse) {
         let (previous, out) = (p.base as usize + step.before * batch * width, p.out(step));
+        if p.fresh == 1 && step.first {
+            h[previous..][..size].fill(R::zero());
+            c[step.before * size..][..size].fill(R::zero());
+        }
         for row in 0..batch {
             let start = (step.time * batch + row) * 4 * hidden;
             for unit in 0..hidden {
@@ -109,8 +113,16 @@ pub fn lstm_forward_fast(
         let gates = &mut gates[step.time * 4 * size..][..4 * size];
         let previous = p.base as usize + step.before * batch * width;
         add_biases(4 * hidden, &xw[step.time * 4 * size..][..4 * size], b_ih, b_hh, gates);
-        add_product(p.batch, 4 * p.hidden, p.width, &h[previous..][..batch * width], w_hh, gates);
-        let (old, new) = two_slots(c, size, step.before, step.after);
+        let [old, new] = two_slots(c, size, step.before, step.after);
+        match p.fresh == 1 && step.first {
+            true => {
+                h[previous..][..size].fill(0.0);
+                old.fill(0.0);
+            }
+            false => {
+                add_product(p.batch, 4 * p.hidden, p.width, &h[previous..][..batch * width], w_hh, gates);
+            }
+        }
         for row in 0..batch {
             let at = row * hidden;
             let (old, new) = (&old[at..][..hidden], &mut new[at..][..hidden]);

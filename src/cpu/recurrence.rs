@@ -15,6 +15,8 @@ pub struct Step {
     pub after: usize,
     /// In a backward pass, the step whose gradients were computed before it, if there is one.
     pub later: Option<usize>,
+    /// Whether it is the first: of a launch of a forward pass, of all in a backward pass.
+    pub first: bool,
 }
 
 /// The steps of a launch of a forward pass: `count` from `start` on, upwards, or in reverse downwards.
@@ -22,7 +24,7 @@ pub fn forward_steps(start: u32, count: u32, reverse: u32) -> impl Iterator<Item
     let reverse = reverse as usize;
     (0..count as usize).map(move |s| {
         let time = if reverse == 1 { start as usize - s } else { start as usize + s };
-        Step { time, before: time + reverse, after: time + 1 - reverse, later: None }
+        Step { time, before: time + reverse, after: time + 1 - reverse, later: None, first: s == 0 }
     })
 }
 
@@ -33,7 +35,7 @@ pub fn backward_steps(start: u32, count: u32, reverse: u32, steps: u32) -> impl 
         let (time, reverse) = (step.time, reverse as usize);
         let later = if reverse == 1 { time.checked_sub(1) } else { Some(time + 1) };
         let later = later.filter(|later| *later < steps as usize);
-        Step { time, before: time + reverse, after: time + 1 - reverse, later }
+        Step { time, before: time + reverse, after: time + 1 - reverse, later, first: later.is_none() }
     })
 }
 
@@ -204,8 +206,8 @@ pub fn add_biases(width: usize, x: &[f32], b_ih: &[f32], b_hh: &[f32], a: &mut [
     }
 }
 
-/// Slot `before` of a buffer of slots of `size` elements, and slot `after`, to be written. The two are neighbours.
-pub fn two_slots(slots: &mut [f32], size: usize, before: usize, after: usize) -> (&[f32], &mut [f32]) {
+/// Slots `before` and `after` of a buffer of slots of `size` elements. The two are neighbours.
+pub fn two_slots(slots: &mut [f32], size: usize, before: usize, after: usize) -> [&mut [f32]; 2] {
     let (low, high) = slots[before.min(after) * size..][..2 * size].split_at_mut(size);
-    if before < after { (low, high) } else { (high, low) }
+    if before < after { [low, high] } else { [high, low] }
 }

@@ -11,7 +11,7 @@ kernel! {
     /// else used up. The slots of h are as in
     /// [`RNN_FORWARD`](super::rnn_forward::RNN_FORWARD).
     pub static RNN_BACKWARD = rnn_backward(RnnBackward {
-        batch: u32, hidden: u32, time: u32, start: u32, steps: u32, reverse: u32, base: u32, relu: u32, ragged: u32,
+        batch: u32, hidden: u32, time: u32, start: u32, steps: u32, reverse: u32, fresh: u32, base: u32, relu: u32, ragged: u32,
     }; dy: read F32, w_hh: read F32, h: read F32, lengths: read I32, dh: update F32, da: update F32);
     fast rnn_backward_fast;
     variants [
@@ -46,7 +46,7 @@ pub fn rnn_backward<R: Real>(
         let now = step.time * size;
         for i in 0..size {
             let (row, unit) = (i / hidden, i % hidden);
-            let mut arriving = dh[i];
+            let mut arriving = if p.fresh == 1 && step.first { R::zero() } else { dh[i] };
             if let Some(later) = step.later {
                 let later = later * size + row * hidden;
                 arriving = arriving + R::sum((0..hidden).map(|k| da[later + k] * w_hh[k * hidden + unit]));
@@ -83,6 +83,9 @@ pub fn rnn_backward_fast(
     let dh = &mut dh[..size];
     for step in backward_steps(p.start, p.steps, p.reverse, p.time) {
         let now = step.time * size;
+        if p.fresh == 1 && step.first {
+            dh.fill(0.0);
+        }
         if let Some(later) = step.later {
             add_product(p.batch, p.hidden, p.hidden, &da[later * size..][..size], w_hh, dh);
         }

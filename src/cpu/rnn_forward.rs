@@ -12,7 +12,10 @@ kernel! {
     /// base + s·batch·hidden on: step t takes the state from slot t to slot t + 1, in reverse from slot t + 1 to slot t. A
     /// sequence that has ended keeps its state.
     pub static RNN_FORWARD = rnn_forward(RnnForward {
-        batch: u32, hidden: u32, start: u32, steps: u32, reverse: u32, base: u32, relu: u32, bias: u32, ragged: u32,
+        batch: u32, hidden: u32, start: u32, steps: u32, reverse: u32,
+        /// Whether the state before the first of the steps is 0 and not there yet: it is written too.
+        fresh: u32,
+        base: u32, relu: u32, bias: u32, ragged: u32,
     }; xw: read F32, w_hh: read F32, b_ih: read F32, b_hh: read F32, lengths: read I32, h: update F32);
     fast rnn_forward_fast;
     variants [
@@ -46,6 +49,9 @@ pub fn rnn_forward<R: Real>(
     let size = batch * hidden;
     for step in forward_steps(p.start, p.steps, p.reverse) {
         let [before, after] = [step.before, step.after].map(|slot| p.base as usize + slot * size);
+        if p.fresh == 1 && step.first {
+            h[before..][..size].fill(R::zero());
+        }
         for row in 0..batch {
             for unit in 0..hidden {
                 let i = row * hidden + unit;
@@ -76,9 +82,12 @@ pub fn rnn_forward_fast(
 ) {
     let (hidden, size) = (p.hidden as usize, (p.batch * p.hidden) as usize);
     for step in forward_steps(p.start, p.steps, p.reverse) {
-        let (previous, next) = two_slots(&mut h[p.base as usize..], size, step.before, step.after);
+        let [previous, next] = two_slots(&mut h[p.base as usize..], size, step.before, step.after);
         add_biases(hidden, &xw[step.time * size..][..size], b_ih, b_hh, next);
-        add_product(p.batch, p.hidden, p.hidden, previous, w_hh, next);
+        match p.fresh == 1 && step.first {
+            true => previous.fill(0.0),
+            false => add_product(p.batch, p.hidden, p.hidden, previous, w_hh, next),
+        }
         if p.relu == 1 {
             // Not f32::max, which loses NaN.
             next.iter_mut().for_each(|a| *a = Real::max(*a, 0.0));

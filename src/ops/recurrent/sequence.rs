@@ -137,15 +137,19 @@ impl Sequence {
 
     /// Runs all steps from the initial states, 0 where not given.
     pub fn forward(&self, h0: Option<&Tensor>, c0: Option<&Tensor>) -> Result<()> {
-        let slot = if self.reverse { self.time } else { 0 };
-        begin(&self.h, self.base + slot * self.batch * self.width, self.batch * self.width, h0)?;
-        if let Some(c) = &self.c {
-            begin(c, slot * self.batch * self.hidden, self.batch * self.hidden, c0)?;
+        // The kernels begin with zeros by themselves, but what is projected is not theirs.
+        let fresh = h0.is_none() && c0.is_none() && self.w_hr.is_none();
+        if !fresh {
+            let slot = if self.reverse { self.time } else { 0 };
+            begin(&self.h, self.base + slot * self.batch * self.width, self.batch * self.width, h0)?;
+            if let Some(c) = &self.c {
+                begin(c, slot * self.batch * self.hidden, self.batch * self.hidden, c0)?;
+            }
         }
         let xw = times_transposed(&self.input, &self.w_ih)?;
         // Neighbouring threads then read neighbouring weights, and a CPU multiplies rows by columns.
         let w_hh = permuted(&self.w_hh, &[1, 0])?;
-        self.all_forward(&xw, &w_hh)
+        self.all_forward(fresh, &xw, &w_hh)
     }
 
     /// The states before (0) or after (1) every step: [T, B, S].
@@ -171,13 +175,13 @@ impl Sequence {
     /// h after the last step: [B, S].
     pub fn final_h(&self) -> Result<Tensor> {
         let start = self.base + self.last_slot() * self.batch * self.width;
-        self.h.slice(start, [self.batch, self.width])?.aligned()
+        self.h.slice(start, [self.batch, self.width])
     }
 
     /// c after the last step: [B, H].
     pub fn final_c(&self) -> Result<Tensor> {
         let start = self.last_slot() * self.batch * self.hidden;
-        self.c().slice(start, [self.batch, self.hidden])?.aligned()
+        self.c().slice(start, [self.batch, self.hidden])
     }
 
     /// The gradients of all inputs from those of the outputs: all h_t, the final h and, of an LSTM, the final c.
@@ -190,9 +194,14 @@ impl Sequence {
             tensor.fill(0.0)?;
             Ok(tensor)
         };
+        let lstm = matches!(self.cell, Cell::Lstm);
         let dy = g.output(0)?.map_or_else(|| zeros(&[time, batch, width]), Ok)?;
+        let (dh, dc) = (g.output(1)?, if lstm { g.output(2)? } else { None });
+        // Where nothing arrives the kernels begin with zeros by themselves; a projection stands between them and dh.
+        let fresh = dh.is_none() && dc.is_none() && self.w_hr.is_none();
         // What is carried changes from step to step: a copy.
         let arriving = |gradient: Option<Tensor>, shape: [usize; 2]| match gradient {
+            None if fresh => empty(&shape),
             None => zeros(&shape),
             Some(gradient) => {
                 let copy = empty(&shape)?;
@@ -201,19 +210,18 @@ impl Sequence {
             }
         };
         let gates = self.cell.parts() * hidden;
-        let lstm = matches!(self.cell, Cell::Lstm);
         let projection = self.w_hr.as_ref().map(|_| {
             let (dp, dm) = (empty(&[time, batch, width])?, empty(&[batch, hidden])?);
             Ok(Projection { dp, dm, nothing: zeros(&[batch, hidden])? })
         });
         let carried = Carried {
-            dh: arriving(g.output(1)?, [batch, width])?,
-            dc: lstm.then(|| arriving(g.output(2)?, [batch, hidden])).transpose()?,
+            dh: arriving(dh, [batch, width])?,
+            dc: lstm.then(|| arriving(dc, [batch, hidden])).transpose()?,
             da: empty(&[time, batch, gates])?,
             da_h: matches!(self.cell, Cell::Gru).then(|| empty(&[time, batch, gates])).transpose()?,
             projection: projection.transpose()?,
         };
-        self.all_backward(&dy, &carried)?;
+        self.all_backward(fresh, &dy, &carried)?;
 
         let da = &carried.da;
         let da_h = carried.da_h.as_ref().unwrap_or(da);

@@ -76,8 +76,8 @@ impl Sequence {
         Ok(())
     }
 
-    /// All steps, from the initial states, which are there. `xw` is x·W_ihᵀ, `w_hh` is W_hhᵀ.
-    pub fn all_forward(&self, xw: &Tensor, w_hh: &Tensor) -> Result<()> {
+    /// All steps, from the initial states, which are there or, where `fresh`, 0. `xw` is x·W_ihᵀ, `w_hh` is W_hhᵀ.
+    pub fn all_forward(&self, fresh: bool, xw: &Tensor, w_hh: &Tensor) -> Result<()> {
         let [batch, hidden, width, time, base] =
             [self.batch, self.hidden, self.width, self.time, self.base].map(|n| n as u32);
         let (reverse, ragged) = (self.reverse.into(), self.lengths.is_some().into());
@@ -85,19 +85,42 @@ impl Sequence {
         let lengths = maybe(self.lengths.as_ref());
         let [b_ih, b_hh] = [0, 1].map(|k| maybe(self.biases.as_ref().map(|biases| &biases[k])));
         let start = |from: usize| self.forward_time(from) as u32;
+        let fresh = |from: usize| (fresh && from == 0).into();
         let h = self.h.update();
         match self.cell {
             Cell::Rnn(nonlinearity) => {
                 let relu = (nonlinearity == Nonlinearity::Relu).into();
-                let p = RnnForward { batch, hidden, start: 0, steps: 0, reverse, base, relu, bias, ragged };
+                let p = RnnForward {
+                    batch,
+                    hidden,
+                    start: 0,
+                    steps: 0,
+                    reverse,
+                    fresh: 0,
+                    base,
+                    relu,
+                    bias,
+                    ragged,
+                };
                 let args = [xw.read(), w_hh.read(), b_ih, b_hh, lengths, h];
-                let params = |from, steps| RnnForward { start: start(from), steps, ..p };
+                let params = |from, steps| RnnForward { start: start(from), steps, fresh: fresh(from), ..p };
                 self.in_parts(&RNN_FORWARD, p.product(), params, &args)
             }
             Cell::Gru => {
-                let p = GruForward { batch, hidden, time, start: 0, steps: 0, reverse, base, bias, ragged };
+                let p = GruForward {
+                    batch,
+                    hidden,
+                    time,
+                    start: 0,
+                    steps: 0,
+                    reverse,
+                    fresh: 0,
+                    base,
+                    bias,
+                    ragged,
+                };
                 let args = [xw.read(), w_hh.read(), b_ih, b_hh, lengths, self.gates().update(), h];
-                let params = |from, steps| GruForward { start: start(from), steps, ..p };
+                let params = |from, steps| GruForward { start: start(from), steps, fresh: fresh(from), ..p };
                 self.in_parts(&GRU_FORWARD, p.product(), params, &args)
             }
             Cell::Lstm => {
@@ -110,6 +133,7 @@ impl Sequence {
                     start: 0,
                     steps: 0,
                     reverse,
+                    fresh: 0,
                     base,
                     projected,
                     bias,
@@ -118,7 +142,8 @@ impl Sequence {
                 let (gates, c) = (self.gates().update(), self.c().update());
                 let args = [xw.read(), w_hh.read(), b_ih, b_hh, lengths, gates, c, h];
                 let Some(w_hr) = &self.w_hr else {
-                    let params = |from, steps| LstmForward { start: start(from), steps, ..p };
+                    let params =
+                        |from, steps| LstmForward { start: start(from), steps, fresh: fresh(from), ..p };
                     return self.in_parts(&LSTM_FORWARD, p.product(), params, &args);
                 };
                 let device = self.h.device();
@@ -148,8 +173,8 @@ impl Sequence {
         }
     }
 
-    /// The gradients da of all steps from dy [T, B, S] and what is carried.
-    pub fn all_backward(&self, dy: &Tensor, carried: &Carried) -> Result<()> {
+    /// The gradients da of all steps from dy [T, B, S] and what is carried, which is there or, where `fresh`, 0.
+    pub fn all_backward(&self, fresh: bool, dy: &Tensor, carried: &Carried) -> Result<()> {
         let [batch, hidden, width, time, base] =
             [self.batch, self.hidden, self.width, self.time, self.base].map(|n| n as u32);
         let (reverse, ragged) = (self.reverse.into(), self.lengths.is_some().into());
@@ -157,16 +182,28 @@ impl Sequence {
         let (w_hh, h) = (&self.w_hh, &self.h);
         let Carried { dh, dc, da, da_h, projection } = carried;
         let start = |from: usize| self.forward_time(self.time - 1 - from) as u32;
+        let fresh = fresh.into();
         match self.cell {
             Cell::Rnn(nonlinearity) => {
                 let relu = (nonlinearity == Nonlinearity::Relu).into();
-                let p = RnnBackward { batch, hidden, time, start: 0, steps: 0, reverse, base, relu, ragged };
+                let p = RnnBackward {
+                    batch,
+                    hidden,
+                    time,
+                    start: 0,
+                    steps: 0,
+                    reverse,
+                    fresh,
+                    base,
+                    relu,
+                    ragged,
+                };
                 let args = [dy.read(), w_hh.read(), h.read(), lengths, dh.update(), da.update()];
                 let params = |from, steps| RnnBackward { start: start(from), steps, ..p };
                 self.in_parts(&RNN_BACKWARD, p.product(), params, &args)
             }
             Cell::Gru => {
-                let p = GruBackward { batch, hidden, time, start: 0, steps: 0, reverse, base, ragged };
+                let p = GruBackward { batch, hidden, time, start: 0, steps: 0, reverse, fresh, base, ragged };
                 let da_h = da_h.as_ref().expect("a GRU's recurrent gradients are kept apart");
                 let args = [
                     dy.read(),
@@ -183,7 +220,17 @@ impl Sequence {
             }
             Cell::Lstm => {
                 let projected = self.w_hr.is_some().into();
-                let p = LstmBackward { batch, hidden, time, start: 0, steps: 0, reverse, projected, ragged };
+                let p = LstmBackward {
+                    batch,
+                    hidden,
+                    time,
+                    start: 0,
+                    steps: 0,
+                    reverse,
+                    fresh,
+                    projected,
+                    ragged,
+                };
                 let dc = dc.as_ref().expect("an LSTM carries the gradient of its cell state").update();
                 let (gates, c) = (self.gates().read(), self.c().read());
                 let args = [dy.read(), w_hh.read(), gates, c, lengths, dh.update(), dc, da.update()];

@@ -23,6 +23,7 @@ struct Recurrence {
     /// The lowest of them.
     lowest: u32,
     reverse: u32,
+    fresh: u32,
     base: u32,
     ragged: u32,
 }
@@ -36,7 +37,7 @@ impl Recurrence {
         let (lowest, reverse) = (draw.below(time + 1 - steps), draw.flag());
         // Slot 1 is aligned.
         let (base, ragged) = (draw.pick(&[0, 36]), draw.flag());
-        Recurrence { batch, hidden, time, steps, lowest, reverse, base, ragged }
+        Recurrence { batch, hidden, time, steps, lowest, reverse, fresh: draw.flag(), base, ragged }
     }
 
     /// The first step of the launch in a pass upwards, or downwards.
@@ -87,9 +88,9 @@ fn biases(draw: &mut Draw, bias: u32, width: u32) -> [Value; 2] {
 
 pub fn rnn_forward(draw: &mut Draw) -> Case {
     let r = Recurrence::draw(draw);
-    let Recurrence { batch, hidden, steps, reverse, base, ragged, .. } = r;
+    let Recurrence { batch, hidden, steps, reverse, fresh, base, ragged, .. } = r;
     let (relu, bias) = (draw.flag(), draw.flag());
-    let p = RnnForward { batch, hidden, start: r.forward(), steps, reverse, base, relu, bias, ragged };
+    let p = RnnForward { batch, hidden, start: r.forward(), steps, reverse, fresh, base, relu, bias, ragged };
     let (xw, w_hh) = (r.steps(draw, hidden), draw.reals(hidden * hidden));
     let [b_ih, b_hh] = biases(draw, bias, hidden);
     let values = vec![xw, w_hh, b_ih, b_hh, r.lengths(draw), r.states(draw, hidden, 0)];
@@ -98,9 +99,9 @@ pub fn rnn_forward(draw: &mut Draw) -> Case {
 
 pub fn rnn_backward(draw: &mut Draw) -> Case {
     let r = Recurrence::draw(draw);
-    let Recurrence { batch, hidden, time, steps, reverse, base, ragged, .. } = r;
+    let Recurrence { batch, hidden, time, steps, reverse, fresh, base, ragged, .. } = r;
     let (start, relu) = (r.backward(), draw.flag());
-    let p = RnnBackward { batch, hidden, time, start, steps, reverse, base, relu, ragged };
+    let p = RnnBackward { batch, hidden, time, start, steps, reverse, fresh, base, relu, ragged };
     let values = vec![
         r.steps(draw, hidden),
         draw.reals(hidden * hidden),
@@ -116,13 +117,26 @@ pub fn lstm_forward(draw: &mut Draw) -> Case {
     let mut r = Recurrence::draw(draw);
     let (projected, bias) = (draw.flag(), draw.flag());
     if projected == 1 {
-        // The projection comes between two steps.
-        r.steps = 1;
+        // The projection comes between two steps, and the initial state is as wide as what is projected to.
+        (r.steps, r.fresh) = (1, 0);
     }
-    let Recurrence { batch, hidden, time, steps, reverse, base, ragged, .. } = r;
+    let Recurrence { batch, hidden, time, steps, reverse, fresh, base, ragged, .. } = r;
     let width = if projected == 1 { draw.dim(8) } else { hidden };
     let start = r.forward();
-    let p = LstmForward { batch, hidden, width, time, start, steps, reverse, base, projected, bias, ragged };
+    let p = LstmForward {
+        batch,
+        hidden,
+        width,
+        time,
+        start,
+        steps,
+        reverse,
+        fresh,
+        base,
+        projected,
+        bias,
+        ragged,
+    };
     let (xw, w_hh) = (r.steps(draw, 4 * hidden), draw.reals(4 * hidden * width));
     let [b_ih, b_hh] = biases(draw, bias, 4 * hidden);
     let values = vec![
@@ -144,8 +158,9 @@ pub fn lstm_backward(draw: &mut Draw) -> Case {
     if projected == 1 {
         r.steps = 1;
     }
-    let Recurrence { batch, hidden, time, steps, reverse, ragged, .. } = r;
-    let p = LstmBackward { batch, hidden, time, start: r.backward(), steps, reverse, projected, ragged };
+    let Recurrence { batch, hidden, time, steps, reverse, fresh, ragged, .. } = r;
+    let p =
+        LstmBackward { batch, hidden, time, start: r.backward(), steps, reverse, fresh, projected, ragged };
     let values = vec![
         r.steps(draw, hidden),
         draw.reals(4 * hidden * hidden),
@@ -181,9 +196,9 @@ pub fn lstm_project_backward(draw: &mut Draw) -> Case {
 
 pub fn gru_forward(draw: &mut Draw) -> Case {
     let r = Recurrence::draw(draw);
-    let Recurrence { batch, hidden, time, steps, reverse, base, ragged, .. } = r;
+    let Recurrence { batch, hidden, time, steps, reverse, fresh, base, ragged, .. } = r;
     let (start, bias) = (r.forward(), draw.flag());
-    let p = GruForward { batch, hidden, time, start, steps, reverse, base, bias, ragged };
+    let p = GruForward { batch, hidden, time, start, steps, reverse, fresh, base, bias, ragged };
     let (xw, w_hh) = (r.steps(draw, 3 * hidden), draw.reals(3 * hidden * hidden));
     let [b_ih, b_hh] = biases(draw, bias, 3 * hidden);
     let values =
@@ -193,8 +208,8 @@ pub fn gru_forward(draw: &mut Draw) -> Case {
 
 pub fn gru_backward(draw: &mut Draw) -> Case {
     let r = Recurrence::draw(draw);
-    let Recurrence { batch, hidden, time, steps, reverse, base, ragged, .. } = r;
-    let p = GruBackward { batch, hidden, time, start: r.backward(), steps, reverse, base, ragged };
+    let Recurrence { batch, hidden, time, steps, reverse, fresh, base, ragged, .. } = r;
+    let p = GruBackward { batch, hidden, time, start: r.backward(), steps, reverse, fresh, base, ragged };
     let values = vec![
         r.steps(draw, hidden),
         draw.reals(3 * hidden * hidden),
