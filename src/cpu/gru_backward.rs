@@ -1,7 +1,13 @@
 //! Twin of `shaders/gru_backward.wgsl`.
 
-use super::real::Real;
-use super::recurrence::{Product, add_product, backward_steps, ended, tanh_slope};
+use std::ops::Range;
+
+use pulp::{Arch, Simd, WithSimd};
+
+use super::packed::{Packed, Shared, in_row_blocks};
+use super::real::{Number, Real};
+use super::recurrence::{Product, backward_steps, ended, tanh_slope};
+use super::vector::Lanes;
 use crate::kernel;
 use crate::kernel::{LEAST, Limits};
 
@@ -35,8 +41,8 @@ impl GruBackward {
 
 /// The gradients (da_r, da_z, da_n, dh) of a unit with the gates (r, z, q, n) and the state before the step.
 #[inline(always)]
-fn unit_gradients<R: Real>([r, z, q, n]: [R; 4], before: R, dh: R) -> [R; 4] {
-    let one = R::of(1.0);
+fn unit_gradients<R: Number>([r, z, q, n]: [R; 4], before: R, dh: R) -> [R; 4] {
+    let one = z.like(1.0);
     let da_n = dh * (one - z) * tanh_slope(n);
     [da_n * q * r * (one - r), dh * (before - n) * z * (one - z), da_n, dh * z]
 }
@@ -81,7 +87,7 @@ pub fn gru_backward<R: Real>(
     }
 }
 
-/// [`gru_backward`] with the product as a matmul.
+/// [`gru_backward`] with W_hh packed, vectors, and blocks of rows on several threads.
 #[allow(clippy::too_many_arguments, reason = "the kernel's buffers")]
 pub fn gru_backward_fast(
     p: &GruBackward,
@@ -96,34 +102,83 @@ pub fn gru_backward_fast(
 ) {
     let [batch, hidden, time] = [p.batch, p.hidden, p.time].map(|n| n as usize);
     let (size, width) = (batch * hidden, 3 * hidden);
-    for step in backward_steps(p.start, p.steps, p.reverse, p.time) {
-        if p.fresh == 1 && step.first {
-            dh[..size].fill(0.0);
+    let (dh, da_x, da_h) = (Shared::new(dh), Shared::new(da_x), Shared::new(da_h));
+    let block = |w: Packed<'_>, rows: Range<usize>| {
+        let (at, len) = (rows.start * hidden, rows.len() * hidden);
+        // SAFETY: what belongs to the block's rows.
+        let dh = unsafe { dh.part(at, len) };
+        for step in backward_steps(p.start, p.steps, p.reverse, p.time) {
+            if p.fresh == 1 && step.first {
+                dh.fill(0.0);
+            }
+            if let Some(later) = step.later {
+                // SAFETY: the block's rows of one step.
+                w.add_product(unsafe { da_h.part(later * 3 * size + 3 * at, 3 * len) }, dh);
+            }
+            let start = step.time * 3 * size + 3 * at;
+            // SAFETY: the block's rows of another step.
+            let [da_x, da_h] = [&da_x, &da_h].map(|da| unsafe { da.part(start, 3 * len) });
+            Arch::new().dispatch(Units {
+                hidden,
+                rzq: &gates[start..][..3 * len],
+                n: &gates[(3 * time + step.time) * size + at..][..len],
+                before: &h[p.base as usize + step.before * size + at..][..len],
+                dy: &dy[step.time * size + at..][..len],
+                dh,
+                da_x,
+                da_h,
+                // A sequence that has ended hands on what is carried.
+                passes: |k| ended(p.ragged, lengths, rows.start + k, step.time),
+            });
         }
-        if let Some(later) = step.later {
-            let later = &da_h[later * batch * width..][..batch * width];
-            add_product(p.batch, p.hidden, 3 * p.hidden, later, w_hh, dh);
-        }
-        for row in 0..batch {
-            let (at, start) = (row * hidden, (step.time * batch + row) * width);
-            let (da_x, da_h) = (&mut da_x[start..][..width], &mut da_h[start..][..width]);
-            if ended(p.ragged, lengths, row, step.time) {
+    };
+    Packed::with(w_hh, width, hidden, |w| {
+        in_row_blocks(batch, p.product().work(p.steps), |rows| block(w, rows));
+    });
+}
+
+/// Of some rows: the gradients of both products and what is carried on.
+struct Units<'a, P> {
+    hidden: usize,
+    rzq: &'a [f32],
+    n: &'a [f32],
+    before: &'a [f32],
+    dy: &'a [f32],
+    dh: &'a mut [f32],
+    da_x: &'a mut [f32],
+    da_h: &'a mut [f32],
+    passes: P,
+}
+
+impl<P: Fn(usize) -> bool> WithSimd for Units<'_, P> {
+    type Output = ();
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let hidden = self.hidden.max(1);
+        let products = self.da_x.chunks_exact_mut(3 * hidden).zip(self.da_h.chunks_exact_mut(3 * hidden));
+        for (row, ((da_x, da_h), dh)) in products.zip(self.dh.chunks_exact_mut(hidden)).enumerate() {
+            if (self.passes)(row) {
                 da_x.fill(0.0);
                 da_h.fill(0.0);
                 continue;
             }
-            let (da_r, rest) = da_x.split_at_mut(hidden);
-            let (da_z, da_n) = rest.split_at_mut(hidden);
-            let [r, z, q] = [0, 1, 2].map(|gate| &gates[start + gate * hidden..][..hidden]);
-            let n = &gates[(3 * time + step.time) * size + at..][..hidden];
-            let before = &h[p.base as usize + step.before * size + at..][..hidden];
-            let (dy, dh) = (&dy[step.time * size + at..][..hidden], &mut dh[at..][..hidden]);
-            for k in 0..hidden {
-                [da_r[k], da_z[k], da_n[k], dh[k]] =
-                    unit_gradients([r[k], z[k], q[k], n[k]], before[k], dy[k] + dh[k]);
+            let [r, z, q] = [0, 1, 2].map(|gate| &self.rzq[(3 * row + gate) * hidden..][..hidden]);
+            let [n, before, dy] = [self.n, self.before, self.dy].map(|x| &x[row * hidden..][..hidden]);
+            for at in (0..hidden).step_by(S::F32_LANES) {
+                // Written out: a vector must not pass through a function that is not compiled for it.
+                let reset = Lanes::load(simd, r, at);
+                let kept =
+                    [reset, Lanes::load(simd, z, at), Lanes::load(simd, q, at), Lanes::load(simd, n, at)];
+                let arriving = Lanes::load(simd, dy, at) + Lanes::load(simd, dh, at);
+                let [da_r, da_z, da_n, rest] = unit_gradients(kept, Lanes::load(simd, before, at), arriving);
+                rest.store(dh, at);
+                da_r.store(&mut da_x[..hidden], at);
+                da_z.store(&mut da_x[hidden..2 * hidden], at);
+                da_n.store(&mut da_x[2 * hidden..], at);
+                da_r.store(&mut da_h[..hidden], at);
+                da_z.store(&mut da_h[hidden..2 * hidden], at);
+                (da_n * reset).store(&mut da_h[2 * hidden..], at);
             }
-            da_h.copy_from_slice(da_x);
-            da_h[2 * hidden..].iter_mut().zip(r).for_each(|(da, r)| *da *= r);
         }
     }
 }

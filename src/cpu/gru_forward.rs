@@ -1,8 +1,14 @@
 //! Twin of `shaders/gru_forward.wgsl`.
 
-use super::common::{sigmoid, tanh_rational};
-use super::real::Real;
-use super::recurrence::{Product, add_product, ended, forward_steps, two_slots};
+use std::ops::Range;
+
+use pulp::{Arch, Simd, WithSimd};
+
+use super::common::tanh_rational;
+use super::packed::{Packed, Shared, in_row_blocks};
+use super::real::{Number, Real};
+use super::recurrence::{Product, ended, forward_steps};
+use super::vector::Lanes;
 use crate::kernel;
 use crate::kernel::{LEAST, Limits};
 
@@ -79,7 +85,7 @@ pub fn gru_forward<R: Real>(
     }
 }
 
-/// [`gru_forward`] with the product as a matmul, made in `gates`.
+/// [`gru_forward`] with W_hhᵀ packed, vectors, and blocks of rows on several threads.
 #[allow(clippy::too_many_arguments, reason = "the kernel's buffers")]
 pub fn gru_forward_fast(
     p: &GruForward,
@@ -93,37 +99,85 @@ pub fn gru_forward_fast(
 ) {
     let [batch, hidden, time] = [p.batch, p.hidden, p.time].map(|n| n as usize);
     let size = batch * hidden;
-    let (rzq, n) = gates.split_at_mut(3 * time * size);
-    for step in forward_steps(p.start, p.steps, p.reverse) {
-        let now = step.time * 3 * size;
-        let (rzq, n) = (&mut rzq[now..][..3 * size], &mut n[step.time * size..][..size]);
-        let [previous, next] = two_slots(&mut h[p.base as usize..], size, step.before, step.after);
-        match p.bias == 1 {
-            true => rzq
-                .chunks_exact_mut((3 * hidden).max(1))
-                .for_each(|row| row.copy_from_slice(&b_hh[..3 * hidden])),
-            false => rzq.fill(0.0),
-        }
-        match p.fresh == 1 && step.first {
-            true => previous.fill(0.0),
-            false => add_product(p.batch, 3 * p.hidden, p.hidden, previous, w_hh, rzq),
-        }
-        for row in 0..batch {
-            let at = row * hidden;
-            let (r, rest) = rzq[3 * at..][..3 * hidden].split_at_mut(hidden);
-            let (z, q) = rest.split_at_mut(hidden);
-            let [x_r, x_z, x_n] = [0, 1, 2].map(|gate| &xw[now + 3 * at + gate * hidden..][..hidden]);
-            let (n, old, new) =
-                (&mut n[at..][..hidden], &previous[at..][..hidden], &mut next[at..][..hidden]);
-            let bias = |gate: usize, k: usize| if p.bias == 1 { b_ih[gate * hidden + k] } else { 0.0 };
-            for k in 0..hidden {
-                r[k] = sigmoid(x_r[k] + bias(0, k) + r[k]);
-                z[k] = sigmoid(x_z[k] + bias(1, k) + z[k]);
-                n[k] = tanh_rational(x_n[k] + bias(2, k) + r[k] * q[k]);
-                new[k] = (1.0 - z[k]) * n[k] + z[k] * old[k];
+    let (gates, h) = (Shared::new(gates), Shared::new(&mut h[p.base as usize..]));
+    let block = |w: Packed<'_>, rows: Range<usize>| {
+        let (at, len) = (rows.start * hidden, rows.len() * hidden);
+        for step in forward_steps(p.start, p.steps, p.reverse) {
+            let now = step.time * 3 * size + 3 * at;
+            // SAFETY: what belongs to the block's rows: two different places in the gates, two slots of h.
+            let rzq = unsafe { gates.part(now, 3 * len) };
+            let n = unsafe { gates.part((3 * time + step.time) * size + at, len) };
+            let [previous, next] =
+                [step.before, step.after].map(|slot| unsafe { h.part(slot * size + at, len) });
+            match p.bias == 1 {
+                true => rzq.chunks_exact_mut((3 * hidden).max(1)).for_each(|row| row.copy_from_slice(b_hh)),
+                false => rzq.fill(0.0),
             }
-            if ended(p.ragged, lengths, row, step.time) {
-                new.copy_from_slice(old);
+            match p.fresh == 1 && step.first {
+                true => previous.fill(0.0),
+                false => w.add_product(previous, rzq),
+            }
+            let biases = (p.bias == 1).then_some(b_ih);
+            Arch::new().dispatch(Units {
+                hidden,
+                rzq,
+                n,
+                x: &xw[now..][..3 * len],
+                biases,
+                old: previous,
+                new: next,
+            });
+            for k in (0..rows.len()).filter(|k| ended(p.ragged, lengths, rows.start + k, step.time)) {
+                let row = k * hidden..(k + 1) * hidden;
+                next[row.clone()].copy_from_slice(&previous[row]);
+            }
+        }
+    };
+    Packed::with(w_hh, hidden, 3 * hidden, |w| {
+        in_row_blocks(batch, p.product().work(p.steps), |rows| block(w, rows));
+    });
+}
+
+/// Of some rows: r, z and n from what they are functions of, in their place, and the state.
+struct Units<'a> {
+    hidden: usize,
+    rzq: &'a mut [f32],
+    n: &'a mut [f32],
+    x: &'a [f32],
+    biases: Option<&'a [f32]>,
+    old: &'a [f32],
+    new: &'a mut [f32],
+}
+
+impl WithSimd for Units<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let hidden = self.hidden.max(1);
+        let states = self.old.chunks_exact(hidden).zip(self.new.chunks_exact_mut(hidden));
+        let sources = self.x.chunks_exact(3 * hidden).zip(self.n.chunks_exact_mut(hidden));
+        let rows = self.rzq.chunks_exact_mut(3 * hidden).zip(sources).zip(states);
+        for ((rzq, (x, n)), (old, new)) in rows {
+            let (r, rest) = rzq.split_at_mut(hidden);
+            let (z, q) = rest.split_at_mut(hidden);
+            for at in (0..hidden).step_by(S::F32_LANES) {
+                // Written out: a vector must not pass through a function that is not compiled for it.
+                let mut input_r = Lanes::load(simd, &x[..hidden], at);
+                let mut input_z = Lanes::load(simd, &x[hidden..2 * hidden], at);
+                let mut input_n = Lanes::load(simd, &x[2 * hidden..], at);
+                if let Some(biases) = self.biases {
+                    input_r = input_r + Lanes::load(simd, &biases[..hidden], at);
+                    input_z = input_z + Lanes::load(simd, &biases[hidden..2 * hidden], at);
+                    input_n = input_n + Lanes::load(simd, &biases[2 * hidden..], at);
+                }
+                let reset = (input_r + Lanes::load(simd, r, at)).sigmoid();
+                let update = (input_z + Lanes::load(simd, z, at)).sigmoid();
+                let candidate = tanh_rational(input_n + reset * Lanes::load(simd, q, at));
+                reset.store(r, at);
+                update.store(z, at);
+                candidate.store(n, at);
+                let kept = update * Lanes::load(simd, old, at);
+                ((update.like(1.0) - update) * candidate + kept).store(new, at);
             }
         }
     }

@@ -1,8 +1,14 @@
 //! Twin of `shaders/lstm_backward.wgsl`.
 
+use std::ops::Range;
+
+use pulp::{Arch, Simd, WithSimd};
+
 use super::common::tanh_rational;
-use super::real::Real;
-use super::recurrence::{Product, Step, add_product, backward_steps, ended, tanh_slope};
+use super::packed::{Packed, Shared, in_row_blocks};
+use super::real::{Number, Real};
+use super::recurrence::{Product, Step, backward_steps, ended, tanh_slope};
+use super::vector::Lanes;
 use crate::kernel;
 use crate::kernel::{LEAST, Limits};
 
@@ -42,8 +48,8 @@ impl LstmBackward {
 /// The gradients (da_i, da_f, da_g, da_o, dc) of a unit with the gates (i, f, g, o), the cell state before the step and
 /// t = tanh of the one after it.
 #[inline(always)]
-fn unit_gradients<R: Real>([i, f, g, o]: [R; 4], before: R, t: R, dh: R, dc: R) -> [R; 5] {
-    let one = R::of(1.0);
+fn unit_gradients<R: Number>([i, f, g, o]: [R; 4], before: R, t: R, dh: R, dc: R) -> [R; 5] {
+    let one = i.like(1.0);
     let dc = dc + dh * o * tanh_slope(t);
     [
         dc * g * i * (one - i),
@@ -100,7 +106,7 @@ pub fn lstm_backward<R: Real>(
     }
 }
 
-/// [`lstm_backward`] with the product as a matmul.
+/// [`lstm_backward`] with W_hh packed, vectors, and blocks of rows on several threads.
 #[allow(clippy::too_many_arguments, reason = "the kernel's buffers")]
 pub fn lstm_backward_fast(
     p: &LstmBackward,
@@ -115,36 +121,94 @@ pub fn lstm_backward_fast(
 ) {
     let [batch, hidden] = [p.batch, p.hidden].map(|n| n as usize);
     let (size, width) = (batch * hidden, 4 * hidden);
-    for step in backward_steps(p.start, p.steps, p.reverse, p.time) {
-        if p.fresh == 1 && step.first {
-            [&mut *dh, dc].into_iter().for_each(|carried| carried[..size].fill(0.0));
+    let (dh, dc, da) = (Shared::new(dh), Shared::new(dc), Shared::new(da));
+    let block = |w: Packed<'_>, rows: Range<usize>| {
+        let (at, len) = (rows.start * hidden, rows.len() * hidden);
+        // SAFETY: what belongs to the block's rows.
+        let [dh, dc] = [&dh, &dc].map(|carried| unsafe { carried.part(at, len) });
+        for step in backward_steps(p.start, p.steps, p.reverse, p.time) {
+            if p.fresh == 1 && step.first {
+                dh.fill(0.0);
+                dc.fill(0.0);
+            }
+            if let Some(later) = step.later.filter(|_| p.projected == 0) {
+                // SAFETY: the block's rows of one step.
+                w.add_product(unsafe { da.part(later * 4 * size + 4 * at, 4 * len) }, dh);
+            }
+            let start = step.time * 4 * size + 4 * at;
+            let [before, after] = [step.before, step.after].map(|slot| &c[slot * size + at..][..len]);
+            Arch::new().dispatch(Units {
+                hidden,
+                gates: &gates[start..][..4 * len],
+                before,
+                after,
+                dy: &dy[p.row_of_dy(step) * size + at..][..len],
+                dh,
+                dc,
+                // SAFETY: the block's rows of another step.
+                da: unsafe { da.part(start, 4 * len) },
+                // A sequence that has ended hands on what is carried.
+                passes: |k| ended(p.ragged, lengths, rows.start + k, step.time),
+            });
         }
-        if let Some(later) = step.later.filter(|_| p.projected == 0) {
-            let later = &da[later * batch * width..][..batch * width];
-            add_product(p.batch, p.hidden, 4 * p.hidden, later, w_hh, dh);
-        }
-        for row in 0..batch {
-            let at = row * hidden;
-            let start = (step.time * batch + row) * width;
-            let da = &mut da[start..][..width];
-            if ended(p.ragged, lengths, row, step.time) {
+    };
+    // With a projection there is no product, and perhaps no matrix of that shape.
+    let (w_hh, inner) = if p.projected == 1 { (&[][..], 0) } else { (w_hh, width) };
+    Packed::with(w_hh, inner, hidden, |w| {
+        in_row_blocks(batch, p.product().work(p.steps), |rows| block(w, rows));
+    });
+}
+
+/// Of some rows: the gradients of the gates and what is carried on.
+struct Units<'a, P> {
+    hidden: usize,
+    gates: &'a [f32],
+    before: &'a [f32],
+    after: &'a [f32],
+    dy: &'a [f32],
+    dh: &'a mut [f32],
+    dc: &'a mut [f32],
+    da: &'a mut [f32],
+    passes: P,
+}
+
+impl<P: Fn(usize) -> bool> WithSimd for Units<'_, P> {
+    type Output = ();
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let hidden = self.hidden.max(1);
+        let carried = self.dh.chunks_exact_mut(hidden).zip(self.dc.chunks_exact_mut(hidden));
+        for (row, (da, (dh, dc))) in self.da.chunks_exact_mut(4 * hidden).zip(carried).enumerate() {
+            if (self.passes)(row) {
                 da.fill(0.0);
                 continue;
             }
+            let gates = [0, 1, 2, 3].map(|gate| &self.gates[(4 * row + gate) * hidden..][..hidden]);
+            let [before, after, dy] =
+                [self.before, self.after, self.dy].map(|x| &x[row * hidden..][..hidden]);
             let (da_i, rest) = da.split_at_mut(hidden);
             let (da_f, rest) = rest.split_at_mut(hidden);
             let (da_g, da_o) = rest.split_at_mut(hidden);
-            let [i, f, g, o] = [0, 1, 2, 3].map(|gate| &gates[start + gate * hidden..][..hidden]);
-            let [before, after] = [step.before, step.after].map(|slot| &c[slot * size + at..][..hidden]);
-            let dy = &dy[p.row_of_dy(step) * size + at..][..hidden];
-            let (dh, dc) = (&mut dh[at..][..hidden], &mut dc[at..][..hidden]);
-            for k in 0..hidden {
-                let gate = [i[k], f[k], g[k], o[k]];
-                let t = tanh_rational(after[k]);
-                [da_i[k], da_f[k], da_g[k], da_o[k], dc[k]] =
-                    unit_gradients(gate, before[k], t, dy[k] + dh[k], dc[k]);
-                dh[k] = 0.0;
+            for at in (0..hidden).step_by(S::F32_LANES) {
+                // Written out: a vector must not pass through a function that is not compiled for it.
+                let [i, f, g, o] = gates;
+                let gate = [
+                    Lanes::load(simd, i, at),
+                    Lanes::load(simd, f, at),
+                    Lanes::load(simd, g, at),
+                    Lanes::load(simd, o, at),
+                ];
+                let t = tanh_rational(Lanes::load(simd, after, at));
+                let arriving = Lanes::load(simd, dy, at) + Lanes::load(simd, dh, at);
+                let (before, carried) = (Lanes::load(simd, before, at), Lanes::load(simd, dc, at));
+                let gradients = unit_gradients(gate, before, t, arriving, carried);
+                gradients[0].store(da_i, at);
+                gradients[1].store(da_f, at);
+                gradients[2].store(da_g, at);
+                gradients[3].store(da_o, at);
+                gradients[4].store(dc, at);
             }
+            dh.fill(0.0);
         }
     }
 }

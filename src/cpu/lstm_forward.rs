@@ -1,8 +1,14 @@
 //! Twin of `shaders/lstm_forward.wgsl`.
 
-use super::common::{sigmoid, tanh_rational};
+use std::ops::Range;
+
+use pulp::{Arch, Simd, WithSimd};
+
+use super::common::tanh_rational;
+use super::packed::{Packed, Shared, in_row_blocks};
 use super::real::Real;
-use super::recurrence::{Product, Step, add_biases, add_product, ended, forward_steps, two_slots};
+use super::recurrence::{Product, Step, add_biases, ended, forward_steps};
+use super::vector::Lanes;
 use crate::kernel;
 use crate::kernel::{LEAST, Limits};
 
@@ -94,7 +100,7 @@ pub fn lstm_forward<R: Real>(
     }
 }
 
-/// [`lstm_forward`] with the product as a matmul, made in `gates`.
+/// [`lstm_forward`] with W_hhᵀ packed, vectors, and blocks of rows on several threads.
 #[allow(clippy::too_many_arguments, reason = "the kernel's buffers")]
 pub fn lstm_forward_fast(
     p: &LstmForward,
@@ -109,43 +115,72 @@ pub fn lstm_forward_fast(
 ) {
     let [batch, hidden, width] = [p.batch, p.hidden, p.width].map(|n| n as usize);
     let size = batch * hidden;
-    for step in forward_steps(p.start, p.steps, p.reverse) {
-        let gates = &mut gates[step.time * 4 * size..][..4 * size];
-        let previous = p.base as usize + step.before * batch * width;
-        add_biases(4 * hidden, &xw[step.time * 4 * size..][..4 * size], b_ih, b_hh, gates);
-        let [old, new] = two_slots(c, size, step.before, step.after);
-        match p.fresh == 1 && step.first {
-            true => {
-                h[previous..][..size].fill(0.0);
+    let (gates, c, h) = (Shared::new(gates), Shared::new(c), Shared::new(h));
+    let block = |w: Packed<'_>, rows: Range<usize>| {
+        let (at, len) = (rows.start * hidden, rows.len() * hidden);
+        for step in forward_steps(p.start, p.steps, p.reverse) {
+            let now = step.time * 4 * size + 4 * at;
+            let before = p.base as usize + (step.before * batch + rows.start) * width;
+            // SAFETY: what belongs to the block's rows: gates, two slots of c, the state before, and where the new one goes.
+            let gates = unsafe { gates.part(now, 4 * len) };
+            let [old, new] = [step.before, step.after].map(|slot| unsafe { c.part(slot * size + at, len) });
+            let previous = unsafe { h.part(before, rows.len() * width) };
+            let out = unsafe { h.part(p.out(step) + at, len) };
+            add_biases(4 * hidden, &xw[now..][..4 * len], b_ih, b_hh, gates);
+            if p.fresh == 1 && step.first {
+                previous.fill(0.0);
                 old.fill(0.0);
+            } else {
+                w.add_product(previous, gates);
             }
-            false => {
-                add_product(p.batch, 4 * p.hidden, p.width, &h[previous..][..batch * width], w_hh, gates);
+            Arch::new().dispatch(Units { hidden, gates, old, new, h: out });
+            for k in (0..rows.len()).filter(|k| ended(p.ragged, lengths, rows.start + k, step.time)) {
+                let row = k * hidden..(k + 1) * hidden;
+                new[row.clone()].copy_from_slice(&old[row.clone()]);
+                match p.projected == 1 {
+                    true => out[row].fill(0.0),
+                    false => out[row.clone()].copy_from_slice(&previous[row]),
+                }
             }
         }
-        for row in 0..batch {
-            let at = row * hidden;
-            let (old, new) = (&old[at..][..hidden], &mut new[at..][..hidden]);
-            let out = p.out(step) + at;
-            let (i, rest) = gates[4 * at..][..4 * hidden].split_at_mut(hidden);
+    };
+    Packed::with(w_hh, width, 4 * hidden, |w| {
+        in_row_blocks(batch, p.product().work(p.steps), |rows| block(w, rows));
+    });
+}
+
+/// Of some rows: the gates from what they are functions of, in their place, and the states.
+struct Units<'a> {
+    hidden: usize,
+    gates: &'a mut [f32],
+    old: &'a [f32],
+    new: &'a mut [f32],
+    h: &'a mut [f32],
+}
+
+impl WithSimd for Units<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let hidden = self.hidden.max(1);
+        let states = self.old.chunks_exact(hidden).zip(self.new.chunks_exact_mut(hidden));
+        let rows = self.gates.chunks_exact_mut(4 * hidden).zip(states).zip(self.h.chunks_exact_mut(hidden));
+        for ((gates, (old, new)), h) in rows {
+            let (i, rest) = gates.split_at_mut(hidden);
             let (f, rest) = rest.split_at_mut(hidden);
             let (g, o) = rest.split_at_mut(hidden);
-            i.iter_mut().for_each(|a| *a = sigmoid(*a));
-            f.iter_mut().for_each(|a| *a = sigmoid(*a));
-            g.iter_mut().for_each(|a| *a = tanh_rational(*a));
-            o.iter_mut().for_each(|a| *a = sigmoid(*a));
-            if ended(p.ragged, lengths, row, step.time) {
-                new.copy_from_slice(old);
-                match p.projected == 1 {
-                    true => h[out..][..hidden].fill(0.0),
-                    false => h.copy_within(previous + at..previous + at + hidden, out),
-                }
-                continue;
-            }
-            let h = &mut h[out..][..hidden];
-            for k in 0..hidden {
-                new[k] = f[k] * old[k] + i[k] * g[k];
-                h[k] = o[k] * tanh_rational(new[k]);
+            for at in (0..hidden).step_by(S::F32_LANES) {
+                let input = Lanes::load(simd, i, at).sigmoid();
+                let forget = Lanes::load(simd, f, at).sigmoid();
+                let candidate = tanh_rational(Lanes::load(simd, g, at));
+                let output = Lanes::load(simd, o, at).sigmoid();
+                let cell = forget * Lanes::load(simd, old, at) + input * candidate;
+                input.store(i, at);
+                forget.store(f, at);
+                candidate.store(g, at);
+                output.store(o, at);
+                cell.store(new, at);
+                (output * tanh_rational(cell)).store(h, at);
             }
         }
     }

@@ -7,6 +7,8 @@ pub mod real;
 pub mod bias_add;
 pub mod common;
 pub mod matmul;
+mod packed;
+mod vector;
 
 pub mod gru_backward;
 pub mod gru_forward;

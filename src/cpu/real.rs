@@ -8,20 +8,20 @@ use std::ops::{Add, Div, Mul, Neg, Sub};
 use super::common::{sigmoid, tanh_rational};
 use crate::kernel::{Kernel, Slot};
 
-/// A real number that a kernel's twin can be run on.
-pub trait Real:
-    bytemuck::Pod
-    + Send
-    + Sync
-    + Debug
-    + Default
-    + PartialOrd
-    + Add<Output = Self>
-    + Sub<Output = Self>
-    + Mul<Output = Self>
-    + Div<Output = Self>
-    + Neg<Output = Self>
+/// What formulas are written with: a real number, or several at once.
+pub trait Number:
+    Copy + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + Div<Output = Self> + Neg<Output = Self>
 {
+    /// The nearest number of this type, in the company of another.
+    fn like(self, x: f64) -> Self;
+    /// The larger of the two; NaN where `self` is.
+    fn max(self, other: Self) -> Self;
+    /// The smaller of the two; NaN where `self` is.
+    fn min(self, other: Self) -> Self;
+}
+
+/// A real number that a kernel's twin can be run on.
+pub trait Real: Number + bytemuck::Pod + Send + Sync + Debug + Default + PartialOrd {
     /// The nearest number of this type.
     fn of(x: f64) -> Self;
     /// The value as f64.
@@ -48,14 +48,6 @@ pub trait Real:
     fn zero() -> Self {
         Self::default()
     }
-    /// The larger of the two.
-    fn max(self, other: Self) -> Self {
-        if other > self { other } else { self }
-    }
-    /// The smaller of the two.
-    fn min(self, other: Self) -> Self {
-        if other < self { other } else { self }
-    }
     /// Whether it is neither NaN nor infinite.
     fn is_finite(self) -> bool {
         self.value().is_finite()
@@ -67,6 +59,21 @@ pub type Twin<R> = fn(&[u8], &mut [Slot<'_, R>]);
 
 macro_rules! float {
     ($t:ident, $tanh:path) => {
+        impl Number for $t {
+            #[inline(always)]
+            fn like(self, x: f64) -> Self {
+                x as $t
+            }
+            #[inline(always)]
+            fn max(self, other: Self) -> Self {
+                if other > self { other } else { self }
+            }
+            #[inline(always)]
+            fn min(self, other: Self) -> Self {
+                if other < self { other } else { self }
+            }
+        }
+
         impl Real for $t {
             #[inline]
             fn of(x: f64) -> Self {
@@ -192,6 +199,24 @@ impl Neg for Bounded {
     }
 }
 
+impl Number for Bounded {
+    fn like(self, x: f64) -> Self {
+        Self::of(x)
+    }
+    fn max(self, o: Self) -> Self {
+        // f64::max would drop a NaN, and with it a read of what was never written.
+        if self.value.is_nan() || o.value.is_nan() {
+            return Self::of(f64::NAN);
+        }
+        let (low, high) = ((self.value - self.error).max(o.value - o.error), self.value + self.error);
+        let (value, high) = (self.value.max(o.value), high.max(o.value + o.error));
+        Bounded { value, error: (high - value).max(value - low) }
+    }
+    fn min(self, o: Self) -> Self {
+        -(-self).max(-o)
+    }
+}
+
 impl Real for Bounded {
     fn of(x: f64) -> Self {
         Bounded { value: x, error: 0.0 }
@@ -238,18 +263,6 @@ impl Real for Bounded {
         // Where the error leaves the sign of y open, either may be right.
         let open = y.value - y.error <= 0.0 && y.value + y.error > 0.0;
         Bounded { error: if open { self.value.abs() + self.error } else { chosen.error }, ..chosen }
-    }
-    fn max(self, o: Self) -> Self {
-        // f64::max would drop a NaN, and with it a read of what was never written.
-        if self.value.is_nan() || o.value.is_nan() {
-            return Self::of(f64::NAN);
-        }
-        let (low, high) = ((self.value - self.error).max(o.value - o.error), self.value + self.error);
-        let (value, high) = (self.value.max(o.value), high.max(o.value + o.error));
-        Bounded { value, error: (high - value).max(value - low) }
-    }
-    fn min(self, o: Self) -> Self {
-        -(-self).max(-o)
     }
     fn sum(terms: impl Iterator<Item = Self>) -> Self {
         let (mut value, mut error, mut magnitude, mut count) = (0.0, 0.0, 0.0, 0usize);

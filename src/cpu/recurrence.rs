@@ -1,7 +1,7 @@
 //! What recurrent kernels have in common: the order of their steps, how GPUs are to run them, and products.
 
 use super::matmul::{Matmul, matmul_fast};
-use super::real::Real;
+use super::real::Number;
 use crate::kernel::{Kernel, Limits, MAX_GROUPS, Plan, Processor};
 
 /// One of the steps that a launch makes.
@@ -75,6 +75,14 @@ const LANES: u32 = 8;
 const MOST_ITERATIONS: u64 = 60_000;
 
 impl Product {
+    /// What `steps` steps cost a CPU, in multiplications: those of the product, and the gates, which are worth about so many.
+    pub fn work(&self, steps: u32) -> usize {
+        const GATE: usize = 48;
+        let [batch, hidden, columns, inner] =
+            [self.batch, self.hidden, self.columns, self.inner].map(|n| n as usize);
+        steps as usize * batch * hidden * columns * (inner + GATE)
+    }
+
     /// The schedule for `steps` steps on a device. Where several steps fit into one launch, a workgroup owns its rows
     /// through all of them (`sequence`); else each step is a launch that all of the device works at (`step`).
     pub fn schedule(&self, kernel: &'static Kernel, steps: u32, limits: &Limits) -> Schedule {
@@ -177,20 +185,14 @@ pub fn ended(ragged: u32, lengths: &[i32], row: usize, time: usize) -> bool {
 
 /// (1 − y)(1 + y): the derivative of tanh from its result.
 #[inline(always)]
-pub fn tanh_slope<R: Real>(y: R) -> R {
-    let one = R::of(1.0);
+pub fn tanh_slope<R: Number>(y: R) -> R {
+    let one = y.like(1.0);
     (one - y) * (one + y)
 }
 
 /// c += a·wᵀ for a [rows, k] and w [n, k], in f32.
 pub fn add_product_transposed(rows: u32, n: u32, k: u32, a: &[f32], w: &[f32], c: &mut [f32]) {
     let strides = Matmul { a_row: k, a_col: 1, b_row: 1, b_col: k, ..Matmul::default() };
-    matmul_fast(&Matmul { m: rows, n, k, accumulate: 1, ..strides }, a, w, c);
-}
-
-/// c += a·w for a [rows, k] and w [k, n], in f32.
-pub fn add_product(rows: u32, n: u32, k: u32, a: &[f32], w: &[f32], c: &mut [f32]) {
-    let strides = Matmul { a_row: k, a_col: 1, b_row: n, b_col: 1, ..Matmul::default() };
     matmul_fast(&Matmul { m: rows, n, k, accumulate: 1, ..strides }, a, w, c);
 }
 
@@ -204,10 +206,4 @@ pub fn add_biases(width: usize, x: &[f32], b_ih: &[f32], b_hh: &[f32], a: &mut [
             }
         }
     }
-}
-
-/// Slots `before` and `after` of a buffer of slots of `size` elements. The two are neighbours.
-pub fn two_slots(slots: &mut [f32], size: usize, before: usize, after: usize) -> [&mut [f32]; 2] {
-    let (low, high) = slots[before.min(after) * size..][..2 * size].split_at_mut(size);
-    if before < after { [low, high] } else { [high, low] }
 }

@@ -1,7 +1,11 @@
 //! Twin of `shaders/rnn_backward.wgsl`.
 
+use std::ops::Range;
+
+use super::packed::{Packed, Shared, in_row_blocks};
 use super::real::Real;
-use super::recurrence::{Product, add_product, backward_steps, ended, tanh_slope};
+use super::recurrence::{Product, backward_steps, ended, tanh_slope};
+use super::vector::widest;
 use crate::kernel;
 use crate::kernel::{LEAST, Limits};
 
@@ -69,7 +73,7 @@ fn slope<R: Real>(relu: bool, y: R) -> R {
     if relu { R::of(1.0).where_positive(y) } else { tanh_slope(y) }
 }
 
-/// [`rnn_backward`] with the product as a matmul.
+/// [`rnn_backward`] with W_hh packed, vectors, and blocks of rows on several threads.
 pub fn rnn_backward_fast(
     p: &RnnBackward,
     dy: &[f32],
@@ -79,30 +83,44 @@ pub fn rnn_backward_fast(
     dh: &mut [f32],
     da: &mut [f32],
 ) {
-    let (hidden, size) = (p.hidden as usize, (p.batch * p.hidden) as usize);
-    let dh = &mut dh[..size];
-    for step in backward_steps(p.start, p.steps, p.reverse, p.time) {
-        let now = step.time * size;
-        if p.fresh == 1 && step.first {
-            dh.fill(0.0);
-        }
-        if let Some(later) = step.later {
-            add_product(p.batch, p.hidden, p.hidden, &da[later * size..][..size], w_hh, dh);
-        }
-        let h = &h[p.base as usize + step.after * size..][..size];
-        let rows = dh.chunks_exact_mut(hidden.max(1)).zip(da[now..][..size].chunks_exact_mut(hidden.max(1)));
-        for (row, (dh, da)) in rows.enumerate() {
-            if ended(p.ragged, lengths, row, step.time) {
-                da.fill(0.0);
-                continue;
+    let (batch, hidden, size) = (p.batch as usize, p.hidden as usize, (p.batch * p.hidden) as usize);
+    let (dh, da) = (Shared::new(dh), Shared::new(da));
+    let block = |w: Packed<'_>, rows: Range<usize>| {
+        let (at, len) = (rows.start * hidden, rows.len() * hidden);
+        // SAFETY: what belongs to the block's rows.
+        let dh = unsafe { dh.part(at, len) };
+        for step in backward_steps(p.start, p.steps, p.reverse, p.time) {
+            if p.fresh == 1 && step.first {
+                dh.fill(0.0);
             }
-            let at = row * hidden;
-            let terms = da.iter_mut().zip(&dy[now + at..]).zip(&*dh).zip(&h[at..]);
-            match p.relu == 1 {
-                true => terms.for_each(|(((da, dy), dh), y)| *da = (dy + dh) * slope(true, *y)),
-                false => terms.for_each(|(((da, dy), dh), y)| *da = (dy + dh) * slope(false, *y)),
+            if let Some(later) = step.later {
+                // SAFETY: the block's rows of one step.
+                w.add_product(unsafe { da.part(later * size + at, len) }, dh);
             }
-            dh.fill(0.0);
+            // SAFETY: the block's rows of another step.
+            let da = unsafe { da.part(step.time * size + at, len) };
+            let (dy, h) =
+                (&dy[step.time * size + at..][..len], &h[p.base as usize + step.after * size + at..][..len]);
+            widest(
+                #[inline(always)]
+                || {
+                    let terms = da.iter_mut().zip(dy).zip(&*dh).zip(h);
+                    match p.relu == 1 {
+                        true => terms.for_each(|(((da, dy), dh), y)| *da = (dy + dh) * slope(true, *y)),
+                        false => terms.for_each(|(((da, dy), dh), y)| *da = (dy + dh) * slope(false, *y)),
+                    }
+                },
+            );
+            for k in 0..rows.len() {
+                let row = k * hidden..(k + 1) * hidden;
+                match ended(p.ragged, lengths, rows.start + k, step.time) {
+                    true => da[row].fill(0.0),
+                    false => dh[row].fill(0.0),
+                }
+            }
         }
-    }
+    };
+    Packed::with(w_hh, hidden, hidden, |w| {
+        in_row_blocks(batch, p.product().work(p.steps), |rows| block(w, rows));
+    });
 }

@@ -1,8 +1,12 @@
 //! Twin of `shaders/rnn_forward.wgsl`.
 
+use std::ops::Range;
+
 use super::common::tanh_rational;
-use super::real::Real;
-use super::recurrence::{Product, add_biases, add_product, ended, forward_steps, two_slots};
+use super::packed::{Packed, Shared, in_row_blocks};
+use super::real::{Number, Real};
+use super::recurrence::{Product, add_biases, ended, forward_steps};
+use super::vector::widest;
 use crate::kernel;
 use crate::kernel::{LEAST, Limits};
 
@@ -70,7 +74,7 @@ pub fn rnn_forward<R: Real>(
     }
 }
 
-/// [`rnn_forward`] with the product as a matmul and the rest as vectorised loops over rows.
+/// [`rnn_forward`] with W_hhᵀ packed, vectors, and blocks of rows on several threads.
 pub fn rnn_forward_fast(
     p: &RnnForward,
     xw: &[f32],
@@ -80,25 +84,34 @@ pub fn rnn_forward_fast(
     lengths: &[i32],
     h: &mut [f32],
 ) {
-    let (hidden, size) = (p.hidden as usize, (p.batch * p.hidden) as usize);
-    for step in forward_steps(p.start, p.steps, p.reverse) {
-        let [previous, next] = two_slots(&mut h[p.base as usize..], size, step.before, step.after);
-        add_biases(hidden, &xw[step.time * size..][..size], b_ih, b_hh, next);
-        match p.fresh == 1 && step.first {
-            true => previous.fill(0.0),
-            false => add_product(p.batch, p.hidden, p.hidden, previous, w_hh, next),
-        }
-        if p.relu == 1 {
-            // Not f32::max, which loses NaN.
-            next.iter_mut().for_each(|a| *a = Real::max(*a, 0.0));
-        } else {
-            next.iter_mut().for_each(|a| *a = tanh_rational(*a));
-        }
-        for row in 0..p.batch as usize {
-            if ended(p.ragged, lengths, row, step.time) {
-                let row = row * hidden..(row + 1) * hidden;
+    let (batch, hidden, size) = (p.batch as usize, p.hidden as usize, (p.batch * p.hidden) as usize);
+    let h = Shared::new(&mut h[p.base as usize..]);
+    let block = |w: Packed<'_>, rows: Range<usize>| {
+        let (at, len) = (rows.start * hidden, rows.len() * hidden);
+        for step in forward_steps(p.start, p.steps, p.reverse) {
+            // SAFETY: the states of the block's rows, in two different slots.
+            let [previous, next] =
+                [step.before, step.after].map(|slot| unsafe { h.part(slot * size + at, len) });
+            add_biases(hidden, &xw[step.time * size + at..][..len], b_ih, b_hh, next);
+            match p.fresh == 1 && step.first {
+                true => previous.fill(0.0),
+                false => w.add_product(previous, next),
+            }
+            widest(
+                #[inline(always)]
+                || match p.relu == 1 {
+                    // Not f32::max, which loses NaN.
+                    true => next.iter_mut().for_each(|a| *a = Number::max(*a, 0.0)),
+                    false => next.iter_mut().for_each(|a| *a = tanh_rational(*a)),
+                },
+            );
+            for k in (0..rows.len()).filter(|k| ended(p.ragged, lengths, rows.start + k, step.time)) {
+                let row = k * hidden..(k + 1) * hidden;
                 next[row.clone()].copy_from_slice(&previous[row]);
             }
         }
-    }
+    };
+    Packed::with(w_hh, hidden, hidden, |w| {
+        in_row_blocks(batch, p.product().work(p.steps), |rows| block(w, rows));
+    });
 }

@@ -1,0 +1,201 @@
+//! Vectors of f32 as numbers that formulas are written with, as wide as the processor that runs them has them.
+
+use std::ops::{Add, Div, Mul, Neg, Sub};
+
+use pulp::{Arch, Simd};
+
+use super::real::Number;
+
+/// Runs `f` compiled for the widest vectors there are: AVX-512, AVX2, Neon, or what the target has. `f` is to be an
+/// `#[inline(always)]` closure whose loops the compiler can make vectors of.
+#[inline(always)]
+pub fn widest<T>(f: impl FnOnce() -> T) -> T {
+    Arch::new().dispatch(f)
+}
+
+/// Neighbouring elements, one a lane.
+#[derive(Clone, Copy)]
+pub struct Lanes<S: Simd> {
+    simd: S,
+    x: S::f32s,
+}
+
+impl<S: Simd> Lanes<S> {
+    /// The elements of `x` from `at` on; 0 beyond its end.
+    #[inline(always)]
+    pub fn load(simd: S, x: &[f32], at: usize) -> Self {
+        Lanes { simd, x: simd.partial_load_f32s(&x[at..]) }
+    }
+
+    /// To the elements of `x` from `at` on; what is beyond its end is dropped.
+    #[inline(always)]
+    pub fn store(self, x: &mut [f32], at: usize) {
+        self.simd.partial_store_f32s(&mut x[at..], self.x);
+    }
+
+    /// e^x for x in [-88, 88], to 2 units in the last place: x = n·ln 2 + r, e^x = 2ⁿ·e^r, and for |r| ≤ ln 2 / 2 the polynomial
+    /// of degree 7 of the Cephes library.
+    #[inline(always)]
+    fn exp(self) -> Self {
+        let Lanes { simd, x } = self;
+        let constant = |c: f32| simd.splat_f32s(c);
+        // Adding 1.5·2²³ rounds to a whole number, which then stands in the lowest bits.
+        const ROUND: f32 = 12_582_912.0;
+        let shifted = simd.mul_add_e_f32s(x, constant(std::f32::consts::LOG2_E), constant(ROUND));
+        let n = simd.sub_f32s(shifted, constant(ROUND));
+        let r = simd.mul_add_e_f32s(n, constant(-0.693_359_4), x);
+        let r = simd.mul_add_e_f32s(n, constant(2.121_944_4e-4), r);
+        let mut y = constant(1.987_569_1e-4);
+        for coefficient in [1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
+            y = simd.mul_add_e_f32s(y, r, constant(coefficient));
+        }
+        let y = simd.mul_add_e_f32s(y, simd.mul_f32s(r, r), simd.add_f32s(r, constant(1.0)));
+        let n = simd.transmute_u32s_f32s(shifted);
+        let exponent = simd.add_u32s(n, simd.splat_u32s(127u32.wrapping_sub(ROUND.to_bits())));
+        let scale = simd.wrapping_dyn_shl_u32s(exponent, simd.splat_u32s(23));
+        Lanes { simd, x: simd.mul_f32s(y, simd.transmute_f32s_u32s(scale)) }
+    }
+
+    /// 1 / (1 + e^-x); NaN stays NaN.
+    #[inline(always)]
+    pub fn sigmoid(self) -> Self {
+        let one = self.like(1.0);
+        one / (one + (-self.max(self.like(-87.0)).min(self.like(87.0))).exp())
+    }
+}
+
+impl<S: Simd> Number for Lanes<S> {
+    #[inline(always)]
+    fn like(self, x: f64) -> Self {
+        Lanes { simd: self.simd, x: self.simd.splat_f32s(x as f32) }
+    }
+    #[inline(always)]
+    fn max(self, other: Self) -> Self {
+        let Lanes { simd, x } = self;
+        Lanes { simd, x: simd.select_f32s(simd.greater_than_f32s(other.x, x), other.x, x) }
+    }
+    #[inline(always)]
+    fn min(self, other: Self) -> Self {
+        let Lanes { simd, x } = self;
+        Lanes { simd, x: simd.select_f32s(simd.less_than_f32s(other.x, x), other.x, x) }
+    }
+}
+
+macro_rules! operator {
+    ($Trait:ident, $name:ident, $of:ident) => {
+        impl<S: Simd> $Trait for Lanes<S> {
+            type Output = Self;
+            #[inline(always)]
+            fn $name(self, other: Self) -> Self {
+                Lanes { simd: self.simd, x: self.simd.$of(self.x, other.x) }
+            }
+        }
+    };
+}
+operator!(Add, add, add_f32s);
+operator!(Sub, sub, sub_f32s);
+operator!(Mul, mul, mul_f32s);
+operator!(Div, div, div_f32s);
+
+impl<S: Simd> Neg for Lanes<S> {
+    type Output = Self;
+    #[inline(always)]
+    fn neg(self) -> Self {
+        Lanes { simd: self.simd, x: self.simd.neg_f32s(self.x) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pulp::{Scalar, WithSimd};
+
+    use super::*;
+    use crate::cpu::common::tanh_rational;
+
+    /// What `f` makes of each element.
+    struct Map<'a, F>(F, &'a [f32]);
+
+    trait Function {
+        fn of<S: Simd>(&self, x: Lanes<S>) -> Lanes<S>;
+    }
+    #[derive(Clone, Copy)]
+    struct Exp;
+    impl Function for Exp {
+        fn of<S: Simd>(&self, x: Lanes<S>) -> Lanes<S> {
+            x.exp()
+        }
+    }
+    #[derive(Clone, Copy)]
+    struct Sigmoid;
+    impl Function for Sigmoid {
+        fn of<S: Simd>(&self, x: Lanes<S>) -> Lanes<S> {
+            x.sigmoid()
+        }
+    }
+    #[derive(Clone, Copy)]
+    struct Tanh;
+    impl Function for Tanh {
+        fn of<S: Simd>(&self, x: Lanes<S>) -> Lanes<S> {
+            tanh_rational(x)
+        }
+    }
+
+    impl<F: Function> WithSimd for Map<'_, F> {
+        type Output = Vec<f32>;
+        fn with_simd<S: Simd>(self, simd: S) -> Vec<f32> {
+            let mut y = vec![0.0; self.1.len()];
+            for at in (0..y.len()).step_by(S::F32_LANES) {
+                self.0.of(Lanes::load(simd, self.1, at)).store(&mut y, at);
+            }
+            y
+        }
+    }
+
+    /// By the widest vectors and without any.
+    fn both<F: Function + Copy>(f: F, x: &[f32]) -> [Vec<f32>; 2] {
+        [Arch::new().dispatch(Map(f, x)), Map(f, x).with_simd(Scalar::new())]
+    }
+
+    /// Dense in [-87, 87], and not a multiple of any number of lanes.
+    fn sweep() -> Vec<f32> {
+        (-870_001..=870_001).map(|i| i as f32 * 1e-4).collect()
+    }
+
+    fn holds(f: impl Function + Copy, exact: impl Fn(f64) -> f64, relative: f64) {
+        let x = sweep();
+        for got in both(f, &x) {
+            for (x, got) in x.iter().zip(got) {
+                let expected = exact((*x).into());
+                let error = (f64::from(got) - expected).abs();
+                assert!(error <= relative * expected.abs() + 2e-38, "of {x}: {got:e}, not {expected:e}");
+            }
+        }
+    }
+
+    #[test]
+    fn exp_is_true_to_two_units_in_the_last_place() {
+        holds(Exp, f64::exp, 2.0 * f64::from(f32::EPSILON));
+    }
+
+    #[test]
+    fn sigmoid_is_true_to_four_parts_in_ten_million() {
+        holds(Sigmoid, |x| 1.0 / (1.0 + (-x).exp()), 4e-7);
+    }
+
+    #[test]
+    fn tanh_is_true_to_four_parts_in_ten_million() {
+        holds(Tanh, f64::tanh, 4e-7);
+    }
+
+    #[test]
+    fn nan_stays_nan_and_infinities_have_limits() {
+        for [nan, high, low] in both(Sigmoid, &[f32::NAN, f32::INFINITY, f32::NEG_INFINITY])
+            .map(|y| <[f32; 3]>::try_from(y).expect("three values"))
+        {
+            assert!(nan.is_nan() && high == 1.0 && low < 2e-38);
+        }
+        for y in both(Tanh, &[f32::NAN, f32::INFINITY, f32::NEG_INFINITY]) {
+            assert!(y[0].is_nan() && (y[1] - 1.0).abs() < 1e-6 && (y[2] + 1.0).abs() < 1e-6);
+        }
+    }
+}
