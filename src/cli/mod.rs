@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand. What they print for people goes through [`Output`], which with `--json` prints
 //! JSON lines in its place.
 
+mod bench;
 mod conform;
 mod devices;
 mod generate;
@@ -38,6 +39,8 @@ enum Command {
     Generate(generate::Args),
     /// Compare with PyTorch's results, case by case
     Conform(conform::Args),
+    /// Measure training steps, kernels and launches
+    Bench(bench::Args),
     /// List the devices
     Devices(devices::Args),
 }
@@ -59,6 +62,7 @@ pub fn main() -> ExitCode {
         Command::Train(args) => train::run(args).map(done),
         Command::Generate(args) => generate::run(args).map(done),
         Command::Conform(args) => conform::run(args),
+        Command::Bench(args) => bench::run(args).map(done),
         Command::Devices(args) => devices::run(args).map(done),
     };
     match result {

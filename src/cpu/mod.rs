@@ -41,6 +41,7 @@ pub mod gather_backward;
 pub mod layer_norm;
 pub mod layer_norm_backward;
 pub mod max_dim;
+pub mod multiply_add;
 pub mod one_hot;
 pub mod philox;
 pub mod philox_uniform;

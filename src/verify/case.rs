@@ -1,8 +1,8 @@
 //! One problem for a kernel.
 
-use crate::device::{Arg, Buffer, Device, Host};
+use crate::device::{Arg, Buffer, Device, Host, ReadBack};
 use crate::error::Result;
-use crate::kernel::{Dtype, Plan};
+use crate::kernel::{Declared, Dtype, Plan};
 
 /// Elements before and behind an argument that nobody may change. As many as keep the argument aligned.
 pub const GUARD: usize = crate::device::ALIGNMENT;
@@ -40,7 +40,7 @@ impl Value {
     }
 
     /// Puts it on a device, between guards.
-    pub(super) fn place(&self, device: &Device, dtype: Dtype) -> Result<Option<Buffer>> {
+    fn place(&self, device: &Device, dtype: Dtype) -> Result<Option<Buffer>> {
         fn guarded<T: Copy>(guard: T, x: &[T]) -> Vec<T> {
             [&[guard; GUARD], x, &[guard; GUARD]].concat()
         }
@@ -72,7 +72,7 @@ pub struct Case {
     /// What each argument holds before the launch.
     pub values: Vec<Value>,
     /// Launches with the parameters.
-    pub(super) launch: Box<Launch>,
+    launch: Box<Launch>,
 }
 
 impl Case {
@@ -93,6 +93,56 @@ impl Case {
         let fits =
             move |plan: &&Plan| plan.variant == variant && limits.allow(&plan.kernel.variants[plan.variant]);
         self.plans.iter().filter(fits)
+    }
+}
+
+/// A case's arguments on a device, each between guards.
+pub struct Placed(Vec<Option<Buffer>>);
+
+impl Placed {
+    /// Begins to read an argument, with its guards, back; `None` where it is absent.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`](crate::error::Error::Gpu) on a fault.
+    pub fn read_back(&self, device: &Device, argument: usize) -> Result<Option<ReadBack>> {
+        self.0[argument].as_ref().map(|buffer| device.read_back(buffer.view(0, buffer.len()))).transpose()
+    }
+
+    /// The first element of an argument that is not absent.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`](crate::error::Error::Gpu) on a fault.
+    pub fn first(&self, device: &Device, argument: usize) -> Result<f64> {
+        let buffer = self.0[argument].as_ref().expect("the argument is there");
+        Ok(device.read_back(buffer.view(GUARD, 1))?.wait()?.f64()[0])
+    }
+}
+
+impl Case {
+    /// Puts the arguments on a device.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`](crate::error::Error::Gpu) when there is no room.
+    pub fn place(&self, device: &Device) -> Result<Placed> {
+        let declared = self.plans[0].kernel.args;
+        assert_eq!(declared.len(), self.values.len(), "the row gives a value for each argument");
+        let place = |(value, declared): (&Value, &Declared)| value.place(device, declared.dtype);
+        self.values.iter().zip(declared).map(place).collect::<Result<_>>().map(Placed)
+    }
+
+    /// Launches with a plan.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`](crate::error::Error::Gpu) on a fault.
+    pub fn launch(&self, device: &Device, plan: &Plan, placed: &Placed) -> Result<()> {
+        let arguments = placed.0.iter().zip(&self.values).zip(plan.kernel.args);
+        let args: Vec<Arg<'_>> = arguments
+            .map(|((buffer, value), declared)| match buffer {
+                Some(buffer) => Arg::new(buffer.view(GUARD, value.len()), declared.access),
+                None => Arg::absent(),
+            })
+            .collect();
+        (self.launch)(device, plan, &args)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Sizes and values for cases, drawn from a seed.
 
-use super::Value;
+use super::{Case, Value};
 use crate::cpu::philox;
 use crate::kernel::{Kernel, Plan, Variant};
 
@@ -17,10 +17,12 @@ pub enum Size {
     Edge,
     /// Many tiles, and not a multiple.
     Large,
+    /// For measuring: all dimensions together span about four million elements. See [`Draw::for_bench`].
+    Bench,
 }
 
 impl Size {
-    /// All, simplest first.
+    /// All that check, simplest first.
     pub const ALL: [Size; 5] = [Size::One, Size::Small, Size::Empty, Size::Edge, Size::Large];
 }
 
@@ -62,6 +64,8 @@ const FILLS: [Fill; 12] = [
 
 /// The most elements that the dimensions of a large case span together.
 const BUDGET: u32 = 1 << 20;
+/// The elements that the dimensions of a case for measuring span together.
+const BENCH: u32 = 1 << 22;
 
 /// Draws sizes and values. The same seed and size give the same, everywhere.
 #[derive(Clone, Debug)]
@@ -72,12 +76,26 @@ pub struct Draw {
     streams: u32,
     /// What is left of [`BUDGET`].
     budget: u32,
+    /// Dimensions drawn.
+    dims: u32,
+    /// What each is where the size is [`Size::Bench`].
+    bench: u32,
 }
 
 impl Draw {
     /// A source for one case.
     pub fn new(seed: u64, size: Size) -> Self {
-        Draw { seed, size, streams: 0, budget: BUDGET }
+        Draw { seed, size, streams: 0, budget: BUDGET, dims: 0, bench: 1 }
+    }
+
+    /// A source for one large case of a row: as many elements as [`BENCH`], however many dimensions it draws.
+    pub fn for_bench(make: fn(&mut Draw) -> Case) -> Self {
+        let mut dry = Draw::new(0, Size::One);
+        make(&mut dry);
+        let bench = f64::from(BENCH).powf(1.0 / f64::from(dry.dims.max(1))) as u32;
+        // A multiple of every tile, so that every variant can run it.
+        let bench = (bench - bench % 32).max(32);
+        Draw { bench, ..Draw::new(0, Size::Bench) }
     }
 
     /// A fresh stream of numbers in [0, 1).
@@ -87,8 +105,11 @@ impl Draw {
         (0..).map(move |i| philox::uniform(seed, stream, i))
     }
 
-    /// A number below `bound`.
+    /// A number below `bound`; for measuring the simplest, 0.
     pub fn below(&mut self, bound: u32) -> u32 {
+        if self.size == Size::Bench {
+            return 0;
+        }
         let u = self.numbers().next().expect("a stream has no end");
         (f64::from(u) * f64::from(bound)) as u32
     }
@@ -110,7 +131,9 @@ impl Draw {
 
     /// A dimension that the kernel covers in tiles of `tile` elements.
     pub fn dim(&mut self, tile: u32) -> u32 {
+        self.dims += 1;
         match self.size {
+            Size::Bench => self.bench,
             Size::One => 1,
             Size::Small => 1 + self.below(9),
             Size::Empty => self.pick(&[0, 0, 1, 3]),
@@ -125,7 +148,7 @@ impl Draw {
 
     /// `count` values of a kind that is hard for arithmetic.
     pub fn reals(&mut self, count: u32) -> Value {
-        let fill = self.pick(&FILLS);
+        let fill = if self.size == Size::Bench { Fill::Uniform } else { self.pick(&FILLS) };
         let mut numbers = self.numbers();
         let mut uniform = |scale: f32| scale * (2.0 * numbers.next().expect("a stream has no end") - 1.0);
         let value = |i| match fill {

@@ -13,11 +13,11 @@ pub mod gradients;
 mod rows;
 
 use crate::cpu::real::Bounded;
-use crate::device::{Arg, Buffer, Device, ReadBack, Values};
+use crate::device::{Device, ReadBack, Values};
 use crate::error::Result;
-use crate::kernel::{Declared, Kernel, Plan};
+use crate::kernel::{Kernel, Plan};
 
-pub use case::{Case, GUARD, Value};
+pub use case::{Case, GUARD, Placed, Value};
 pub use computations::{Layer, computations, network};
 pub use draw::{Draw, Size};
 pub use rows::TABLE;
@@ -143,23 +143,10 @@ fn share(got: f64, expected: f64, limit: f64, poisoned: bool) -> f64 {
 }
 
 fn launch(device: &Device, case: &Case, plan: &Plan) -> Result<Vec<Values>> {
-    let Kernel { name, args: declared, .. } = *plan.kernel;
-    assert_eq!(declared.len(), case.values.len(), "the row of {name} gives a value for each argument");
-    let place = |(value, declared): (&Value, &Declared)| value.place(device, declared.dtype);
-    let buffers = case.values.iter().zip(declared).map(place).collect::<Result<Vec<Option<Buffer>>>>()?;
-    let mut args = Vec::with_capacity(declared.len());
-    for ((buffer, value), declared) in buffers.iter().zip(&case.values).zip(declared) {
-        args.push(match buffer {
-            Some(buffer) => Arg::new(buffer.view(GUARD, value.len()), declared.access),
-            None => Arg::absent(),
-        });
-    }
-    (case.launch)(device, plan, &args)?;
+    let placed = case.place(device)?;
+    case.launch(device, plan, &placed)?;
     // All copies are recorded before the first is waited for: one submission a launch.
-    let read = |buffer: &Option<Buffer>| {
-        buffer.as_ref().map(|buffer| device.read_back(buffer.view(0, buffer.len()))).transpose()
-    };
-    let reads = buffers.iter().map(read).collect::<Result<Vec<_>>>()?;
+    let reads = (0..case.values.len()).map(|i| placed.read_back(device, i)).collect::<Result<Vec<_>>>()?;
     reads.into_iter().map(|read| read.map_or(Ok(Values::I32(Vec::new())), ReadBack::wait)).collect()
 }
 

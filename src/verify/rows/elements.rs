@@ -3,6 +3,7 @@
 use crate::cpu::binary::{ADD, BINARY, Binary, DIV, MUL, SUB};
 use crate::cpu::copy::{COPY, Copy};
 use crate::cpu::fill::{FILL, Fill};
+use crate::cpu::multiply_add::{self, MultiplyAdd};
 use crate::cpu::philox_uniform::{self, PhiloxUniform};
 use crate::cpu::regression_loss::{HUBER, L1, MSE, REGRESSION_LOSS, RegressionLoss};
 use crate::cpu::relu::{RELU, Relu};
@@ -172,4 +173,11 @@ pub fn philox_uniform(draw: &mut Draw) -> Case {
         PhiloxUniform { count: draw.dim(4 * GROUP), seed_low, seed_high, stream: draw.below(9), low, high };
     let plans = vec![draw.strided(philox_uniform::plan(&p))];
     Case::new(p, plans, vec![Value::Output(p.count as usize)])
+}
+
+pub fn multiply_add(draw: &mut Draw) -> Case {
+    let p =
+        MultiplyAdd { count: 16 * draw.dim(GROUP), rounds: draw.below(9), a: 0.5, b: draw.pick(&[0.0, 1.5]) };
+    let plans = vec![draw.strided(multiply_add::plan(&p))];
+    Case::new(p, plans, vec![draw.reals(p.count), Value::Output(p.count as usize)])
 }

@@ -22,6 +22,7 @@ pub static TABLE: &[Row] = &[
     row(&scale::SCALE, elements::scale),
     row(&scale_by::SCALE_BY, elements::scale_by),
     row(&regression_loss::REGRESSION_LOSS, elements::regression_loss),
+    row(&multiply_add::MULTIPLY_ADD, elements::multiply_add),
     row(&fill::FILL, elements::fill),
     row(&copy::COPY, elements::copy),
     row(&sigmoid::SIGMOID, elements::sigmoid),

@@ -32,7 +32,7 @@ impl Recurrence {
     fn draw(draw: &mut Draw) -> Self {
         // Tiles have so many rows and units; what a twin makes of much more takes too long.
         let (rows, units) = (draw.pick(&[4, 8, 16]), draw.pick(&[8, 16, 32]));
-        let (batch, hidden, time) = (draw.dim(rows).min(73), draw.dim(units).min(150), 1 + draw.below(4));
+        let (batch, hidden, time) = (draw.dim(rows).min(73), draw.dim(units).min(160), 1 + draw.below(4));
         let steps = draw.pick(&[1, 1 + draw.clone().below(time)]);
         let (lowest, reverse) = (draw.below(time + 1 - steps), draw.flag());
         // Slot 1 is aligned.

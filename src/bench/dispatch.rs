@@ -1,0 +1,60 @@
+//! What it costs to have a kernel run at all.
+
+use super::{Bench, Case, Facts};
+use crate::cpu::scale::{SCALE, Scale};
+use crate::device::Device;
+use crate::error::Result;
+use crate::kernel::{Dtype, Plan};
+use crate::tensor::Tensor;
+
+/// The costs of a launch, a submission and a read-back, each of one small tensor.
+pub fn dispatch() -> Vec<Case> {
+    [
+        ("dispatch", "a launch that depends on the one before, 100 to a submission", [100, 0]),
+        ("submit", "a launch and a submission", [1, 1]),
+        ("read_back", "a launch, a submission and a wait for its result", [1, 2]),
+    ]
+    .map(|(name, about, [launches, waits])| Case {
+        name: name.into(),
+        about: about.into(),
+        prepare: Box::new(move |device| {
+            let tensor = || Tensor::empty(device, Dtype::F32, [64]);
+            let (x, y) = (tensor()?, tensor()?);
+            x.fill(0.5)?;
+            Ok(Box::new(Launches { device: device.clone(), x, y, launches, waits }))
+        }),
+    })
+    .into()
+}
+
+struct Launches {
+    device: Device,
+    x: Tensor,
+    y: Tensor,
+    launches: usize,
+    /// 0: nothing, 1: a submission, 2: a read-back.
+    waits: usize,
+}
+
+impl Bench for Launches {
+    fn step(&mut self) -> Result<()> {
+        let p = Scale { count: 64, factor: 1.0 };
+        for _ in 0..self.launches {
+            self.device.launch(&Plan::elements(&SCALE, 64), &p, &[self.x.read(), self.y.write()])?;
+            std::mem::swap(&mut self.x, &mut self.y);
+        }
+        match self.waits {
+            0 => Ok(()),
+            1 => self.device.submit(),
+            _ => self.x.slice(0, [1])?.to_vec().map(drop),
+        }
+    }
+
+    fn fetch(&mut self) -> Result<f64> {
+        Ok(self.x.slice(0, [1])?.to_vec()?[0].into())
+    }
+
+    fn facts(&self) -> Facts {
+        Facts::default()
+    }
+}

@@ -1,0 +1,207 @@
+//! Kernels: those that peers have too, then every one of the table.
+
+use super::data::{numbers, signed};
+use super::{Bench, Case, Facts};
+use crate::device::{Device, Host};
+use crate::error::Result;
+use crate::kernel::{Access, Plan, Processor};
+use crate::ops::cross_entropy::CrossEntropyLoss;
+use crate::ops::indices::Indices;
+use crate::optim::{Adam, AdamConfig, Optimizer};
+use crate::parameters::{Initializer, Parameters};
+use crate::tape::{Tape, Var};
+use crate::tensor::Tensor;
+use crate::verify::{Draw, Row, TABLE};
+
+/// The kernel cases of cases.json, then a case for each kernel of the table and each of its variants.
+pub fn kernels(device: &Device) -> Vec<Case> {
+    let mut cases: Vec<Case> = [
+        ("sgemm_256", [256, 256, 256]),
+        ("sgemm_1024", [1024, 1024, 1024]),
+        ("sgemm_64x512x2048", [64, 512, 2048]),
+    ]
+    .map(|(name, [m, k, n])| Case {
+        name: name.into(),
+        about: format!("[{m}, {k}] x [{k}, {n}]"),
+        prepare: Box::new(move |device| Product::prepare(device, [m, k, n])),
+    })
+    .into();
+    cases.push(Case {
+        name: "softmax_xent".into(),
+        about: "4096 rows of 1000 classes: loss and gradient".into(),
+        prepare: Box::new(|device| CrossEntropy::prepare(device, 4096, 1000)),
+    });
+    cases.push(Case {
+        name: "adam_10m".into(),
+        about: "10 million parameters: one step".into(),
+        prepare: Box::new(|device| Update::prepare(device, 10_000_000)),
+    });
+    let limits = *device.limits();
+    for row in TABLE {
+        // Twins know no variants.
+        let most = if limits.processor == Processor::Cpu { 1 } else { row.kernel.variants.len() };
+        for variant in row.kernel.variants[..most].iter().filter(|variant| limits.allow(variant)) {
+            let of = variant.name;
+            let name = if most == 1 { String::new() } else { format!(" {of}").replace(' ', "_") };
+            cases.push(Case {
+                name: format!("table/{}{name}", row.kernel.name),
+                about: "a large case of the checks".into(),
+                prepare: Box::new(move |device| OfTable::prepare(device, row, of)),
+            });
+        }
+    }
+    cases
+}
+
+/// The first number of a tensor.
+fn first(tensor: &Tensor) -> Result<f64> {
+    Ok(tensor.slice(0, [1])?.to_vec()?[0].into())
+}
+
+struct Product {
+    tape: Tape,
+    factors: [Tensor; 2],
+    sizes: [usize; 3],
+    result: Option<Var>,
+}
+
+impl Product {
+    fn prepare(device: &Device, sizes: [usize; 3]) -> Result<Box<dyn Bench>> {
+        let [m, k, n] = sizes;
+        let a = Tensor::from_f32(device, [m, k], &signed(m * k, 1))?;
+        let b = Tensor::from_f32(device, [k, n], &signed(k * n, 7))?;
+        let tape = Tape::without_parameters(device);
+        Ok(Box::new(Product { tape, factors: [a, b], sizes, result: None }))
+    }
+}
+
+impl Bench for Product {
+    fn step(&mut self) -> Result<()> {
+        self.tape.clear();
+        let [a, b] = [0, 1].map(|i| self.tape.constant(&self.factors[i]));
+        self.result = Some(self.tape.matmul(a, b)?);
+        Ok(())
+    }
+
+    fn fetch(&mut self) -> Result<f64> {
+        first(self.tape.value(self.result.expect("a step comes before"))?)
+    }
+
+    fn facts(&self) -> Facts {
+        let [m, k, n] = self.sizes.map(|size| size as f64);
+        let bytes = 4.0 * (m * k + k * n + m * n);
+        Facts { operations: Some(2.0 * m * k * n), bytes: Some(bytes), parameters: None }
+    }
+}
+
+struct CrossEntropy {
+    tape: Tape,
+    logits: Tensor,
+    labels: Indices,
+    loss: Option<Var>,
+}
+
+impl CrossEntropy {
+    fn prepare(device: &Device, rows: usize, classes: usize) -> Result<Box<dyn Bench>> {
+        let logits = Tensor::from_f32(device, [rows, classes], &signed(rows * classes, 1))?;
+        let labels: Vec<i32> = numbers(rows, 1).map(|u| (u as usize % classes) as i32).collect();
+        let labels = Indices::new(device, [rows], &labels)?;
+        let tape = Tape::without_parameters(device);
+        Ok(Box::new(CrossEntropy { tape, logits, labels, loss: None }))
+    }
+}
+
+impl Bench for CrossEntropy {
+    fn step(&mut self) -> Result<()> {
+        self.tape.clear();
+        let logits = self.tape.input(&self.logits);
+        let loss = self.tape.cross_entropy(logits, &self.labels, &CrossEntropyLoss::default())?;
+        self.tape.backward(loss)?;
+        self.loss = Some(loss);
+        Ok(())
+    }
+
+    fn fetch(&mut self) -> Result<f64> {
+        first(self.tape.value(self.loss.expect("a step comes before"))?)
+    }
+
+    fn facts(&self) -> Facts {
+        // The logits are read once, their gradient is written once.
+        Facts { bytes: Some(8.0 * self.logits.count() as f64), ..Facts::default() }
+    }
+}
+
+struct Update {
+    adam: Adam,
+    parameters: Parameters,
+    values: Tensor,
+}
+
+impl Update {
+    fn prepare(device: &Device, count: usize) -> Result<Box<dyn Bench>> {
+        let mut init = Initializer::new(device, 0);
+        let id = init.constant("parameter", [count], 0.0);
+        let parameters = init.build()?;
+        parameters.set("parameter", Host::F32(&signed(count, 1)))?;
+        parameters.gradient(id)?.assign(Host::F32(&signed(count, 7)))?;
+        let adam = Adam::new(&parameters, AdamConfig::default())?;
+        let values = parameters.value(id)?;
+        Ok(Box::new(Update { adam, parameters, values }))
+    }
+}
+
+impl Bench for Update {
+    fn step(&mut self) -> Result<()> {
+        self.adam.step(None)
+    }
+
+    fn fetch(&mut self) -> Result<f64> {
+        first(&self.values)
+    }
+
+    fn facts(&self) -> Facts {
+        let count = self.parameters.count();
+        // The gradient is read; value and both moments are changed.
+        Facts { parameters: Some(count), bytes: Some(28.0 * count as f64), operations: None }
+    }
+}
+
+/// A kernel of the table with a large case.
+struct OfTable {
+    device: Device,
+    case: crate::verify::Case,
+    plan: Plan,
+    buffers: crate::verify::Placed,
+}
+
+impl OfTable {
+    fn prepare(device: &Device, row: &'static Row, variant: &'static str) -> Result<Box<dyn Bench>> {
+        let case = (row.make)(&mut Draw::for_bench(row.make));
+        let index = row.kernel.variants.iter().position(|v| v.name == variant);
+        let index = index.expect("the variant is the kernel's");
+        let plan = case.plans_of(index, device).next().copied();
+        let plan = plan.expect("a large case runs with every variant");
+        let buffers = case.place(device)?;
+        Ok(Box::new(OfTable { device: device.clone(), case, plan, buffers }))
+    }
+}
+
+impl Bench for OfTable {
+    fn step(&mut self) -> Result<()> {
+        self.case.launch(&self.device, &self.plan, &self.buffers)
+    }
+
+    fn fetch(&mut self) -> Result<f64> {
+        let written = self.plan.kernel.args.iter().position(|arg| arg.access != Access::Read);
+        let written = written.expect("a kernel writes something");
+        self.buffers.first(&self.device, written)
+    }
+
+    fn facts(&self) -> Facts {
+        let bytes = self.plan.kernel.args.iter().zip(&self.case.values).map(|(arg, value)| {
+            let times = if arg.access == Access::Update { 2.0 } else { 1.0 };
+            times * 4.0 * value.len() as f64
+        });
+        Facts { bytes: Some(bytes.sum()), ..Facts::default() }
+    }
+}

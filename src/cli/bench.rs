@@ -1,0 +1,226 @@
+//! `bptt bench`.
+
+use std::path::{Path, PathBuf};
+
+use bptt::bench::{Case, Measured, Protocol, Roofline, Set, dispatch, kernels, measure, training};
+use bptt::device::Device;
+use bptt::error::{Error, Result};
+use serde_json::{Map, Value, json};
+
+use super::numbers::positive;
+use super::output::Output;
+use super::{device, interruption};
+
+/// Options of `bptt bench`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// What to measure; all of it where nothing is named
+    #[arg(value_enum)]
+    what: Option<What>,
+    /// auto, cpu, gpu, an index, part of a name
+    #[arg(long, value_name = "NAME", default_value = "auto")]
+    device: String,
+    /// Only these cases
+    #[arg(long, value_name = "CASE,..", value_delimiter = ',')]
+    only: Vec<String>,
+    /// Which training steps
+    #[arg(long, value_enum, value_name = "SET", default_value = "peers")]
+    set: SetName,
+    /// Seconds of measuring a case; kernels of the table take a tenth of it
+    #[arg(long, value_name = "S", default_value_t = 5.0, value_parser = positive)]
+    seconds: f64,
+    /// A file for the results
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Results of an earlier run, to be compared with
+    #[arg(long, value_name = "FILE")]
+    compare: Option<PathBuf>,
+}
+
+/// The parts of the benchmark.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum What {
+    /// Every kernel, beside what the device can do at most
+    Kernels,
+    /// Whole training steps
+    Train,
+    /// The costs of a launch, a submission and a read-back
+    Dispatch,
+}
+
+/// See [`Set`].
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum SetName {
+    /// Those that benches/peers measures with PyTorch, burn and candle
+    Peers,
+    /// DeepBench's
+    Deepbench,
+    /// FlashRNN's
+    Flashrnn,
+}
+
+pub fn run(args: Args) -> Result<()> {
+    let output = Output::new(false);
+    let device = device(&args.device)?;
+    let old = args.compare.as_deref().map(read_old).transpose()?;
+    let wanted = |what| args.what.is_none_or(|asked| asked == what);
+    let set = match args.set {
+        SetName::Peers => Set::Peers,
+        SetName::Deepbench => Set::Deepbench,
+        SetName::Flashrnn => Set::Flashrnn,
+    };
+    let parts =
+        [(What::Train, training(set)), (What::Kernels, kernels(&device)), (What::Dispatch, dispatch())];
+    let mut parts: Vec<(What, Vec<Case>)> = parts.into_iter().filter(|(what, _)| wanted(*what)).collect();
+    choose(&mut parts, &args.only)?;
+    if let Some(file) = &args.json {
+        // Rather now than after minutes of measuring.
+        write(file, &document(&device, None, &[]))?;
+    }
+    output.line(format!("{device:?}"))?;
+    let stop = interruption();
+    let mut results = Vec::new();
+    let mut roofline = None;
+    for (what, cases) in parts {
+        if cases.is_empty() {
+            continue;
+        }
+        if what == What::Kernels {
+            let measured = Roofline::measure(&device)?;
+            output.line(format!(
+                "the device copies {:.1} GB/s and computes {:.1} GFLOP/s",
+                measured.bytes_per_second / 1e9,
+                measured.operations_per_second / 1e9
+            ))?;
+            roofline = Some(measured);
+        }
+        output.line(header(what, old.is_some()))?;
+        for case in cases {
+            let share = if case.name.starts_with("table/") { 0.1 } else { 1.0 };
+            let protocol = Protocol { seconds: args.seconds * share, ..Protocol::default() };
+            let about = case.about.clone();
+            let measured = measure(&device, case, &protocol)?;
+            let before = old.as_ref().and_then(|old| old.get(&measured.name)).and_then(Value::as_f64);
+            output.line(line(what, &measured, &about, roofline.as_ref(), old.is_some().then_some(before)))?;
+            results.push(measured);
+            if let Some(file) = &args.json {
+                write(file, &document(&device, roofline.as_ref(), &results))?;
+            }
+            if stop() {
+                return Err(Error::Interrupted);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Leaves only the cases that were asked for.
+fn choose(parts: &mut [(What, Vec<Case>)], only: &[String]) -> Result<()> {
+    let known = |name: &String| parts.iter().flat_map(|(_, cases)| cases).any(|case| case.name == *name);
+    if let Some(unknown) = only.iter().find(|name| !known(name)) {
+        let names: Vec<&str> =
+            parts.iter().flat_map(|(_, cases)| cases).map(|case| case.name.as_str()).collect();
+        return Err(Error::argument("bench", format!("no case '{unknown}'; there are {}", names.join(", "))));
+    }
+    if !only.is_empty() {
+        parts.iter_mut().for_each(|(_, cases)| cases.retain(|case| only.contains(&case.name)));
+    }
+    Ok(())
+}
+
+fn header(what: What, compared: bool) -> String {
+    let more = match what {
+        What::Train => format!("{:>10} {:>10} {:>9} {:>10}  ", "loss", "parameters", "launches", "peak MB"),
+        What::Kernels => format!("{:>8} {:>5} {:>9} {:>5}  ", "GB/s", "share", "GFLOP/s", "share"),
+        What::Dispatch => String::new(),
+    };
+    let ratio = if compared { format!("{:>7}  ", "ratio") } else { String::new() };
+    format!("{:32} {:>10} {:>10} {:>10} {:>3}  {ratio}{more}", "ms a step", "median", "min", "max", "n")
+}
+
+fn line(
+    what: What,
+    m: &Measured,
+    about: &str,
+    roofline: Option<&Roofline>,
+    before: Option<Option<f64>>,
+) -> String {
+    let facts = &m.facts;
+    let more = match what {
+        What::Train => format!(
+            "{:10.6} {:10} {:9.1} {:10.1}  ",
+            m.values[1],
+            facts.parameters.unwrap_or_default(),
+            m.dispatches,
+            m.bytes_peak as f64 / 1e6
+        ),
+        What::Kernels => {
+            let rate = |amount: Option<f64>, most: Option<f64>| match amount {
+                Some(amount) => {
+                    let rate = amount / (m.ms * 1e-3);
+                    let share = most.map_or(String::new(), |most| format!("{:.0}%", 100.0 * rate / most));
+                    (format!("{:.2}", rate / 1e9), share)
+                }
+                None => (String::new(), String::new()),
+            };
+            let (bytes, of_bytes) = rate(facts.bytes, roofline.map(|most| most.bytes_per_second));
+            let (operations, of_operations) =
+                rate(facts.operations, roofline.map(|most| most.operations_per_second));
+            format!("{bytes:>8} {of_bytes:>5} {operations:>9} {of_operations:>5}  ")
+        }
+        What::Dispatch => String::new(),
+    };
+    let ratio = match before {
+        None => String::new(),
+        Some(None) => format!("{:>7}  ", "new"),
+        Some(Some(before)) => format!("{:>6.2}x  ", before / m.ms),
+    };
+    format!("{:32} {:10.4} {:10.4} {:10.4} {:3}  {ratio}{more}{about}", m.name, m.ms, m.min, m.max, m.n)
+}
+
+/// What `--json` writes.
+fn document(device: &Device, roofline: Option<&Roofline>, results: &[Measured]) -> Value {
+    let info = device.info();
+    let result = |m: &Measured| {
+        json!({
+            "case": m.name, "ms": m.ms, "min": m.min, "max": m.max, "n": m.n,
+            "steps_per_sync": m.steps_per_sync, "first_ms": m.first_ms,
+            "loss_first": m.values[0], "loss_last": m.values[1], "params": m.facts.parameters,
+            "dispatches": m.dispatches, "bytes_peak": m.bytes_peak,
+            "gflops": m.facts.operations.map(|operations| operations / (m.ms * 1e6)),
+            "gb_per_s": m.facts.bytes.map(|bytes| bytes / (m.ms * 1e6)),
+        })
+    };
+    json!({
+        "device": info.name, "backend": info.backend, "driver": info.driver, "version": env!("CARGO_PKG_VERSION"),
+        "copy_gb_per_s": roofline.map(|most| most.bytes_per_second / 1e9),
+        "peak_gflops": roofline.map(|most| most.operations_per_second / 1e9),
+        "results": results.iter().map(result).collect::<Vec<_>>(),
+    })
+}
+
+/// By case, the median of an earlier run.
+fn read_old(file: &Path) -> Result<Map<String, Value>> {
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| Error::data(file, format!("cannot be read: {error}")))?;
+    let document: Value = serde_json::from_str(&text)
+        .map_err(|error| Error::data(file, format!("is no result of bptt bench --json: {error}")))?;
+    let results = document["results"].as_array().into_iter().flatten();
+    let medians: Map<String, Value> =
+        results.filter_map(|r| Some((r["case"].as_str()?.to_string(), r["ms"].clone()))).collect();
+    if medians.is_empty() {
+        return Err(Error::data(file, "holds no results of bptt bench --json"));
+    }
+    Ok(medians)
+}
+
+/// Writes a file whole or not at all.
+fn write(file: &Path, document: &Value) -> Result<()> {
+    let fail = |error: &dyn std::fmt::Display| Error::data(file, format!("cannot be written: {error}"));
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut temporary = tempfile::NamedTempFile::new_in(folder).map_err(|error| fail(&error))?;
+    std::io::Write::write_all(&mut temporary, format!("{document:#}\n").as_bytes())
+        .map_err(|error| fail(&error))?;
+    temporary.persist(file).map_err(|error| fail(&error.error))?;
+    Ok(())
+}
