@@ -7,6 +7,7 @@ mod devices;
 mod generate;
 mod numbers;
 mod output;
+mod profile;
 mod train;
 
 use std::process::ExitCode;
@@ -47,8 +48,9 @@ enum Command {
 
 /// Runs the command that the process was given.
 pub fn main() -> ExitCode {
-    // Usage errors come before --json has been parsed.
-    let output = Output::new(std::env::args_os().any(|argument| argument == "--json"));
+    // Usage errors come before --json has been parsed; that of bench is a file.
+    let bench = std::env::args_os().nth(1).is_some_and(|command| command == "bench");
+    let output = Output::new(!bench && std::env::args_os().any(|argument| argument == "--json"));
     let parsed = everywhere(Args::command())
         .mut_subcommand("train", train::with_defaults)
         .try_get_matches()

@@ -18,6 +18,7 @@ use serde_json::json;
 
 use super::numbers::{at_least_1, not_negative, positive, whole};
 use super::output::Output;
+use super::profile::Profile;
 use super::{device, interruption};
 
 /// Options of `bptt train`.
@@ -63,6 +64,9 @@ struct Common {
     /// Overwrite the model in an existing --out
     #[arg(long)]
     force: bool,
+    /// Print what a step took: launches, submissions, memory, and the time by kernel
+    #[arg(long)]
+    profile: bool,
     /// Print one JSON object a line
     #[arg(long)]
     json: bool,
@@ -254,6 +258,7 @@ struct Session {
     folder: RunFolder,
     /// What the user should know once training begins.
     note: Option<String>,
+    profile: Option<Profile>,
     start: Instant,
     bar: ProgressBar,
 }
@@ -264,7 +269,8 @@ impl Session {
         let device = device(&common.device)?;
         let folder = RunFolder::create(common.out.as_deref(), experiment, common.force)?;
         let bar = ProgressBar::hidden();
-        Ok(Session { experiment, device, output, folder, note, start: Instant::now(), bar })
+        let profile = common.profile.then(|| Profile::start(&device)).transpose()?;
+        Ok(Session { experiment, device, output, folder, note, profile, start: Instant::now(), bar })
     }
 
     fn show(&self, event: Event) -> Result<()> {
@@ -350,6 +356,9 @@ impl Session {
             line += &format!(", predicted {decoded:?}");
         }
         self.output.line(line)?;
+        if let Some(profile) = self.profile.take() {
+            profile.finish(self.output, *steps)?;
+        }
         self.output.line(format!(
             "the model is in {}{}",
             path.display(),

@@ -1,0 +1,56 @@
+//! What a training run did, by the device's own counters and clock: `bptt train --profile`.
+
+use bptt::device::{Device, KernelTime, Stats};
+use bptt::error::Result;
+use serde_json::{Value, json};
+
+use super::output::Output;
+
+/// From the begin of a training on.
+pub struct Profile {
+    device: Device,
+    begin: Stats,
+}
+
+impl Profile {
+    pub fn start(device: &Device) -> Result<Profile> {
+        device.start_profile()?;
+        Ok(Profile { device: device.clone(), begin: device.stats() })
+    }
+
+    /// Prints what a step took: averages over a run of `steps`, its preparation and validation included.
+    pub fn finish(self, output: Output, steps: u64) -> Result<()> {
+        let times = self.device.finish_profile()?;
+        let Stats { dispatches, submits, bytes_peak, .. } = self.device.stats();
+        let per_step = |count: u64| count as f64 / steps.max(1) as f64;
+        let (launches, submits) =
+            (per_step(dispatches - self.begin.dispatches), per_step(submits - self.begin.submits));
+        let total: f64 = times.iter().map(|time| time.seconds).sum();
+        let peak = bytes_peak as f64 / 1e6;
+        output.line(format!(
+            "a step: {launches:.1} launches, {submits:.1} submissions, {:.3} ms in kernels; at most {peak:.1} MB of tensors",
+            per_step(1) * total * 1e3
+        ))?;
+        output.line(format!("{:24} {:>10} {:>10} {:>6}", "kernel", "launches", "ms", "share"))?;
+        for KernelTime { kernel, launches, seconds } in &times {
+            output.line(format!(
+                "{kernel:24} {:10.2} {:10.4} {:5.1}%",
+                per_step(*launches),
+                per_step(1) * seconds * 1e3,
+                100.0 * seconds / total
+            ))?;
+        }
+        let kernels: Vec<Value> = times
+            .iter()
+            .map(|time| {
+                json!({
+                    "kernel": time.kernel, "launches": per_step(time.launches), "ms": per_step(1) * time.seconds * 1e3,
+                })
+            })
+            .collect();
+        output.event(&json!({
+            "event": "profile", "launches": launches, "submits": submits, "kernel_ms": per_step(1) * total * 1e3,
+            "bytes_peak": bytes_peak, "kernels": kernels,
+        }))
+    }
+}

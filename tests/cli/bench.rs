@@ -1,0 +1,110 @@
+//! `bptt bench` and `bptt train --profile`: what they print and write. How long things take is not tested.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::harness::{bptt, folder};
+
+/// Measures too shortly to mean anything.
+fn bench(folder: &Path, args: &str) -> super::harness::Run {
+    bptt(folder, &format!("bench {args} --seconds 0.02"))
+}
+
+fn results(file: &Path) -> Value {
+    serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap()
+}
+
+#[test]
+fn training_steps_are_measured_and_written() {
+    for device in ["cpu", "gpu"] {
+        let folder = folder();
+        let out =
+            bench(folder.path(), &format!("train --only hihello --json r.json --device {device}")).done();
+        assert!(out.contains("hihello") && out.contains("parameters"), "{out}");
+        let document = results(&folder.path().join("r.json"));
+        assert!(document["device"].is_string() && document["driver"].is_string());
+        let [result] = &document["results"].as_array().unwrap()[..] else { panic!("one case: {document}") };
+        assert_eq!(result["case"], "hihello");
+        assert_eq!(result["params"], 60);
+        let number = |key: &str| result[key].as_f64().unwrap_or_else(|| panic!("{key} in {result}"));
+        assert!(0.0 < number("min") && number("min") <= number("ms") && number("ms") <= number("max"));
+        assert!(number("n") >= 1.0 && number("dispatches") >= 1.0 && number("bytes_peak") > 0.0);
+        assert!(number("loss_last") < number("loss_first"), "it trains: {result}");
+    }
+}
+
+#[test]
+fn kernels_are_measured_beside_what_the_device_can_do() {
+    let folder = folder();
+    let args = "kernels --only sgemm_256,table/fill --json r.json";
+    let out = bench(folder.path(), args).done();
+    assert!(out.contains("GB/s") && out.contains("sgemm_256") && out.contains('%'), "{out}");
+    let document = results(&folder.path().join("r.json"));
+    assert!(document["copy_gb_per_s"].as_f64().unwrap() > 0.0);
+    assert!(document["peak_gflops"].as_f64().unwrap() > 0.0);
+    let all = document["results"].as_array().unwrap();
+    assert_eq!(all.len(), 2);
+    assert!(all[0]["gflops"].as_f64().unwrap() > 0.0 && all[1]["gb_per_s"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
+fn every_kernel_of_the_table_can_be_measured_on_a_gpu() {
+    let folder = folder();
+    let run = bench(folder.path(), "kernels --only none --device gpu");
+    let known = run.failed(2).rsplit("there are ").next().unwrap();
+    // The smallest ones: the point is that a case is there for each variant that the adapter takes.
+    for name in ["table/begin_step", "table/rnn_forward_lanes_of_four", "table/rnn_forward_tiles"] {
+        let name = known
+            .split(", ")
+            .find(|known| known.starts_with(name))
+            .unwrap_or_else(|| panic!("{name} of {known}"));
+        bench(folder.path(), &format!("kernels --only {name} --device gpu")).done();
+    }
+}
+
+#[test]
+fn launches_are_measured() {
+    let folder = folder();
+    let out = bench(folder.path(), "dispatch").done();
+    assert!(["dispatch", "submit", "read_back"].iter().all(|name| out.contains(name)), "{out}");
+}
+
+#[test]
+fn an_earlier_run_is_compared_with() {
+    let folder = folder();
+    bench(folder.path(), "dispatch --only submit --json old.json").done();
+    let out = bench(folder.path(), "dispatch --compare old.json").done();
+    let line = |name: &str| out.lines().find(|line| line.starts_with(name)).unwrap().to_string();
+    assert!(line("submit").contains("x  "), "{out}");
+    assert!(line("read_back").contains("new"), "{out}");
+}
+
+#[test]
+fn what_is_wrong_is_said_before_anything_is_measured() {
+    let folder = folder();
+    let failed = |args: &str, code| bench(folder.path(), args).failed(code).to_string();
+    assert!(failed("train --only nothing", 2).contains("no case 'nothing'; there are hihello, longseq"));
+    assert!(failed("train --device nothing", 2).contains("nothing"));
+    assert!(failed("train --json missing/r.json", 3).contains("missing/r.json: cannot be written"));
+    assert!(failed("train --compare missing.json", 3).contains("missing.json: cannot be read"));
+    std::fs::write(folder.path().join("bad.json"), "{}").unwrap();
+    assert!(failed("train --compare bad.json", 3).contains("holds no results"));
+    assert_eq!(bptt(folder.path(), "bench train --seconds 0").code, Some(2));
+}
+
+#[test]
+fn a_profile_tells_launches_and_time_by_kernel() {
+    for device in ["cpu", "gpu"] {
+        let folder = folder();
+        let args = format!("train hihello --steps 5 --profile --device {device}");
+        let out = bptt(folder.path(), &args).done();
+        assert!(out.contains("a step: ") && out.contains("rnn_forward"), "{out}");
+        let events = bptt(folder.path(), &format!("{args} --json")).events();
+        let profile = events.iter().find(|event| event["event"] == "profile").expect("a profile");
+        assert!(profile["launches"].as_f64().unwrap() > 5.0 && profile["bytes_peak"].as_u64().unwrap() > 0);
+        let kernels = profile["kernels"].as_array().unwrap();
+        let adam = kernels.iter().find(|kernel| kernel["kernel"] == "adam").expect("Adam's kernel");
+        assert_eq!(adam["launches"], 1.0);
+    }
+}
