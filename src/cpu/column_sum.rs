@@ -58,24 +58,49 @@ pub fn column_sum_fast(p: &ColumnSum, x: &[f32], y: &mut [f32]) {
         let x = &x[(o * pitch + start) * cols..][..rows * cols];
         let y = Shared::new(&mut y[o * cols..][..cols]);
         in_blocks(cols, BLOCK, ADDING * rows * cols, |columns| {
-            for first in columns.clone().step_by(BLOCK) {
-                let width = BLOCK.min(columns.end - first);
-                let mut sums = [0.0f64; BLOCK];
-                widest(
-                    #[inline(always)]
-                    || {
-                        for row in x.chunks_exact(cols) {
-                            let row = &row[first..][..width];
-                            sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += f64::from(*x));
-                        }
-                    },
-                );
-                // SAFETY: each thread sums columns of its own.
-                for (y, sum) in unsafe { y.part(first, width) }.iter_mut().zip(sums) {
-                    let sum = p.scale * sum as f32;
-                    *y = if p.accumulate == 1 { *y + sum } else { sum };
-                }
-            }
+            // SAFETY: each thread sums columns of its own.
+            let y = unsafe { y.part(columns.start, columns.len()) };
+            widest(
+                #[inline(always)]
+                || {
+                    let mut first = columns.start;
+                    for y in y.chunks_mut(BLOCK) {
+                        add_up(p, x, cols, first, y);
+                        first += BLOCK;
+                    }
+                },
+            );
         });
     }
+}
+
+/// Sums up to [`BLOCK`] columns, in as many registers as they need.
+#[inline(always)]
+fn add_up(p: &ColumnSum, x: &[f32], cols: usize, first: usize, y: &mut [f32]) {
+    let mut done = 0;
+    while done < y.len() {
+        let (from, y) = (first + done, &mut y[done..]);
+        done += match y.len() {
+            BLOCK.. => columns::<BLOCK>(p, x, cols, from, y),
+            32.. => columns::<32>(p, x, cols, from, y),
+            16.. => columns::<16>(p, x, cols, from, y),
+            8.. => columns::<8>(p, x, cols, from, y),
+            _ => columns::<1>(p, x, cols, from, y),
+        };
+    }
+}
+
+/// The sums of N columns: how many they are.
+#[inline(always)]
+fn columns<const N: usize>(p: &ColumnSum, x: &[f32], cols: usize, first: usize, y: &mut [f32]) -> usize {
+    let mut sums = [0.0f64; N];
+    for row in x.chunks_exact(cols) {
+        let row: &[f32; N] = row[first..].first_chunk().expect("the columns lie inside the rows");
+        sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += f64::from(*x));
+    }
+    for (y, sum) in y.iter_mut().zip(sums) {
+        let sum = p.scale * sum as f32;
+        *y = if p.accumulate == 1 { *y + sum } else { sum };
+    }
+    N
 }

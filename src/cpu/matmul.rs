@@ -47,7 +47,8 @@ pub fn matmul<R: Real>(p: &Matmul, a: &[R], b: &[R], c: &mut [R]) {
 const DEPTH: usize = 512;
 /// Rows of a that stay there too while they meet all panels.
 const ROWS: usize = 128;
-/// With at most so many rows of a, each panel is packed by the thread that needs it: packing costs as much as a few of them.
+/// With at most so many rows of a, and no more than columns, each panel is packed by the thread that needs it: packing costs
+/// as much as a few rows.
 const FEW: usize = 256;
 
 /// [`matmul`] by packed panels. The same row gives the same bits in any company, on any number of threads.
@@ -62,7 +63,8 @@ pub fn matmul_fast(p: &Matmul, a: &[f32], b: &[f32], c: &mut [f32]) {
     let b = Strided { data: &b[p.b_offset as usize..], row: p.b_row as usize, col: p.b_col as usize };
     let c = Shared::new(&mut c[..m * n]);
     for start in (0..k).step_by(DEPTH) {
-        let (depth, work) = (DEPTH.min(k - start), m * n * DEPTH.min(k - start));
+        let depth = DEPTH.min(k - start);
+        let work = m * n * depth;
         let target = |row: usize, column: usize, rows: usize| Target {
             c: &c,
             start: row * n + column,
@@ -71,7 +73,7 @@ pub fn matmul_fast(p: &Matmul, a: &[f32], b: &[f32], c: &mut [f32]) {
             add: p.accumulate == 1 || start > 0,
         };
         let (a, b) = (a.from(0, start), b.from(start, 0));
-        if m <= FEW {
+        if m <= FEW.min(n) {
             with_rows(a, m, depth, |a| {
                 in_blocks(n, PANEL, work, |columns| {
                     for first in columns.clone().step_by(PANEL) {

@@ -8,7 +8,7 @@ pub mod bias_add;
 pub mod common;
 pub mod matmul;
 mod packed;
-mod threads;
+pub mod threads;
 mod vector;
 
 pub mod gru_backward;

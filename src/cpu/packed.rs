@@ -112,8 +112,8 @@ pub fn with_rows<T>(a: Strided<'_>, rows: usize, inner: usize, f: impl FnOnce(St
     if a.col == 1 {
         return f(a);
     }
-    // Columns are a whole number of cache lines apart, but not of pages: else they compete for the same places.
-    let pitch = rows.next_multiple_of(2 * BLOCK) + BLOCK;
+    // An odd number of cache lines from column to column: with whole pages they would compete for the same places.
+    let pitch = (rows.div_ceil(BLOCK) | 1) * BLOCK;
     with_memory(&ROWS, inner * pitch, |blocks| {
         let copy: &mut [f32] = bytemuck::cast_slice_mut(blocks);
         for (k, to) in copy.chunks_exact_mut(pitch).enumerate() {
