@@ -1,8 +1,10 @@
 //! Twin of `shaders/matmul.wgsl`.
 
+use std::ops::Range;
+
 use super::packed::{PANEL, Packed, Strided, TILE, Target, with_rows};
 use super::real::Real;
-use super::threads::{Shared, in_blocks};
+use super::threads::{Shared, in_blocks, in_large_blocks};
 use crate::kernel::{MAX_GROUPS, Plan};
 
 crate::kernel! {
@@ -48,8 +50,11 @@ const DEPTH: usize = 512;
 /// Rows of a that stay there too while they meet all panels.
 const ROWS: usize = 128;
 /// With at most so many rows of a, and no more than columns, each panel is packed by the thread that needs it: packing costs
-/// as much as a few rows.
+/// as much as a few rows, and what another thread has packed as much as packing. With a single panel each thread packs all.
 const FEW: usize = 256;
+
+/// What is lost to a vector that is not full, and to putting a sum into its place, in multiplications.
+const VECTOR: usize = 16;
 
 /// [`matmul`] by packed panels. The same row gives the same bits in any company, on any number of threads.
 pub fn matmul_fast(p: &Matmul, a: &[f32], b: &[f32], c: &mut [f32]) {
@@ -62,38 +67,47 @@ pub fn matmul_fast(p: &Matmul, a: &[f32], b: &[f32], c: &mut [f32]) {
     let a = Strided { data: &a[p.a_offset as usize..], row: p.a_row as usize, col: p.a_col as usize };
     let b = Strided { data: &b[p.b_offset as usize..], row: p.b_row as usize, col: p.b_col as usize };
     let c = Shared::new(&mut c[..m * n]);
-    for start in (0..k).step_by(DEPTH) {
-        let depth = DEPTH.min(k - start);
-        let work = m * n * depth;
-        let target = |row: usize, column: usize, rows: usize| Target {
-            c: &c,
-            start: row * n + column,
-            pitch: n,
-            rows,
-            add: p.accumulate == 1 || start > 0,
-        };
-        let (a, b) = (a.from(0, start), b.from(start, 0));
-        if m <= FEW.min(n) {
-            with_rows(a, m, depth, |a| {
-                in_blocks(n, PANEL, work, |columns| {
-                    for first in columns.clone().step_by(PANEL) {
-                        let width = PANEL.min(columns.end - first);
-                        // SAFETY: each thread makes columns of its own.
-                        Packed::with(b.from(0, first), depth, width, |b| unsafe {
-                            b.product(a, &target(0, first, m));
-                        });
-                    }
-                });
+    let work = |depth: usize| m * n.next_multiple_of(VECTOR) * (depth + VECTOR);
+    let parts = (0..k).step_by(DEPTH).map(|start| (start, DEPTH.min(k - start)));
+    let target = |start: usize, row: usize, column: usize, rows: usize| Target {
+        c: &c,
+        start: row * n + column,
+        pitch: n,
+        rows,
+        add: p.accumulate == 1 || start > 0,
+    };
+    // Some rows of a, from column `start` on, times all columns of a part of b.
+    let times = |b: Packed<'_>, start: usize, depth: usize, rows: Range<usize>| {
+        for first in rows.clone().step_by(ROWS) {
+            let count = ROWS.min(rows.end - first);
+            // SAFETY: each thread makes rows of its own.
+            with_rows(a.from(first, start), count, depth, |a| unsafe {
+                b.product(a, &target(start, first, 0, count));
+            });
+        }
+    };
+    if n <= PANEL {
+        return in_large_blocks(m, TILE, work(k), |rows| {
+            for (start, depth) in parts.clone() {
+                Packed::with(b.from(start, 0), depth, n, |b| times(b, start, depth, rows.clone()));
+            }
+        });
+    }
+    for (start, depth) in parts {
+        let b = b.from(start, 0);
+        if m > FEW.min(n) {
+            Packed::with(b, depth, n, |b| {
+                in_blocks(m, TILE, work(depth), |rows| times(b, start, depth, rows));
             });
             continue;
         }
-        Packed::with(b, depth, n, |b| {
-            in_blocks(m, TILE, work, |rows| {
-                for first in rows.clone().step_by(ROWS) {
-                    let count = ROWS.min(rows.end - first);
-                    // SAFETY: each thread makes rows of its own.
-                    with_rows(a.from(first, 0), count, depth, |a| unsafe {
-                        b.product(a, &target(first, 0, count));
+        with_rows(a.from(0, start), m, depth, |a| {
+            in_blocks(n, PANEL, work(depth), |columns| {
+                for first in columns.clone().step_by(PANEL) {
+                    let width = PANEL.min(columns.end - first);
+                    // SAFETY: each thread makes columns of its own.
+                    Packed::with(b.from(0, first), depth, width, |b| unsafe {
+                        b.product(a, &target(start, 0, first, m));
                     });
                 }
             });

@@ -40,8 +40,8 @@ impl<'a> Strided<'a> {
     }
 }
 
-/// A matrix [inner, columns], in panels of [`PANEL`] columns, each panel's rows one after the other. The last is filled up
-/// with zeros.
+/// A matrix [inner, columns], in panels of [`PANEL`] columns, each panel's rows one after the other. What fills up the last
+/// has no meaning, and its sums are not stored.
 #[derive(Clone, Copy)]
 pub struct Packed<'a> {
     blocks: &'a [Block],
@@ -70,6 +70,17 @@ fn with_memory<T>(
     result
 }
 
+/// Copies at least `count` elements, by lines as far as there are whole ones: mostly few, for which a call takes longer.
+#[inline(always)]
+fn copy_lines(from: &[f32], to: &mut [f32], count: usize) {
+    for at in (0..count).step_by(BLOCK) {
+        match (from[at..].first_chunk::<BLOCK>(), to[at..].first_chunk_mut::<BLOCK>()) {
+            (Some(from), Some(to)) => *to = *from,
+            _ => to[at..count].copy_from_slice(&from[at..count]),
+        }
+    }
+}
+
 /// Copies elements of x that are `step` apart, from the first on, to places that are `pitch` apart.
 #[inline(always)]
 fn spread(x: &[f32], step: usize, to: &mut [f32], pitch: usize) {
@@ -85,10 +96,7 @@ fn spread(x: &[f32], step: usize, to: &mut [f32], pitch: usize) {
 fn pack_panel(w: Strided<'_>, columns: usize, panel: &mut [f32]) {
     let rows = panel.chunks_exact_mut(PANEL).enumerate();
     if w.col == 1 {
-        for (k, row) in rows {
-            row[..columns].copy_from_slice(&w.data[k * w.row..][..columns]);
-            row[columns..].fill(0.0);
-        }
+        rows.for_each(|(k, row)| copy_lines(&w.data[k * w.row..], row, columns));
         return;
     }
     // Down the columns, which lie in memory so, as many rows at a time as a cache line holds.
@@ -102,7 +110,6 @@ fn pack_panel(w: Strided<'_>, columns: usize, panel: &mut [f32]) {
                 _ => spread(down, w.row, &mut rows[column..], PANEL),
             }
         }
-        rows.chunks_exact_mut(PANEL).for_each(|row| row[columns..].fill(0.0));
     }
 }
 
@@ -119,7 +126,7 @@ pub fn with_rows<T>(a: Strided<'_>, rows: usize, inner: usize, f: impl FnOnce(St
         for (k, to) in copy.chunks_exact_mut(pitch).enumerate() {
             let from = &a.data[k * a.col..];
             match a.row {
-                1 => to[..rows].copy_from_slice(&from[..rows]),
+                1 => copy_lines(from, to, rows),
                 step => spread(from, step, &mut to[..rows], 1),
             }
         }

@@ -24,7 +24,11 @@ thread_local! {
 /// The threads for so much work: one, or those of the machine, or as many as the environment variable `BPTT_THREADS` says.
 fn threads(work: usize) -> usize {
     match LIMIT.get() {
-        Some(threads) => threads,
+        Some(threads) => {
+            // For the others to be there.
+            Pool::threads();
+            threads
+        }
         None if work < WORTH_THREADS => 1,
         None => Pool::threads(),
     }
