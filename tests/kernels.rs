@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use bptt::cpu::philox;
 use bptt::cpu::philox_uniform::{self, PhiloxUniform};
+use bptt::cpu::threads::with_threads;
 use bptt::device::{Device, GpuOptions, Values};
 use bptt::verify::{Case, GUARD, Row, Size, TABLE, Value, check, run};
 use proptest::prelude::*;
@@ -96,6 +97,22 @@ fn the_same_launch_gives_the_same_bits() {
                         assert_eq!(once(), once(), "{row:?} on {device:?} with {case:?}");
                     }
                 }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_number_of_threads_changes_no_bit() {
+    let cpu = Device::cpu();
+    for row in TABLE {
+        for (seed, size) in Size::ALL.into_iter().cycle().take(4 * Size::ALL.len()).enumerate() {
+            let case = row.case(seed as u64, size);
+            let plan = &case.plans[0];
+            let with = |threads| with_threads(threads, || bits(&run(&cpu, &case, plan).unwrap()));
+            let alone = with(1);
+            for threads in [2, 3, 16] {
+                assert_eq!(with(threads), alone, "{row:?} on {threads} threads with {case:?}");
             }
         }
     }

@@ -2,6 +2,8 @@
 
 use super::control::{CORRECTION1, CORRECTION2, STOP};
 use super::real::Real;
+use super::threads::{GRAIN, Shared, in_blocks};
+use super::vector::widest;
 use crate::kernel;
 
 kernel! {
@@ -16,11 +18,13 @@ kernel! {
         keep: f32,
         amsgrad: u32,
     }; param: update F32, grad: read F32, m: update F32, v: update F32, v_max: update F32, control: read F32);
+    fast adam_fast;
     variants [{ "elements", "adam.wgsl",
         [("STOP", STOP), ("CORRECTION1", CORRECTION1), ("CORRECTION2", CORRECTION2)] }]
 }
 
 /// See [`ADAM`].
+#[inline(always)]
 pub fn adam<R: Real>(
     p: &Adam,
     param: &mut [R],
@@ -60,4 +64,34 @@ pub fn adam<R: Real>(
             *param = kept - step(*m, *v);
         }
     }
+}
+
+/// What an element costs, in multiplications: above all to read and to write it.
+const COST: usize = 64;
+
+/// [`adam`], some elements a thread, with the widest vectors.
+pub fn adam_fast(
+    p: &Adam,
+    param: &mut [f32],
+    grad: &[f32],
+    m: &mut [f32],
+    v: &mut [f32],
+    v_max: &mut [f32],
+    control: &[f32],
+) {
+    let count = p.count as usize;
+    let [param, m, v, v_max] = [param, m, v, v_max].map(Shared::new);
+    in_blocks(count, GRAIN, COST * count, |block| {
+        let (from, len) = (block.start, block.len());
+        let p = Adam { count: len as u32, ..*p };
+        // SAFETY: each thread changes elements of its own.
+        let [param, m, v] = [&param, &m, &v].map(|x| unsafe { x.part(from, len) });
+        // SAFETY: as above; it is shorter where it is not used.
+        let v_max = unsafe { if p.amsgrad == 1 { v_max.part(from, len) } else { v_max.part(0, 0) } };
+        let grad = &grad[from..][..len];
+        widest(
+            #[inline(always)]
+            || adam(&p, param, grad, m, v, v_max, control),
+        );
+    });
 }

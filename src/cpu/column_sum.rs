@@ -1,6 +1,8 @@
 //! Twin of `shaders/column_sum.wgsl`.
 
 use super::real::Real;
+use super::threads::{Shared, in_blocks};
+use super::vector::widest;
 use crate::kernel::{MAX_GROUPS, Plan};
 
 crate::kernel! {
@@ -46,23 +48,59 @@ pub fn column_sum<R: Real>(p: &ColumnSum, x: &[R], y: &mut [R]) {
 
 /// Columns that [`column_sum_fast`] sums at a time.
 const BLOCK: usize = 64;
+/// What adding an element costs, in multiplications.
+const ADDING: usize = 8;
 
 /// [`column_sum`] along the rows, as they lie in memory, in 64 bits: gradients that cancel give 0 (see the shader).
 pub fn column_sum_fast(p: &ColumnSum, x: &[f32], y: &mut [f32]) {
     let [outer, rows, cols, start, pitch] = [p.outer, p.rows, p.cols, p.start, p.pitch].map(|n| n as usize);
     for o in 0..outer {
         let x = &x[(o * pitch + start) * cols..][..rows * cols];
-        for (block, y) in y[o * cols..][..cols].chunks_mut(BLOCK).enumerate() {
-            let mut sums = [0.0f64; BLOCK];
-            for row in x.chunks_exact(cols) {
-                sums.iter_mut()
-                    .zip(&row[block * BLOCK..][..y.len()])
-                    .for_each(|(sum, x)| *sum += f64::from(*x));
-            }
-            for (y, sum) in y.iter_mut().zip(sums) {
-                let sum = p.scale * sum as f32;
-                *y = if p.accumulate == 1 { *y + sum } else { sum };
-            }
-        }
+        let y = Shared::new(&mut y[o * cols..][..cols]);
+        in_blocks(cols, BLOCK, ADDING * rows * cols, |columns| {
+            // SAFETY: each thread sums columns of its own.
+            let y = unsafe { y.part(columns.start, columns.len()) };
+            widest(
+                #[inline(always)]
+                || {
+                    let mut first = columns.start;
+                    for y in y.chunks_mut(BLOCK) {
+                        add_up(p, x, cols, first, y);
+                        first += BLOCK;
+                    }
+                },
+            );
+        });
     }
+}
+
+/// Sums up to [`BLOCK`] columns, in as many registers as they need.
+#[inline(always)]
+fn add_up(p: &ColumnSum, x: &[f32], cols: usize, first: usize, y: &mut [f32]) {
+    let mut done = 0;
+    while done < y.len() {
+        let (from, y) = (first + done, &mut y[done..]);
+        done += match y.len() {
+            BLOCK.. => columns::<BLOCK>(p, x, cols, from, y),
+            32.. => columns::<32>(p, x, cols, from, y),
+            16.. => columns::<16>(p, x, cols, from, y),
+            8.. => columns::<8>(p, x, cols, from, y),
+            _ => columns::<1>(p, x, cols, from, y),
+        };
+    }
+}
+
+/// The sums of N columns: how many they are.
+#[inline(always)]
+fn columns<const N: usize>(p: &ColumnSum, x: &[f32], cols: usize, first: usize, y: &mut [f32]) -> usize {
+    let mut sums = [0.0f64; N];
+    for row in x.chunks_exact(cols) {
+        let row: &[f32; N] = row[first..].first_chunk().expect("the columns lie inside the rows");
+        sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += f64::from(*x));
+    }
+    for (y, sum) in y.iter_mut().zip(sums) {
+        let sum = p.scale * sum as f32;
+        *y = if p.accumulate == 1 { *y + sum } else { sum };
+    }
+    N
 }

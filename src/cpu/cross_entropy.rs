@@ -1,6 +1,10 @@
 //! Twin of `shaders/cross_entropy.wgsl` and `shaders/cross_entropy_group.wgsl`.
 
+use pulp::{Arch, Simd, WithSimd};
+
 use super::real::Real;
+use super::threads::{Shared, in_blocks};
+use super::vector::{largest, shifted_powers};
 use crate::kernel::{MAX_GROUPS, Plan};
 
 crate::kernel! {
@@ -12,6 +16,7 @@ crate::kernel! {
     pub static CROSS_ENTROPY = cross_entropy(CrossEntropy {
         rows: u32, classes: u32, ignore_index: i32, smoothing: f32, weighted: u32, scale: f32,
     }; logits: read F32, labels: read I32, weight: read F32, losses: write F32, dlogits: write F32);
+    fast cross_entropy_fast;
     variants [
         { "a thread a row", "cross_entropy.wgsl", [] },
         { "a workgroup a row", "cross_entropy_group.wgsl", [] },
@@ -77,6 +82,74 @@ pub fn cross_entropy<R: Real>(
         for (c, dx) in dx.iter_mut().enumerate() {
             let at_label = if c == label { hit } else { R::zero() };
             *dx = scale * (*dx / sum * (hit + share * weights) - share * weight(c) - at_label);
+        }
+    }
+}
+
+/// What an element costs, in multiplications: its power and three passes.
+const COST: usize = 64;
+
+/// [`cross_entropy`], some rows a thread, with vectors where classes have no weights.
+pub fn cross_entropy_fast(
+    p: &CrossEntropy,
+    logits: &[f32],
+    labels: &[i32],
+    weight: &[f32],
+    losses: &mut [f32],
+    dlogits: &mut [f32],
+) {
+    let [rows, classes] = [p.rows, p.classes].map(|n| n as usize);
+    let (losses, dlogits) = (Shared::new(losses), Shared::new(dlogits));
+    in_blocks(rows, 1, COST * rows * classes, |rows| {
+        let (from, len) = (rows.start * classes, rows.len() * classes);
+        let (x, labels) = (&logits[from..][..len], &labels[rows.clone()]);
+        // SAFETY: each thread makes rows of its own.
+        let (losses, dx) = unsafe { (losses.part(rows.start, rows.len()), dlogits.part(from, len)) };
+        let p = CrossEntropy { rows: rows.len() as u32, ..*p };
+        match p.weighted == 1 {
+            true => cross_entropy(&p, x, labels, weight, losses, dx),
+            false => Arch::new().dispatch(Unweighted { p, x, labels, losses, dx }),
+        }
+    });
+}
+
+/// Rows whose classes all have weight 1.
+struct Unweighted<'a> {
+    p: CrossEntropy,
+    x: &'a [f32],
+    labels: &'a [i32],
+    losses: &'a mut [f32],
+    dx: &'a mut [f32],
+}
+
+impl WithSimd for Unweighted<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let p = &self.p;
+        let classes = p.classes as usize;
+        let (hit, share) = (1.0 - p.smoothing, p.smoothing / p.classes as f32);
+        let rows = self.x.chunks_exact(classes).zip(self.dx.chunks_exact_mut(classes));
+        for ((x, dx), (label, loss)) in rows.zip(self.labels.iter().zip(self.losses)) {
+            if *label == p.ignore_index {
+                *loss = 0.0;
+                dx.fill(0.0);
+                continue;
+            }
+            let label = *label as usize;
+            let largest = largest(simd, x);
+            let sum = shifted_powers(simd, x, largest, dx);
+            let log_sum = sum.ln();
+            *loss = hit * (log_sum - (x[label] - largest));
+            if share > 0.0 {
+                // Else 0·∞ for a logit that masks its class.
+                let spread = Real::sum(x.iter().map(|x| x - largest));
+                *loss += share * (p.classes as f32 * log_sum - spread);
+            }
+            *loss *= p.scale;
+            let factor = p.scale * (hit + share * p.classes as f32) / sum;
+            dx.iter_mut().for_each(|dx| *dx = *dx * factor - p.scale * share);
+            dx[label] -= p.scale * hit;
         }
     }
 }

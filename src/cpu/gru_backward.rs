@@ -4,9 +4,10 @@ use std::ops::Range;
 
 use pulp::{Arch, Simd, WithSimd};
 
-use super::packed::{Packed, Shared, in_row_blocks};
+use super::packed::{Packed, Strided, TILE};
 use super::real::{Number, Real};
 use super::recurrence::{Product, backward_steps, ended, tanh_slope};
+use super::threads::{Shared, in_large_blocks};
 use super::vector::Lanes;
 use crate::kernel;
 use crate::kernel::{LEAST, Limits};
@@ -132,8 +133,8 @@ pub fn gru_backward_fast(
             });
         }
     };
-    Packed::with(w_hh, width, hidden, |w| {
-        in_row_blocks(batch, p.product().work(p.steps), |rows| block(w, rows));
+    Packed::with(Strided::dense(w_hh, hidden), width, hidden, |w| {
+        in_large_blocks(batch, TILE, p.product().work(p.steps), |rows| block(w, rows));
     });
 }
 

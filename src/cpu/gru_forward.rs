@@ -5,9 +5,10 @@ use std::ops::Range;
 use pulp::{Arch, Simd, WithSimd};
 
 use super::common::tanh_rational;
-use super::packed::{Packed, Shared, in_row_blocks};
+use super::packed::{Packed, Strided, TILE};
 use super::real::{Number, Real};
 use super::recurrence::{Product, ended, forward_steps};
+use super::threads::{Shared, in_large_blocks};
 use super::vector::Lanes;
 use crate::kernel;
 use crate::kernel::{LEAST, Limits};
@@ -133,8 +134,8 @@ pub fn gru_forward_fast(
             }
         }
     };
-    Packed::with(w_hh, hidden, 3 * hidden, |w| {
-        in_row_blocks(batch, p.product().work(p.steps), |rows| block(w, rows));
+    Packed::with(Strided::dense(w_hh, 3 * hidden), hidden, 3 * hidden, |w| {
+        in_large_blocks(batch, TILE, p.product().work(p.steps), |rows| block(w, rows));
     });
 }
 

@@ -5,9 +5,10 @@ use std::ops::Range;
 use pulp::{Arch, Simd, WithSimd};
 
 use super::common::tanh_rational;
-use super::packed::{Packed, Shared, in_row_blocks};
+use super::packed::{Packed, Strided, TILE};
 use super::real::{Number, Real};
 use super::recurrence::{Product, Step, backward_steps, ended, tanh_slope};
+use super::threads::{Shared, in_large_blocks};
 use super::vector::Lanes;
 use crate::kernel;
 use crate::kernel::{LEAST, Limits};
@@ -154,8 +155,8 @@ pub fn lstm_backward_fast(
     };
     // With a projection there is no product, and perhaps no matrix of that shape.
     let (w_hh, inner) = if p.projected == 1 { (&[][..], 0) } else { (w_hh, width) };
-    Packed::with(w_hh, inner, hidden, |w| {
-        in_row_blocks(batch, p.product().work(p.steps), |rows| block(w, rows));
+    Packed::with(Strided::dense(w_hh, hidden), inner, hidden, |w| {
+        in_large_blocks(batch, TILE, p.product().work(p.steps), |rows| block(w, rows));
     });
 }
 

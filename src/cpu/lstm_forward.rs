@@ -5,9 +5,10 @@ use std::ops::Range;
 use pulp::{Arch, Simd, WithSimd};
 
 use super::common::tanh_rational;
-use super::packed::{Packed, Shared, in_row_blocks};
+use super::packed::{Packed, Strided, TILE};
 use super::real::Real;
 use super::recurrence::{Product, Step, add_biases, ended, forward_steps};
+use super::threads::{Shared, in_large_blocks};
 use super::vector::Lanes;
 use crate::kernel;
 use crate::kernel::{LEAST, Limits};
@@ -144,8 +145,8 @@ pub fn lstm_forward_fast(
             }
         }
     };
-    Packed::with(w_hh, width, 4 * hidden, |w| {
-        in_row_blocks(batch, p.product().work(p.steps), |rows| block(w, rows));
+    Packed::with(Strided::dense(w_hh, 4 * hidden), width, 4 * hidden, |w| {
+        in_large_blocks(batch, TILE, p.product().work(p.steps), |rows| block(w, rows));
     });
 }
 

@@ -6,7 +6,7 @@ use crate::kernel;
 
 kernel! {
     /// The projection of one time step of an LSTM layer: h_t = m_t·W_hrᵀ. m_t begins at element `source` of h, the slots are
-    /// those of [`LSTM_STEP_FORWARD`](super::lstm_step_forward::LSTM_STEP_FORWARD). A sequence that has ended keeps h.
+    /// those of [`LSTM_FORWARD`](super::lstm_forward::LSTM_FORWARD). A sequence that has ended keeps h.
     pub static LSTM_PROJECT_FORWARD = lstm_project_forward(LstmProjectForward {
         batch: u32, hidden: u32, width: u32, step: u32, before: u32, after: u32, base: u32, source: u32, ragged: u32,
     }; w_hr: read F32, lengths: read I32, h: update F32);

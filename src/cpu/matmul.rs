@@ -1,6 +1,10 @@
 //! Twin of `shaders/matmul.wgsl`.
 
+use std::ops::Range;
+
+use super::packed::{PANEL, Packed, Strided, TILE, Target, with_rows};
 use super::real::Real;
+use super::threads::{Shared, in_blocks, in_large_blocks};
 use crate::kernel::{MAX_GROUPS, Plan};
 
 crate::kernel! {
@@ -41,41 +45,72 @@ pub fn matmul<R: Real>(p: &Matmul, a: &[R], b: &[R], c: &mut [R]) {
     }
 }
 
-/// Products of at most so many multiplications are quicker in the plain loop than in the `gemm` crate.
-const SMALL: usize = 2048;
+/// How much of the sums one pass over c adds up: a panel of the right factor so deep stays in the cache near a core.
+const DEPTH: usize = 512;
+/// Rows of a that stay there too while they meet all panels.
+const ROWS: usize = 128;
+/// With at most so many rows of a, and no more than columns, each panel is packed by the thread that needs it: packing costs
+/// as much as a few rows, and what another thread has packed as much as packing. With a single panel each thread packs all.
+const FEW: usize = 256;
 
-/// [`matmul`] through the `gemm` crate.
+/// What is lost to a vector that is not full, and to putting a sum into its place, in multiplications.
+const VECTOR: usize = 16;
+
+/// [`matmul`] by packed panels. The same row gives the same bits in any company, on any number of threads.
 pub fn matmul_fast(p: &Matmul, a: &[f32], b: &[f32], c: &mut [f32]) {
-    let (m, n, k) = (p.m as usize, p.n as usize, p.k as usize);
-    if m * n * k <= SMALL {
-        return matmul(p, a, b, c);
+    let [m, n, k] = [p.m, p.n, p.k].map(|n| n as usize);
+    if m * n * k == 0 {
+        return if p.accumulate == 0 {
+            c[..m * n].fill(0.0)
+        };
     }
-    // The last element that gemm will touch; slicing checks that it lies inside.
-    let last_a = p.a_offset as usize + (m - 1) * p.a_row as usize + (k - 1) * p.a_col as usize;
-    let last_b = p.b_offset as usize + (k - 1) * p.b_row as usize + (n - 1) * p.b_col as usize;
-    let (a, b, c) = (&a[p.a_offset as usize..=last_a], &b[p.b_offset as usize..=last_b], &mut c[..m * n]);
-    // SAFETY: the slices above hold every element that the strides reach, and c is borrowed exclusively.
-    unsafe {
-        gemm::gemm(
-            m,
-            n,
-            k,
-            c.as_mut_ptr(),
-            1,
-            n as isize,
-            p.accumulate == 1,
-            a.as_ptr(),
-            p.a_col as isize,
-            p.a_row as isize,
-            b.as_ptr(),
-            p.b_col as isize,
-            p.b_row as isize,
-            1.0,
-            1.0,
-            false,
-            false,
-            false,
-            if m * n * k > 1 << 22 { gemm::Parallelism::Rayon(0) } else { gemm::Parallelism::None },
-        );
+    let a = Strided { data: &a[p.a_offset as usize..], row: p.a_row as usize, col: p.a_col as usize };
+    let b = Strided { data: &b[p.b_offset as usize..], row: p.b_row as usize, col: p.b_col as usize };
+    let c = Shared::new(&mut c[..m * n]);
+    let work = |depth: usize| m * n.next_multiple_of(VECTOR) * (depth + VECTOR);
+    let parts = (0..k).step_by(DEPTH).map(|start| (start, DEPTH.min(k - start)));
+    let target = |start: usize, row: usize, column: usize, rows: usize| Target {
+        c: &c,
+        start: row * n + column,
+        pitch: n,
+        rows,
+        add: p.accumulate == 1 || start > 0,
+    };
+    // Some rows of a, from column `start` on, times all columns of a part of b.
+    let times = |b: Packed<'_>, start: usize, depth: usize, rows: Range<usize>| {
+        for first in rows.clone().step_by(ROWS) {
+            let count = ROWS.min(rows.end - first);
+            // SAFETY: each thread makes rows of its own.
+            with_rows(a.from(first, start), count, depth, |a| unsafe {
+                b.product(a, &target(start, first, 0, count));
+            });
+        }
+    };
+    if n <= PANEL {
+        return in_large_blocks(m, TILE, work(k), |rows| {
+            for (start, depth) in parts.clone() {
+                Packed::with(b.from(start, 0), depth, n, |b| times(b, start, depth, rows.clone()));
+            }
+        });
+    }
+    for (start, depth) in parts {
+        let b = b.from(start, 0);
+        if m > FEW.min(n) {
+            Packed::with(b, depth, n, |b| {
+                in_blocks(m, TILE, work(depth), |rows| times(b, start, depth, rows));
+            });
+            continue;
+        }
+        with_rows(a.from(0, start), m, depth, |a| {
+            in_blocks(n, PANEL, work(depth), |columns| {
+                for first in columns.clone().step_by(PANEL) {
+                    let width = PANEL.min(columns.end - first);
+                    // SAFETY: each thread makes columns of its own.
+                    Packed::with(b.from(0, first), depth, width, |b| unsafe {
+                        b.product(a, &target(start, 0, first, m));
+                    });
+                }
+            });
+        });
     }
 }

@@ -8,6 +8,7 @@ pub mod bias_add;
 pub mod common;
 pub mod matmul;
 mod packed;
+pub mod threads;
 mod vector;
 
 pub mod gru_backward;

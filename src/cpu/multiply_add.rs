@@ -1,8 +1,7 @@
 //! Twin of `shaders/multiply_add.wgsl`.
 
-use rayon::prelude::*;
-
 use super::real::Real;
+use super::threads::{Shared, in_blocks};
 use super::vector::widest;
 use crate::kernel;
 use crate::kernel::Plan;
@@ -36,7 +35,10 @@ const TILE: usize = 192;
 /// [`multiply_add`] in vectors, on all threads.
 pub fn multiply_add_fast(p: &MultiplyAdd, x: &[f32], y: &mut [f32]) {
     let count = p.count as usize;
-    y[..count].par_chunks_mut(64 * TILE).zip(x[..count].par_chunks(64 * TILE)).for_each(|(y, x)| {
+    let y = Shared::new(y);
+    in_blocks(count, TILE, count * p.rounds as usize, |block| {
+        // SAFETY: each thread makes elements of its own.
+        let (x, y) = (&x[block.clone()], unsafe { y.part(block.start, block.len()) });
         widest(
             #[inline(always)]
             || {

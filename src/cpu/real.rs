@@ -75,11 +75,11 @@ macro_rules! float {
         }
 
         impl Real for $t {
-            #[inline]
+            #[inline(always)]
             fn of(x: f64) -> Self {
                 x as $t
             }
-            #[inline]
+            #[inline(always)]
             fn value(self) -> f64 {
                 self as f64
             }
@@ -91,7 +91,7 @@ macro_rules! float {
             fn ln(self) -> Self {
                 $t::ln(self)
             }
-            #[inline]
+            #[inline(always)]
             fn sqrt(self) -> Self {
                 $t::sqrt(self)
             }
@@ -103,11 +103,11 @@ macro_rules! float {
             fn sigmoid(self) -> Self {
                 sigmoid(self)
             }
-            #[inline]
+            #[inline(always)]
             fn where_positive(self, y: Self) -> Self {
                 if y > 0.0 { self } else { 0.0 }
             }
-            #[inline]
+            #[inline(always)]
             fn sum(terms: impl Iterator<Item = Self>) -> Self {
                 // In eight lanes, as vectors do it: more accurate than one long chain of additions.
                 let mut lanes = [0.0; 8];

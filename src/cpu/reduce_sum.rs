@@ -1,6 +1,8 @@
 //! Twin of `shaders/reduce_sum.wgsl`.
 
 use super::real::Real;
+use super::threads::{Shared, in_blocks};
+use super::vector::widest;
 use crate::kernel::{MAX_GROUPS, Plan};
 
 crate::kernel! {
@@ -8,6 +10,7 @@ crate::kernel! {
     /// last parts may be shorter, or empty. `power` is 1 or 2.
     pub static REDUCE_SUM = reduce_sum(ReduceSum { count: u32, groups: u32, power: u32, scale: f32 };
         x: read F32, y: write F32);
+    fast reduce_sum_fast;
     variants [{ "tree", "reduce_sum.wgsl", [("THREADS", 256)] }]
 }
 
@@ -18,10 +21,32 @@ pub fn plan(p: &ReduceSum) -> Plan {
 
 /// See [`REDUCE_SUM`].
 pub fn reduce_sum<R: Real>(p: &ReduceSum, x: &[R], y: &mut [R]) {
+    y[..p.groups as usize].iter_mut().enumerate().for_each(|(g, y)| *y = sum_of_part(p, x, g));
+}
+
+#[inline(always)]
+fn sum_of_part<R: Real>(p: &ReduceSum, x: &[R], g: usize) -> R {
     let (count, scale) = (p.count as usize, R::of(p.scale.into()));
     let part = p.count.div_ceil(p.groups) as usize;
-    for (g, y) in y[..p.groups as usize].iter_mut().enumerate() {
-        let x = &x[(g * part).min(count)..((g + 1) * part).min(count)];
-        *y = scale * R::sum(x.iter().map(|x| if p.power == 2 { *x * *x } else { *x }));
+    let x = &x[(g * part).min(count)..((g + 1) * part).min(count)];
+    match p.power {
+        2 => scale * R::sum(x.iter().map(|x| *x * *x)),
+        _ => scale * R::sum(x.iter().copied()),
     }
+}
+
+/// What adding an element costs, in multiplications.
+const ADDING: usize = 8;
+
+/// [`reduce_sum`], some parts a thread, with the widest vectors.
+pub fn reduce_sum_fast(p: &ReduceSum, x: &[f32], y: &mut [f32]) {
+    let y = Shared::new(y);
+    in_blocks(p.groups as usize, 1, ADDING * p.count as usize, |parts| {
+        // SAFETY: each thread makes sums of its own.
+        let y = unsafe { y.part(parts.start, parts.len()) };
+        widest(
+            #[inline(always)]
+            || y.iter_mut().zip(parts).for_each(|(y, g)| *y = sum_of_part(p, x, g)),
+        );
+    });
 }

@@ -1,6 +1,8 @@
 //! Twin of `shaders/regression_loss.wgsl`.
 
 use super::real::Real;
+use super::threads::{GRAIN, Shared, in_blocks};
+use super::vector::widest;
 use crate::kernel;
 
 /// The kind of [`REGRESSION_LOSS`] that is the squared error.
@@ -19,10 +21,12 @@ kernel! {
     ///   delta·(|e| − delta/2) beyond.
     pub static REGRESSION_LOSS = regression_loss(RegressionLoss { count: u32, kind: u32, delta: f32, scale: f32 };
         x: read F32, labels: read F32, losses: write F32, dx: write F32);
+    fast regression_loss_fast;
     variants [{ "elements", "regression_loss.wgsl", [] }]
 }
 
 /// See [`REGRESSION_LOSS`].
+#[inline(always)]
 pub fn regression_loss<R: Real>(p: &RegressionLoss, x: &[R], labels: &[R], losses: &mut [R], dx: &mut [R]) {
     let (delta, scale) = (R::of(p.delta.into()), R::of(p.scale.into()));
     for i in 0..p.count as usize {
@@ -49,4 +53,30 @@ pub fn regression_loss<R: Real>(p: &RegressionLoss, x: &[R], labels: &[R], losse
         losses[i] = scale * loss;
         dx[i] = scale * slope;
     }
+}
+
+/// What an element costs, in multiplications: above all to read and to write it.
+const COST: usize = 32;
+
+/// [`regression_loss`], some elements a thread, with the widest vectors.
+pub fn regression_loss_fast(
+    p: &RegressionLoss,
+    x: &[f32],
+    labels: &[f32],
+    losses: &mut [f32],
+    dx: &mut [f32],
+) {
+    let count = p.count as usize;
+    let [losses, dx] = [losses, dx].map(Shared::new);
+    in_blocks(count, GRAIN, COST * count, |block| {
+        let (from, len) = (block.start, block.len());
+        let p = RegressionLoss { count: len as u32, ..*p };
+        // SAFETY: each thread changes elements of its own.
+        let [losses, dx] = [&losses, &dx].map(|x| unsafe { x.part(from, len) });
+        let [x, labels] = [x, labels].map(|x| &x[from..][..len]);
+        widest(
+            #[inline(always)]
+            || regression_loss(&p, x, labels, losses, dx),
+        );
+    });
 }

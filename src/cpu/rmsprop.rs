@@ -2,6 +2,8 @@
 
 use super::control::STOP;
 use super::real::Real;
+use super::threads::{GRAIN, Shared, in_blocks};
+use super::vector::widest;
 use crate::kernel;
 
 kernel! {
@@ -14,10 +16,12 @@ kernel! {
         centered: u32,
     }; param: update F32, grad: read F32, square_avg: update F32, grad_avg: update F32, buf: update F32,
        control: read F32);
+    fast rmsprop_fast;
     variants [{ "elements", "rmsprop.wgsl", [("STOP", STOP)] }]
 }
 
 /// See [`RMSPROP`].
+#[inline(always)]
 pub fn rmsprop<R: Real>(
     p: &Rmsprop,
     param: &mut [R],
@@ -48,4 +52,37 @@ pub fn rmsprop<R: Real>(
         }
         param[i] = param[i] - lr * step;
     }
+}
+
+/// What an element costs, in multiplications: above all to read and to write it.
+const COST: usize = 64;
+
+/// [`rmsprop`], some elements a thread, with the widest vectors.
+pub fn rmsprop_fast(
+    p: &Rmsprop,
+    param: &mut [f32],
+    grad: &[f32],
+    square_avg: &mut [f32],
+    grad_avg: &mut [f32],
+    buf: &mut [f32],
+    control: &[f32],
+) {
+    let count = p.count as usize;
+    let [param, square_avg, grad_avg, buf] = [param, square_avg, grad_avg, buf].map(Shared::new);
+    in_blocks(count, GRAIN, COST * count, |block| {
+        let (from, len) = (block.start, block.len());
+        let p = Rmsprop { count: len as u32, ..*p };
+        // SAFETY: each thread changes elements of its own.
+        let [param, square_avg] = [&param, &square_avg].map(|x| unsafe { x.part(from, len) });
+        // SAFETY: as above; it is shorter where it is not used.
+        let grad_avg =
+            unsafe { if p.centered == 1 { grad_avg.part(from, len) } else { grad_avg.part(0, 0) } };
+        // SAFETY: as above; it is shorter where it is not used.
+        let buf = unsafe { if p.momentum != 0.0 { buf.part(from, len) } else { buf.part(0, 0) } };
+        let grad = &grad[from..][..len];
+        widest(
+            #[inline(always)]
+            || rmsprop(&p, param, grad, square_avg, grad_avg, buf, control),
+        );
+    });
 }

@@ -2,9 +2,10 @@
 
 use std::ops::Range;
 
-use super::packed::{Packed, Shared, in_row_blocks};
+use super::packed::{Packed, Strided, TILE};
 use super::real::Real;
 use super::recurrence::{Product, backward_steps, ended, tanh_slope};
+use super::threads::{Shared, in_large_blocks};
 use super::vector::widest;
 use crate::kernel;
 use crate::kernel::{LEAST, Limits};
@@ -120,7 +121,7 @@ pub fn rnn_backward_fast(
             }
         }
     };
-    Packed::with(w_hh, hidden, hidden, |w| {
-        in_row_blocks(batch, p.product().work(p.steps), |rows| block(w, rows));
+    Packed::with(Strided::dense(w_hh, hidden), hidden, hidden, |w| {
+        in_large_blocks(batch, TILE, p.product().work(p.steps), |rows| block(w, rows));
     });
 }

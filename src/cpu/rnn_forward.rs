@@ -3,9 +3,10 @@
 use std::ops::Range;
 
 use super::common::tanh_rational;
-use super::packed::{Packed, Shared, in_row_blocks};
+use super::packed::{Packed, Strided, TILE};
 use super::real::{Number, Real};
 use super::recurrence::{Product, add_biases, ended, forward_steps};
+use super::threads::{Shared, in_large_blocks};
 use super::vector::widest;
 use crate::kernel;
 use crate::kernel::{LEAST, Limits};
@@ -111,7 +112,7 @@ pub fn rnn_forward_fast(
             }
         }
     };
-    Packed::with(w_hh, hidden, hidden, |w| {
-        in_row_blocks(batch, p.product().work(p.steps), |rows| block(w, rows));
+    Packed::with(Strided::dense(w_hh, hidden), hidden, hidden, |w| {
+        in_large_blocks(batch, TILE, p.product().work(p.steps), |rows| block(w, rows));
     });
 }

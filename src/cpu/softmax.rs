@@ -1,12 +1,17 @@
 //! Twin of `shaders/softmax.wgsl`.
 
+use pulp::{Arch, Simd, WithSimd};
+
 use super::real::Real;
+use super::threads::{Shared, in_blocks};
+use super::vector::{largest, shifted_powers};
 use crate::kernel::{MAX_GROUPS, Plan};
 
 crate::kernel! {
     /// Softmax of rows: with z = x - max x, `y[r, c] = e^z[r, c] / Σ_k e^z[r, k]`, or where `log` is 1 its logarithm
     /// `z[r, c] - log Σ_k e^z[r, k]`.
     pub static SOFTMAX = softmax(Softmax { rows: u32, cols: u32, log: u32 }; x: read F32, y: write F32);
+    fast softmax_fast;
     variants [{ "a workgroup a row", "softmax.wgsl", [] }]
 }
 
@@ -27,6 +32,46 @@ pub fn softmax<R: Real>(p: &Softmax, x: &[R], y: &mut [R]) {
         let sum = R::sum(x.iter().map(power));
         for (y, x) in y.iter_mut().zip(x) {
             *y = if p.log == 1 { *x - largest - sum.ln() } else { power(x) / sum };
+        }
+    }
+}
+
+/// What an element costs, in multiplications: its power and three passes.
+const COST: usize = 64;
+
+/// [`softmax`], some rows a thread, with vectors.
+pub fn softmax_fast(p: &Softmax, x: &[f32], y: &mut [f32]) {
+    let [rows, cols] = [p.rows, p.cols].map(|n| n as usize);
+    let y = Shared::new(y);
+    in_blocks(rows, 1, COST * rows * cols, |rows| {
+        let (from, len) = (rows.start * cols, rows.len() * cols);
+        // SAFETY: each thread makes rows of its own.
+        let (x, y) = (&x[from..][..len], unsafe { y.part(from, len) });
+        Arch::new().dispatch(Rows { cols, log: p.log == 1, x, y });
+    });
+}
+
+struct Rows<'a> {
+    cols: usize,
+    log: bool,
+    x: &'a [f32],
+    y: &'a mut [f32],
+}
+
+impl WithSimd for Rows<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        for (x, y) in self.x.chunks_exact(self.cols).zip(self.y.chunks_exact_mut(self.cols)) {
+            let largest = largest(simd, x);
+            let sum = shifted_powers(simd, x, largest, y);
+            match self.log {
+                true => {
+                    let log_sum = sum.ln();
+                    y.iter_mut().zip(x).for_each(|(y, x)| *y = x - largest - log_sum);
+                }
+                false => y.iter_mut().for_each(|y| *y /= sum),
+            }
         }
     }
 }

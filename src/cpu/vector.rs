@@ -56,6 +56,21 @@ impl<S: Simd> Lanes<S> {
         Lanes { simd, x: simd.mul_f32s(y, simd.transmute_f32s_u32s(scale)) }
     }
 
+    /// e^x for x up to 88. Below −87.3, where it is no normal number, 0; NaN stays NaN.
+    #[inline(always)]
+    pub fn exp_or_zero(self) -> Self {
+        let least = self.like(-87.3);
+        let y = self.max(least).exp();
+        let low = self.simd.less_than_f32s(self.x, least.x);
+        Lanes { x: self.simd.select_f32s(low, self.simd.splat_f32s(0.0), y.x), ..self }
+    }
+
+    /// The sum of the lanes.
+    #[inline(always)]
+    pub fn sum(self) -> f32 {
+        self.simd.reduce_sum_f32s(self.x)
+    }
+
     /// 1 / (1 + e^-x); NaN stays NaN.
     #[inline(always)]
     pub fn sigmoid(self) -> Self {
@@ -79,6 +94,36 @@ impl<S: Simd> Number for Lanes<S> {
         let Lanes { simd, x } = self;
         Lanes { simd, x: simd.select_f32s(simd.less_than_f32s(other.x, x), other.x, x) }
     }
+}
+
+/// Vectors for a slice: its elements from 0, LANES, 2·LANES, .. on.
+#[inline(always)]
+pub fn starts<S: Simd>(x: &[f32]) -> impl Iterator<Item = usize> + use<S> {
+    (0..x.len()).step_by(S::F32_LANES)
+}
+
+/// The largest of x, which is not empty. A NaN may be passed over.
+#[inline(always)]
+pub fn largest<S: Simd>(simd: S, x: &[f32]) -> f32 {
+    let (vectors, rest) = S::as_simd_f32s(x);
+    let mut most = simd.splat_f32s(x[0]);
+    for x in vectors {
+        most = simd.max_f32s(most, *x);
+    }
+    rest.iter().fold(simd.reduce_max_f32s(most), |most, x| most.max(*x))
+}
+
+/// y = e^(x − shift) for x at most 88 above the shift, and the sum of them.
+#[inline(always)]
+pub fn shifted_powers<S: Simd>(simd: S, x: &[f32], shift: f32, y: &mut [f32]) -> f32 {
+    let shift = Lanes { simd, x: simd.splat_f32s(shift) };
+    let mut sum = shift.like(0.0);
+    for at in starts::<S>(x) {
+        (Lanes::load(simd, x, at) - shift).exp_or_zero().store(y, at);
+        // As stored: what is beyond the end is 0.
+        sum = sum + Lanes::load(simd, y, at);
+    }
+    sum.sum()
 }
 
 macro_rules! operator {

@@ -4,9 +4,10 @@
 
 use std::collections::BTreeMap;
 
-/// Free buffers by size class and number.
+/// Free buffers by size class.
 pub struct Pool<M> {
-    free: BTreeMap<(usize, u64), M>,
+    /// Of each class the buffers with their numbers, the lowest last.
+    free: BTreeMap<usize, Vec<(u64, M)>>,
     next_id: u64,
     pub created: u64,
     pub bytes_in_use: u64,
@@ -27,9 +28,8 @@ impl<M> Pool<M> {
 
     /// A free buffer of the class, or a new one made by `create`. `class` is a [`size_class`].
     pub fn take<E>(&mut self, class: usize, create: impl FnOnce() -> Result<M, E>) -> Result<(u64, M), E> {
-        let found = self.free.range((class, 0)..=(class, u64::MAX)).next().map(|(key, _)| *key);
-        let (id, memory) = match found {
-            Some(key) => (key.1, self.free.remove(&key).expect("the key was just found")),
+        let (id, memory) = match self.free.get_mut(&class).and_then(Vec::pop) {
+            Some(found) => found,
             None => {
                 let memory = create()?;
                 self.next_id += 1;
@@ -44,7 +44,8 @@ impl<M> Pool<M> {
 
     pub fn put(&mut self, id: u64, class: usize, memory: M) {
         self.bytes_in_use -= class as u64;
-        self.free.insert((class, id), memory);
+        let free = self.free.entry(class).or_default();
+        free.insert(free.partition_point(|(other, _)| *other > id), (id, memory));
     }
 
     /// Gives up all free buffers.
