@@ -58,7 +58,7 @@
 //! | [`ops`] | one file an operation: mathematics, launches, backward rule; they are methods of [`tape::Tape`] |
 //! | [`nn`], [`optim`] | layers and optimizers, with PyTorch's names |
 //! | [`data`], [`train`] | text; the training loops, model files and text generation of the command `bptt` |
-//! | [`bench`] | training steps, kernels and launches measured, as peers are |
+//! | [`bench`](mod@bench) | training steps, kernels and launches measured, as peers are |
 //! | [`verify`] | every kernel and every gradient held to a 64-bit reference with derived limits; whole models to PyTorch's results |
 //!
 //! How a kernel runs (variant, tile, grid) is chosen by a pure function of its parameters, beside its twin: `plan`, or

@@ -88,7 +88,7 @@ impl Draw {
         Draw { seed, size, streams: 0, budget: BUDGET, dims: 0, bench: 1 }
     }
 
-    /// A source for one large case of a row: as many elements as [`BENCH`], however many dimensions it draws.
+    /// A source for one large case of a row: about four million elements, however many dimensions it draws.
     pub fn for_bench(make: fn(&mut Draw) -> Case) -> Self {
         let mut dry = Draw::new(0, Size::One);
         make(&mut dry);
