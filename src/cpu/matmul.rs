@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::packed::{PANEL, Packed, Strided, TILE, Target, with_rows};
 use super::real::Real;
 use super::threads::{Shared, in_blocks, in_large_blocks};
-use crate::kernel::{MAX_GROUPS, Plan};
+use crate::kernel::{LEAST, Limits, MAX_GROUPS, Plan, Processor};
 
 crate::kernel! {
     /// Matrix product: `c[i, j]` = Σ_k a(i, k) · b(k, j), plus the old `c[i, j]` where `accumulate` is 1. Element (i, k) of a
@@ -18,18 +18,62 @@ crate::kernel! {
     variants [
         { "tile 64", "matmul.wgsl", [("TILE", 64), ("THREADS", 16), ("DEPTH", 16)] },
         { "tile 32", "matmul.wgsl", [("TILE", 32), ("THREADS", 16), ("DEPTH", 16)] },
+        { "subgroup", "matmul_subgroup.wgsl" & "matmul_any.wgsl", [("ROWS", 16), ("BLOCKS", 2)], needs SUBGROUP },
+        { "subgroup NN", "matmul_subgroup.wgsl" & "matmul_nn.wgsl", [("ROWS", 16), ("BLOCKS", 2)], needs SUBGROUP },
+        { "subgroup NT", "matmul_subgroup.wgsl" & "matmul_nt.wgsl", [("ROWS", 16), ("BLOCKS", 2)], needs SUBGROUP },
+        { "subgroup TN", "matmul_subgroup.wgsl" & "matmul_tn.wgsl", [("ROWS", 16), ("BLOCKS", 2)], needs SUBGROUP },
     ]
 }
 
-/// One workgroup a tile of c: large tiles where there are enough of them to fill a GPU, else small ones.
-pub fn plan(p: &Matmul) -> Plan {
-    let tiles = |variant: usize| {
-        let tile = MATMUL.variants[variant].constant("TILE");
-        [p.n.div_ceil(tile), p.m.div_ceil(tile), 1].map(|groups| groups.clamp(1, MAX_GROUPS))
-    };
-    let [x, y, _] = tiles(0);
-    let variant = if x * y >= 64 { 0 } else { 1 };
-    Plan { kernel: &MATMUL, variant, grid: tiles(variant) }
+const SUBGROUP: Limits = Limits { subgroup: 8, ..LEAST };
+
+/// The variants by their place above.
+const TILE_64: usize = 0;
+const TILE_32: usize = 1;
+const ANY: usize = 2;
+const NN: usize = 3;
+const NT: usize = 4;
+const TN: usize = 5;
+
+/// One workgroup a tile of c. On a GPU large tiles where there are enough of them to fill it, else small ones. On an
+/// adapter made of software that has subgroups, the variant for the arrangement of a and b: ten times as fast there.
+pub fn plan(p: &Matmul, limits: &Limits) -> Plan {
+    if limits.processor == Processor::Software && limits.allow(&MATMUL.variants[ANY]) {
+        let variant = [NN, NT, TN].into_iter().find(|variant| p.suits(*variant)).unwrap_or(ANY);
+        return p.plan_of(variant);
+    }
+    let large = p.plan_of(TILE_64);
+    if large.grid[0] * large.grid[1] >= 64 { large } else { p.plan_of(TILE_32) }
+}
+
+impl Matmul {
+    /// How to run a variant.
+    fn plan_of(&self, variant: usize) -> Plan {
+        let (rows, cols) = match variant {
+            TILE_64 | TILE_32 => [MATMUL.variants[variant].constant("TILE"); 2].into(),
+            _ => (MATMUL.variants[variant].constant("ROWS"), 32),
+        };
+        let groups = |n: u32, tile: u32| n.div_ceil(tile).clamp(1, MAX_GROUPS);
+        Plan { kernel: &MATMUL, variant, grid: [groups(self.n, cols), groups(self.m, rows), 1] }
+    }
+
+    /// Whether a variant can compute it: those that load four neighbours at once want them dense and aligned.
+    fn suits(&self, variant: usize) -> bool {
+        let fours = |sizes: &[u32]| sizes.iter().all(|size| size.is_multiple_of(4));
+        let even = fours(&[self.k, self.n, self.a_offset, self.b_offset]) && self.n > 0;
+        match variant {
+            NN => even && self.a_col == 1 && self.b_col == 1 && fours(&[self.a_row, self.b_row]),
+            NT => even && self.a_col == 1 && self.b_row == 1 && fours(&[self.a_row, self.b_col]),
+            TN => even && self.a_row == 1 && self.b_col == 1 && fours(&[self.m, self.a_col, self.b_row]),
+            _ => true,
+        }
+    }
+
+    /// A plan for each variant that can compute it.
+    pub fn plans(&self) -> Vec<Plan> {
+        let suitable = (0..MATMUL.variants.len()).filter(|variant| self.suits(*variant));
+        suitable.map(|variant| self.plan_of(variant)).collect()
+    }
 }
 
 /// See [`MATMUL`].

@@ -51,7 +51,7 @@ pub(super) fn product(a: Matrix<'_>, b: Matrix<'_>, c: &Tensor, accumulate: bool
             b_col: b.strides.1 as u32,
             accumulate: (accumulate || start > 0).into(),
         };
-        c.device().launch(&plan(&params), &params, &[a_arg, b_arg, c.update()])?;
+        c.device().launch(&plan(&params, c.device().limits()), &params, &[a_arg, b_arg, c.update()])?;
     }
     Ok(())
 }

@@ -2,9 +2,9 @@
 
 use crate::cpu::bias_add::{BIAS_ADD, BiasAdd};
 use crate::cpu::column_sum::{self, COLUMN_SUM, ColumnSum};
-use crate::cpu::matmul::{MATMUL, Matmul};
+use crate::cpu::matmul::Matmul;
 use crate::cpu::reduce_sum::{self, REDUCE_SUM, ReduceSum};
-use crate::kernel::{GROUP, Plan};
+use crate::kernel::GROUP;
 use crate::verify::{Case, Draw, Value};
 
 pub fn bias_add(draw: &mut Draw) -> Case {
@@ -43,22 +43,24 @@ pub fn reduce_sum(draw: &mut Draw) -> Case {
 }
 
 pub fn matmul(draw: &mut Draw) -> Case {
-    let tile = draw.variant(&MATMUL);
-    let (m, n) = (draw.dim(tile.constant("TILE")), draw.dim(tile.constant("TILE")));
-    let k = draw.dim(tile.constant("DEPTH"));
-    let (a_offset, a_row, a_col, a) = matrix(draw, m, k);
-    let (b_offset, b_row, b_col, b) = matrix(draw, k, n);
+    let tile = draw.pick(&[64, 32, 16]);
+    let (m, n, k) = (draw.dim(tile), draw.dim(tile), draw.dim(16));
+    // The variants that load four numbers at once want multiples of four everywhere.
+    let fours = draw.flag() == 1;
+    let even = |size: u32| if fours { size.next_multiple_of(4) } else { size };
+    let (m, n, k) = (even(m), even(n), even(k));
+    let (a_offset, a_row, a_col, a) = matrix(draw, fours, m, k);
+    let (b_offset, b_row, b_col, b) = matrix(draw, fours, k, n);
     let p = Matmul { m, n, k, a_offset, a_row, a_col, b_offset, b_row, b_col, accumulate: draw.flag() };
-    let plan = |variant: usize| {
-        let tile = MATMUL.variants[variant].constant("TILE");
-        Plan { kernel: &MATMUL, variant, grid: [n, m, 1].map(|dim| dim.div_ceil(tile).max(1)) }
-    };
-    Case::new(p, (0..2).map(plan).collect(), vec![a, b, draw.updated(m * n, p.accumulate)])
+    Case::new(p, p.plans(), vec![a, b, draw.updated(m * n, p.accumulate)])
 }
 
 /// Offset, distance of rows and of columns, and the tensor they are for: dense or padded, plain or transposed.
-fn matrix(draw: &mut Draw, rows: u32, cols: u32) -> (u32, u32, u32, Value) {
-    let (offset, padding) = (draw.pick(&[0, 0, 5, 64]), draw.pick(&[0, 0, 3]));
+fn matrix(draw: &mut Draw, fours: bool, rows: u32, cols: u32) -> (u32, u32, u32, Value) {
+    let (offset, padding) = match fours {
+        true => (draw.pick(&[0, 8]), draw.pick(&[0, 4])),
+        false => (draw.pick(&[0, 0, 5, 64]), draw.pick(&[0, 0, 3])),
+    };
     if draw.flag() == 1 {
         (offset, 1, rows + padding, draw.reals(offset + cols * (rows + padding)))
     } else {
