@@ -51,7 +51,7 @@
 //!
 //! | folder or file | what is in it |
 //! |---|---|
-//! | `shaders/` | one kernel a file, with its equations; `common.wgsl` is appended to each |
+//! | `shaders/` | one kernel a file, with its equations; recurrent kernels and matmul share the files that say how (`recurrent_*.wgsl`, `lanes_*.wgsl`, `matmul_*.wgsl`); `common.wgsl` is appended to each |
 //! | [`cpu`] | the twins, one a file with the shader's name, generic over f32, f64 and numbers that carry an error bound |
 //! | [`device`] | the only place that knows wgpu: adapters, memory, pipelines, recording, read-back, faults |
 //! | [`tensor`], [`tape`], [`parameters`] | a shape over a buffer; the flat list that is walked for gradients; the arenas |
@@ -61,7 +61,7 @@
 //! | [`bench`](mod@bench) | training steps, kernels and launches measured, as peers are |
 //! | [`verify`] | every kernel and every gradient held to a 64-bit reference with derived limits; whole models to PyTorch's results |
 //!
-//! How a kernel runs (variant, tile, grid) is chosen by a pure function of its parameters, beside its twin: `plan`, or
+//! How a kernel runs (variant, tile, grid) is chosen by a pure function of its parameters and the device's limits, beside its twin: `plan`, or
 //! [`kernel::Plan::elements`] where every element is independent. A launch on the CPU costs one uncontended lock and about
 //! 50 ns.
 //!
