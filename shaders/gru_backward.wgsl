@@ -18,20 +18,12 @@
 @group(0) @binding(6) var<storage, read_write> da_x: array<f32>; // [T, B, 3H]
 @group(0) @binding(7) var<storage, read_write> da_h: array<f32>; // [T, B, 3H]
 
-fn step_of(s: u32) -> Step {
-    return backward_step(s, p.time);
-}
-
 fn inner() -> u32 {
     return 3u * p.hidden;
 }
 
 fn multiplies(step: Step) -> bool {
     return !step.first;
-}
-
-fn row_of(row: u32, step: Step) -> u32 {
-    return (step.later * p.batch + row) * 3u * p.hidden;
 }
 
 fn source(i: u32) -> f32 {

@@ -19,20 +19,12 @@
 @group(0) @binding(6) var<storage, read_write> dc: array<f32>; // [B, H]
 @group(0) @binding(7) var<storage, read_write> da: array<f32>; // [T, B, 4H]
 
-fn step_of(s: u32) -> Step {
-    return backward_step(s, p.time);
-}
-
 fn inner() -> u32 {
     return 4u * p.hidden;
 }
 
 fn multiplies(step: Step) -> bool {
     return !step.first && p.projected == 0u;
-}
-
-fn row_of(row: u32, step: Step) -> u32 {
-    return (step.later * p.batch + row) * 4u * p.hidden;
 }
 
 fn source(i: u32) -> f32 {

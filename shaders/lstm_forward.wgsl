@@ -19,24 +19,8 @@
 @group(0) @binding(6) var<storage, read_write> c: array<f32>; // [T+1, B, H]
 @group(0) @binding(7) var<storage, read_write> h: array<f32>; // base, then [T+1, B, S], then perhaps [T, B, H]
 
-fn step_of(s: u32) -> Step {
-    return forward_step(s);
-}
-
 fn inner() -> u32 {
     return p.width;
-}
-
-fn multiplies(step: Step) -> bool {
-    return !step.fresh;
-}
-
-fn row_of(row: u32, step: Step) -> u32 {
-    return p.base + (step.before * p.batch + row) * p.width;
-}
-
-fn source(i: u32) -> f32 {
-    return h[i];
 }
 
 fn finish(row: u32, unit: u32, step: Step, sums: Sums) {

@@ -1,9 +1,5 @@
-// Loads and stores of matmul_subgroup.wgsl for rows of a and columns of b that are dense: x·wᵀ.
+// Loads of matmul_subgroup.wgsl from the buffers of matmul_fours.wgsl, for rows of a and columns of b that are dense: x·wᵀ.
 // Sizes, offsets and strides are multiples of 4.
-
-@group(0) @binding(0) var<storage, read> a: array<vec4<f32>>; // [m, k] by strides
-@group(0) @binding(1) var<storage, read> b: array<vec4<f32>>; // [k, n] by strides
-@group(0) @binding(2) var<storage, read_write> c: array<vec4<f32>>; // [m, n]
 
 const TURNED = 0u;
 
@@ -16,15 +12,4 @@ fn four_of_b(k: u32, col: u32) -> mat4x4<f32> {
     let at = (p.b_offset + k * p.b_row + min(col, p.n - 4u) * p.b_col) / 4u;
     let step = p.b_col / 4u;
     return transpose(mat4x4(b[at], b[at + step], b[at + 2u * step], b[at + 3u * step]));
-}
-
-fn store(row: u32, col: u32, sum: vec4<f32>) {
-    if col < p.n {
-        let at = (row * p.n + col) / 4u;
-        var total = sum;
-        if p.accumulate == 1u {
-            total += c[at];
-        }
-        c[at] = total;
-    }
 }

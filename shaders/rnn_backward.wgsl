@@ -16,20 +16,12 @@
 @group(0) @binding(4) var<storage, read_write> dh: array<f32>; // [B, H]
 @group(0) @binding(5) var<storage, read_write> da: array<f32>; // [T, B, H]
 
-fn step_of(s: u32) -> Step {
-    return backward_step(s, p.time);
-}
-
 fn inner() -> u32 {
     return p.hidden;
 }
 
 fn multiplies(step: Step) -> bool {
     return !step.first;
-}
-
-fn row_of(row: u32, step: Step) -> u32 {
-    return (step.later * p.batch + row) * p.hidden;
 }
 
 fn source(i: u32) -> f32 {

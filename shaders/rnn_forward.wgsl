@@ -15,24 +15,8 @@
 @group(0) @binding(4) var<storage, read> lengths: array<i32>; // [B]
 @group(0) @binding(5) var<storage, read_write> h: array<f32>; // base, then [T+1, B, H]
 
-fn step_of(s: u32) -> Step {
-    return forward_step(s);
-}
-
 fn inner() -> u32 {
     return p.hidden;
-}
-
-fn multiplies(step: Step) -> bool {
-    return !step.fresh;
-}
-
-fn row_of(row: u32, step: Step) -> u32 {
-    return p.base + (step.before * p.batch + row) * p.hidden;
-}
-
-fn source(i: u32) -> f32 {
-    return h[i];
 }
 
 fn finish(row: u32, unit: u32, step: Step, sums: Sums) {

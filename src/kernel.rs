@@ -70,6 +70,9 @@ pub struct Limits {
 pub const LEAST: Limits =
     Limits { processor: Processor::Gpu, threads: 256, memory: 16_384, subgroup: 0, binding: 128 << 20 };
 
+/// What variants need that run in one subgroup of 8 threads.
+pub const SUBGROUP: Limits = Limits { subgroup: 8, ..LEAST };
+
 impl Limits {
     /// Whether they are enough for a variant.
     pub fn allow(&self, variant: &Variant) -> bool {

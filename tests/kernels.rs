@@ -2,10 +2,14 @@
 
 use std::sync::LazyLock;
 
+use bptt::cpu::lstm_forward::LSTM_FORWARD;
+use bptt::cpu::matmul::{self, Matmul};
 use bptt::cpu::philox;
 use bptt::cpu::philox_uniform::{self, PhiloxUniform};
+use bptt::cpu::recurrence::{Product, Schedule};
 use bptt::cpu::threads::with_threads;
 use bptt::device::{Device, GpuOptions, Values};
+use bptt::kernel::{LEAST, Limits, MAX_GROUPS, Plan, Processor};
 use bptt::verify::{Case, GUARD, Row, Size, TABLE, Value, check, run};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, FileFailurePersistence, TestRunner};
@@ -96,6 +100,48 @@ fn the_same_launch_gives_the_same_bits() {
                         let once = || bits(&run(device, &case, plan).unwrap());
                         assert_eq!(once(), once(), "{row:?} on {device:?} with {case:?}");
                     }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn every_variant_has_cases() {
+    for row in TABLE {
+        for (variant, declared) in row.kernel.variants.iter().enumerate() {
+            let sizes = Size::ALL.into_iter().cycle().take(200);
+            let cases = sizes.enumerate().map(|(seed, size)| row.case(seed as u64, size));
+            let runs = |case: Case| case.plans.iter().any(|plan| plan.variant == variant);
+            let count = cases.map(runs).filter(|runs| *runs).count();
+            assert!(count >= 20, "{row:?}: {count} cases of 200 run {}", declared.name);
+        }
+    }
+}
+
+#[test]
+fn plans_keep_to_what_devices_offer() {
+    let processors = [Processor::Gpu, Processor::Software, Processor::Cpu];
+    let sizes = [0, 1, 3, 4, 7, 8, 16, 31, 32, 33, 256, 1024, 20_000];
+    for processor in processors {
+        for subgroup in [0, 8, 16, 32, 64] {
+            let limits = Limits { processor, subgroup, ..LEAST };
+            let allowed = |plan: &Plan| {
+                let variant = &plan.kernel.variants[plan.variant];
+                assert!(limits.allow(variant), "{plan:?} on {limits:?}");
+                assert!(plan.grid.iter().all(|groups| (1..=MAX_GROUPS).contains(groups)), "{plan:?}");
+            };
+            for (m, n) in sizes.iter().flat_map(|m| sizes.map(|n| (*m, n))) {
+                let dense =
+                    Matmul { m, n, k: n, a_row: n, a_col: 1, b_row: n, b_col: 1, ..Matmul::default() };
+                allowed(&matmul::plan(&dense, &limits));
+                let product = Product { batch: m, hidden: n, columns: 4, inner: n };
+                for steps in [1, 2, 1000] {
+                    let Schedule { plan, steps: at_once } = product.schedule(&LSTM_FORWARD, steps, &limits);
+                    allowed(&plan);
+                    assert!((1..=steps).contains(&at_once), "{at_once} of {steps} steps in {plan:?}");
+                    // A launch of several steps needs each row to be one workgroup's.
+                    assert!(at_once == 1 || plan.grid[0] == 1, "{at_once} steps in {plan:?}");
                 }
             }
         }

@@ -4,6 +4,7 @@
 mod data;
 mod dispatch;
 mod kernels;
+mod report;
 mod roofline;
 mod train;
 
@@ -14,6 +15,7 @@ use crate::error::Result;
 
 pub use dispatch::dispatch;
 pub use kernels::kernels;
+pub use report::{read_medians, write_report};
 pub use roofline::Roofline;
 pub use train::{Set, training};
 

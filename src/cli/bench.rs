@@ -1,11 +1,11 @@
 //! `bptt bench`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use bptt::bench::{Case, Measured, Protocol, Roofline, Set, dispatch, kernels, measure, training};
-use bptt::device::Device;
+use bptt::bench::{
+    Case, Measured, Protocol, Roofline, Set, dispatch, kernels, measure, read_medians, training, write_report,
+};
 use bptt::error::{Error, Result};
-use serde_json::{Map, Value, json};
 
 use super::numbers::positive;
 use super::output::Output;
@@ -62,7 +62,7 @@ enum SetName {
 pub fn run(args: Args) -> Result<()> {
     let output = Output::new(false);
     let device = device(&args.device)?;
-    let old = args.compare.as_deref().map(read_old).transpose()?;
+    let old = args.compare.as_deref().map(read_medians).transpose()?;
     let wanted = |what| args.what.is_none_or(|asked| asked == what);
     let set = match args.set {
         SetName::Peers => Set::Peers,
@@ -75,7 +75,7 @@ pub fn run(args: Args) -> Result<()> {
     choose(&mut parts, &args.only)?;
     if let Some(file) = &args.json {
         // Rather now than after minutes of measuring.
-        write(file, &document(&device, None, &[]))?;
+        write_report(file, &device, None, &[])?;
     }
     output.line(format!("{device:?}"))?;
     let stop = interruption();
@@ -100,11 +100,11 @@ pub fn run(args: Args) -> Result<()> {
             let protocol = Protocol { seconds: args.seconds * share, ..Protocol::default() };
             let about = case.about.clone();
             let measured = measure(&device, case, &protocol)?;
-            let before = old.as_ref().and_then(|old| old.get(&measured.name)).and_then(Value::as_f64);
+            let before = old.as_ref().and_then(|old| old.get(&measured.name).copied());
             output.line(line(what, &measured, &about, roofline.as_ref(), old.is_some().then_some(before)))?;
             results.push(measured);
             if let Some(file) = &args.json {
-                write(file, &document(&device, roofline.as_ref(), &results))?;
+                write_report(file, &device, roofline.as_ref(), &results)?;
             }
             if stop() {
                 return Err(Error::Interrupted);
@@ -176,51 +176,4 @@ fn line(
         Some(Some(before)) => format!("{:>6.2}x  ", before / m.ms),
     };
     format!("{:32} {:10.4} {:10.4} {:10.4} {:3}  {ratio}{more}{about}", m.name, m.ms, m.min, m.max, m.n)
-}
-
-/// What `--json` writes.
-fn document(device: &Device, roofline: Option<&Roofline>, results: &[Measured]) -> Value {
-    let info = device.info();
-    let result = |m: &Measured| {
-        json!({
-            "case": m.name, "ms": m.ms, "min": m.min, "max": m.max, "n": m.n,
-            "steps_per_sync": m.steps_per_sync, "first_ms": m.first_ms,
-            "loss_first": m.values[0], "loss_last": m.values[1], "params": m.facts.parameters,
-            "dispatches": m.dispatches, "bytes_peak": m.bytes_peak,
-            "gflops": m.facts.operations.map(|operations| operations / (m.ms * 1e6)),
-            "gb_per_s": m.facts.bytes.map(|bytes| bytes / (m.ms * 1e6)),
-        })
-    };
-    json!({
-        "device": info.name, "backend": info.backend, "driver": info.driver, "version": env!("CARGO_PKG_VERSION"),
-        "copy_gb_per_s": roofline.map(|most| most.bytes_per_second / 1e9),
-        "peak_gflops": roofline.map(|most| most.operations_per_second / 1e9),
-        "results": results.iter().map(result).collect::<Vec<_>>(),
-    })
-}
-
-/// By case, the median of an earlier run.
-fn read_old(file: &Path) -> Result<Map<String, Value>> {
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| Error::data(file, format!("cannot be read: {error}")))?;
-    let document: Value = serde_json::from_str(&text)
-        .map_err(|error| Error::data(file, format!("is no result of bptt bench --json: {error}")))?;
-    let results = document["results"].as_array().into_iter().flatten();
-    let medians: Map<String, Value> =
-        results.filter_map(|r| Some((r["case"].as_str()?.to_string(), r["ms"].clone()))).collect();
-    if medians.is_empty() {
-        return Err(Error::data(file, "holds no results of bptt bench --json"));
-    }
-    Ok(medians)
-}
-
-/// Writes a file whole or not at all.
-fn write(file: &Path, document: &Value) -> Result<()> {
-    let fail = |error: &dyn std::fmt::Display| Error::data(file, format!("cannot be written: {error}"));
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut temporary = tempfile::NamedTempFile::new_in(folder).map_err(|error| fail(&error))?;
-    std::io::Write::write_all(&mut temporary, format!("{document:#}\n").as_bytes())
-        .map_err(|error| fail(&error))?;
-    temporary.persist(file).map_err(|error| fail(&error.error))?;
-    Ok(())
 }

@@ -6,13 +6,11 @@ use pulp::{Arch, Simd, WithSimd};
 
 use super::packed::{Packed, Strided, TILE};
 use super::real::{Number, Real};
-use super::recurrence::{Product, backward_steps, ended, tanh_slope};
+use super::recurrence::{Product, backward_steps, ended, recurrent_kernel, tanh_slope};
 use super::threads::{Shared, in_large_blocks};
 use super::vector::Lanes;
-use crate::kernel;
-use crate::kernel::{LEAST, Limits};
 
-kernel! {
+recurrent_kernel! {
     /// Steps of the backward pass of a GRU layer of `time` steps, `steps` from `start` on, downwards, or in `reverse` upwards,
     /// with dh_t = dy_t + dh + da_h_later·W_hh:
     /// da_n = dh_t·(1−z)·(1−n²), da_r = da_n·q·r(1−r), da_z = dh_t·(h−n)·z(1−z); da_x = (da_r, da_z, da_n),
@@ -23,14 +21,7 @@ kernel! {
     }; dy: read F32, w_hh: read F32, gates: read F32, h: read F32, lengths: read I32, dh: update F32,
        da_x: update F32, da_h: update F32);
     fast gru_backward_fast;
-    variants [
-        { "tiles", "gru_backward.wgsl" & "recurrent_steps.wgsl" & "recurrent_tiles.wgsl",
-            [("COLUMNS", 1), ("SLICES", 16), ("UNITS", 16), ("ROWS", 16), ("ROUND", 4), ("ROUNDS", 4)] },
-        { "lanes", "gru_backward.wgsl" & "recurrent_steps.wgsl" & "recurrent_lanes.wgsl" & "lanes_of_one.wgsl",
-            [("COLUMNS", 1)], needs Limits { subgroup: 8, ..LEAST } },
-        { "lanes of four", "gru_backward.wgsl" & "recurrent_steps.wgsl" & "recurrent_lanes.wgsl" & "lanes_of_four.wgsl",
-            [("COLUMNS", 1)], needs Limits { subgroup: 8, ..LEAST } },
-    ]
+    "gru_backward.wgsl" in "recurrent_backward.wgsl": 1 columns, 16 rows in 4 rounds
 }
 
 impl GruBackward {

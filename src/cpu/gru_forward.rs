@@ -7,13 +7,11 @@ use pulp::{Arch, Simd, WithSimd};
 use super::common::tanh_rational;
 use super::packed::{Packed, Strided, TILE};
 use super::real::{Number, Real};
-use super::recurrence::{Product, ended, forward_steps};
+use super::recurrence::{Product, ended, forward_steps, recurrent_kernel};
 use super::threads::{Shared, in_large_blocks};
 use super::vector::Lanes;
-use crate::kernel;
-use crate::kernel::{LEAST, Limits};
 
-kernel! {
+recurrent_kernel! {
     /// Steps of a GRU layer, `steps` from `start` on, upwards, or in `reverse` downwards: h_t = (1 − z) ⊙ n + z ⊙ h with
     /// r, z = σ(..), q = h·W_hnᵀ + b_hn and n = tanh(x_t·W_inᵀ + b_in + r ⊙ q); `w_hh` is W_hhᵀ. The slots of h are as in
     /// [`RNN_FORWARD`](super::rnn_forward::RNN_FORWARD). A sequence that has ended keeps its state. r, z and q
@@ -23,14 +21,7 @@ kernel! {
     }; xw: read F32, w_hh: read F32, b_ih: read F32, b_hh: read F32, lengths: read I32, gates: update F32,
        h: update F32);
     fast gru_forward_fast;
-    variants [
-        { "tiles", "gru_forward.wgsl" & "recurrent_steps.wgsl" & "recurrent_tiles.wgsl",
-            [("COLUMNS", 3), ("SLICES", 16), ("UNITS", 16), ("ROWS", 8), ("ROUND", 4), ("ROUNDS", 2)] },
-        { "lanes", "gru_forward.wgsl" & "recurrent_steps.wgsl" & "recurrent_lanes.wgsl" & "lanes_of_one.wgsl",
-            [("COLUMNS", 3)], needs Limits { subgroup: 8, ..LEAST } },
-        { "lanes of four", "gru_forward.wgsl" & "recurrent_steps.wgsl" & "recurrent_lanes.wgsl" & "lanes_of_four.wgsl",
-            [("COLUMNS", 3)], needs Limits { subgroup: 8, ..LEAST } },
-    ]
+    "gru_forward.wgsl" in "recurrent_forward.wgsl": 3 columns, 8 rows in 2 rounds
 }
 
 impl GruForward {

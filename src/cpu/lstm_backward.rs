@@ -7,13 +7,11 @@ use pulp::{Arch, Simd, WithSimd};
 use super::common::tanh_rational;
 use super::packed::{Packed, Strided, TILE};
 use super::real::{Number, Real};
-use super::recurrence::{Product, Step, backward_steps, ended, tanh_slope};
+use super::recurrence::{Product, Step, backward_steps, ended, recurrent_kernel, tanh_slope};
 use super::threads::{Shared, in_large_blocks};
 use super::vector::Lanes;
-use crate::kernel;
-use crate::kernel::{LEAST, Limits};
 
-kernel! {
+recurrent_kernel! {
     /// Steps of the backward pass of an LSTM layer of `time` steps, `steps` from `start` on, downwards, or in `reverse`
     /// upwards, with dh_t = dy_t + dh + da_later·W_hh (where `projected` is 1 without the product, dy being that of the one
     /// step alone) and dc_t = dc + dh_t ⊙ o ⊙ (1 − tanh²c_t): da = (dc_t·g·i(1−i), dc_t·c·f(1−f), dc_t·i·(1−g²), dh_t·tanh c_t·o(1−o)), dc
@@ -24,14 +22,7 @@ kernel! {
     }; dy: read F32, w_hh: read F32, gates: read F32, c: read F32, lengths: read I32, dh: update F32,
        dc: update F32, da: update F32);
     fast lstm_backward_fast;
-    variants [
-        { "tiles", "lstm_backward.wgsl" & "recurrent_steps.wgsl" & "recurrent_tiles.wgsl",
-            [("COLUMNS", 1), ("SLICES", 16), ("UNITS", 16), ("ROWS", 16), ("ROUND", 4), ("ROUNDS", 4)] },
-        { "lanes", "lstm_backward.wgsl" & "recurrent_steps.wgsl" & "recurrent_lanes.wgsl" & "lanes_of_one.wgsl",
-            [("COLUMNS", 1)], needs Limits { subgroup: 8, ..LEAST } },
-        { "lanes of four", "lstm_backward.wgsl" & "recurrent_steps.wgsl" & "recurrent_lanes.wgsl" & "lanes_of_four.wgsl",
-            [("COLUMNS", 1)], needs Limits { subgroup: 8, ..LEAST } },
-    ]
+    "lstm_backward.wgsl" in "recurrent_backward.wgsl": 1 columns, 16 rows in 4 rounds
 }
 
 impl LstmBackward {

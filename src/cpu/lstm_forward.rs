@@ -7,13 +7,11 @@ use pulp::{Arch, Simd, WithSimd};
 use super::common::tanh_rational;
 use super::packed::{Packed, Strided, TILE};
 use super::real::Real;
-use super::recurrence::{Product, Step, add_biases, ended, forward_steps};
+use super::recurrence::{Product, Step, add_biases, ended, forward_steps, recurrent_kernel};
 use super::threads::{Shared, in_large_blocks};
 use super::vector::Lanes;
-use crate::kernel;
-use crate::kernel::{LEAST, Limits};
 
-kernel! {
+recurrent_kernel! {
     /// Steps of an LSTM layer, `steps` from `start` on, upwards, or in `reverse` downwards: c_t = f ⊙ c + i ⊙ g,
     /// h_t = o ⊙ tanh(c_t), the gates being functions of x_t·W_ihᵀ + b_ih + b_hh + h·W_hhᵀ; `w_hh` is W_hhᵀ. The slots of
     /// states are as in [`RNN_FORWARD`](super::rnn_forward::RNN_FORWARD), of batch·width elements for h and batch·hidden for
@@ -25,14 +23,7 @@ kernel! {
     }; xw: read F32, w_hh: read F32, b_ih: read F32, b_hh: read F32, lengths: read I32, gates: update F32,
        c: update F32, h: update F32);
     fast lstm_forward_fast;
-    variants [
-        { "tiles", "lstm_forward.wgsl" & "recurrent_steps.wgsl" & "recurrent_tiles.wgsl",
-            [("COLUMNS", 4), ("SLICES", 16), ("UNITS", 16), ("ROWS", 8), ("ROUND", 4), ("ROUNDS", 2)] },
-        { "lanes", "lstm_forward.wgsl" & "recurrent_steps.wgsl" & "recurrent_lanes.wgsl" & "lanes_of_one.wgsl",
-            [("COLUMNS", 4)], needs Limits { subgroup: 8, ..LEAST } },
-        { "lanes of four", "lstm_forward.wgsl" & "recurrent_steps.wgsl" & "recurrent_lanes.wgsl" & "lanes_of_four.wgsl",
-            [("COLUMNS", 4)], needs Limits { subgroup: 8, ..LEAST } },
-    ]
+    "lstm_forward.wgsl" in "recurrent_forward.wgsl": 4 columns, 8 rows in 2 rounds
 }
 
 impl LstmForward {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::packed::{PANEL, Packed, Strided, TILE, Target, with_rows};
 use super::real::Real;
 use super::threads::{Shared, in_blocks, in_large_blocks};
-use crate::kernel::{LEAST, Limits, MAX_GROUPS, Plan, Processor};
+use crate::kernel::{Limits, MAX_GROUPS, Plan, Processor, SUBGROUP};
 
 crate::kernel! {
     /// Matrix product: `c[i, j]` = Σ_k a(i, k) · b(k, j), plus the old `c[i, j]` where `accumulate` is 1. Element (i, k) of a
@@ -19,13 +19,11 @@ crate::kernel! {
         { "tile 64", "matmul.wgsl", [("TILE", 64), ("THREADS", 16), ("DEPTH", 16)] },
         { "tile 32", "matmul.wgsl", [("TILE", 32), ("THREADS", 16), ("DEPTH", 16)] },
         { "subgroup", "matmul_subgroup.wgsl" & "matmul_any.wgsl", [("ROWS", 16), ("BLOCKS", 2)], needs SUBGROUP },
-        { "subgroup NN", "matmul_subgroup.wgsl" & "matmul_nn.wgsl", [("ROWS", 16), ("BLOCKS", 2)], needs SUBGROUP },
-        { "subgroup NT", "matmul_subgroup.wgsl" & "matmul_nt.wgsl", [("ROWS", 16), ("BLOCKS", 2)], needs SUBGROUP },
-        { "subgroup TN", "matmul_subgroup.wgsl" & "matmul_tn.wgsl", [("ROWS", 16), ("BLOCKS", 2)], needs SUBGROUP },
+        { "subgroup NN", "matmul_subgroup.wgsl" & "matmul_fours.wgsl" & "matmul_nn.wgsl", [("ROWS", 16), ("BLOCKS", 2)], needs SUBGROUP },
+        { "subgroup NT", "matmul_subgroup.wgsl" & "matmul_fours.wgsl" & "matmul_nt.wgsl", [("ROWS", 16), ("BLOCKS", 2)], needs SUBGROUP },
+        { "subgroup TN", "matmul_subgroup.wgsl" & "matmul_fours.wgsl" & "matmul_tn.wgsl", [("ROWS", 16), ("BLOCKS", 2)], needs SUBGROUP },
     ]
 }
-
-const SUBGROUP: Limits = Limits { subgroup: 8, ..LEAST };
 
 /// The variants by their place above.
 const TILE_64: usize = 0;

@@ -61,7 +61,33 @@ pub struct Schedule {
     pub steps: u32,
 }
 
-/// The variants of a recurrent kernel, in this order.
+/// Declares a recurrent kernel: as [`kernel!`](macro@crate::kernel), with its shader, that of its pass, the columns of a
+/// unit, and the rows of a tile in so many rounds, in place of variants.
+macro_rules! recurrent_kernel {
+    (
+        $(#[$doc:meta])*
+        pub static $NAME:ident = $twin:ident($($declaration:tt)*);
+        fast $fast:path;
+        $cell:literal in $pass:literal: $columns:literal columns, $rows:literal rows in $rounds:literal rounds
+    ) => {
+        $crate::kernel! {
+            $(#[$doc])*
+            pub static $NAME = $twin($($declaration)*);
+            fast $fast;
+            variants [
+                { "tiles", $cell & $pass & "recurrent_steps.wgsl" & "recurrent_tiles.wgsl",
+                    [("COLUMNS", $columns), ("SLICES", 16), ("UNITS", 16), ("ROWS", $rows), ("ROUND", 4), ("ROUNDS", $rounds)] },
+                { "lanes", $cell & $pass & "recurrent_steps.wgsl" & "recurrent_lanes.wgsl" & "lanes_of_one.wgsl",
+                    [("COLUMNS", $columns)], needs $crate::kernel::SUBGROUP },
+                { "lanes of four", $cell & $pass & "recurrent_steps.wgsl" & "recurrent_lanes.wgsl" & "lanes_of_four.wgsl",
+                    [("COLUMNS", $columns)], needs $crate::kernel::SUBGROUP },
+            ]
+        }
+    };
+}
+pub(crate) use recurrent_kernel;
+
+/// The variants by their place above.
 const TILES: usize = 0;
 const LANES_OF_ONE: usize = 1;
 const LANES_OF_FOUR: usize = 2;
@@ -110,9 +136,9 @@ impl Product {
         if steps == 1 || in_steps < in_sequence {
             return Schedule { plan: step, steps: 1 };
         }
-        // No launch is to take longer than a watchdog lets it, nor to loop further than llvmpipe does.
+        // No launch is to take longer than a watchdog lets it, nor to loop further than the adapter does.
         let loops = self.iterations() * u64::from(step.grid[0]);
-        let most = (MOST_ITERATIONS / loops).min((LONGEST / in_sequence) as u64).max(1);
+        let most = (costs.most_iterations / loops).min((LONGEST / in_sequence) as u64).max(1);
         Schedule { plan: sequence, steps: steps.min(most.try_into().unwrap_or(u32::MAX)) }
     }
 
@@ -167,12 +193,16 @@ struct Costs {
     per_column: f64,
     /// Workgroups that run at once.
     at_once: f64,
+    /// Iterations that the loops of a thread may make in all.
+    most_iterations: u64,
 }
 
 /// Measured on llvmpipe with two threads.
-const SOFTWARE: Costs = Costs { launch: 30e-6, start: 2e-6, per_column: 60e-9, at_once: 2.0 };
+const SOFTWARE: Costs =
+    Costs { launch: 30e-6, start: 2e-6, per_column: 60e-9, at_once: 2.0, most_iterations: MOST_ITERATIONS };
 /// Estimated for a large GPU: 64 bytes of weights per clock and multiprocessor from the second-level cache.
-const GPU: Costs = Costs { launch: 3e-6, start: 0.4e-6, per_column: 0.6e-9, at_once: 128.0 };
+const GPU: Costs =
+    Costs { launch: 3e-6, start: 0.4e-6, per_column: 0.6e-9, at_once: 128.0, most_iterations: u64::MAX };
 
 /// The longest that a launch of several steps may be estimated to take, in seconds.
 const LONGEST: f64 = 0.05;

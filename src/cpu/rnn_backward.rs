@@ -4,13 +4,11 @@ use std::ops::Range;
 
 use super::packed::{Packed, Strided, TILE};
 use super::real::Real;
-use super::recurrence::{Product, backward_steps, ended, tanh_slope};
+use super::recurrence::{Product, backward_steps, ended, recurrent_kernel, tanh_slope};
 use super::threads::{Shared, in_large_blocks};
 use super::vector::widest;
-use crate::kernel;
-use crate::kernel::{LEAST, Limits};
 
-kernel! {
+recurrent_kernel! {
     /// Steps of the backward pass of a plain recurrent layer of `time` steps, `steps` from `start` on, downwards, or in
     /// `reverse` upwards: da_t = (dy_t + dh + da_later·W_hh) ⊙ act'(a_t). `dh` is handed on by sequences that have ended,
     /// else used up. The slots of h are as in
@@ -19,14 +17,7 @@ kernel! {
         batch: u32, hidden: u32, time: u32, start: u32, steps: u32, reverse: u32, fresh: u32, base: u32, relu: u32, ragged: u32,
     }; dy: read F32, w_hh: read F32, h: read F32, lengths: read I32, dh: update F32, da: update F32);
     fast rnn_backward_fast;
-    variants [
-        { "tiles", "rnn_backward.wgsl" & "recurrent_steps.wgsl" & "recurrent_tiles.wgsl",
-            [("COLUMNS", 1), ("SLICES", 16), ("UNITS", 16), ("ROWS", 16), ("ROUND", 4), ("ROUNDS", 4)] },
-        { "lanes", "rnn_backward.wgsl" & "recurrent_steps.wgsl" & "recurrent_lanes.wgsl" & "lanes_of_one.wgsl",
-            [("COLUMNS", 1)], needs Limits { subgroup: 8, ..LEAST } },
-        { "lanes of four", "rnn_backward.wgsl" & "recurrent_steps.wgsl" & "recurrent_lanes.wgsl" & "lanes_of_four.wgsl",
-            [("COLUMNS", 1)], needs Limits { subgroup: 8, ..LEAST } },
-    ]
+    "rnn_backward.wgsl" in "recurrent_backward.wgsl": 1 columns, 16 rows in 4 rounds
 }
 
 impl RnnBackward {

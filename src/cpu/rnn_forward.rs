@@ -5,13 +5,11 @@ use std::ops::Range;
 use super::common::tanh_rational;
 use super::packed::{Packed, Strided, TILE};
 use super::real::{Number, Real};
-use super::recurrence::{Product, add_biases, ended, forward_steps};
+use super::recurrence::{Product, add_biases, ended, forward_steps, recurrent_kernel};
 use super::threads::{Shared, in_large_blocks};
 use super::vector::widest;
-use crate::kernel;
-use crate::kernel::{LEAST, Limits};
 
-kernel! {
+recurrent_kernel! {
     /// Steps of a plain recurrent layer, `steps` from `start` on, upwards, or in `reverse` downwards:
     /// h_t = act(x_t·W_ihᵀ + b_ih + b_hh + h·W_hhᵀ), `w_hh` being W_hhᵀ. The states lie in slots, slot s from element
     /// base + s·batch·hidden on: step t takes the state from slot t to slot t + 1, in reverse from slot t + 1 to slot t. A
@@ -23,14 +21,7 @@ kernel! {
         base: u32, relu: u32, bias: u32, ragged: u32,
     }; xw: read F32, w_hh: read F32, b_ih: read F32, b_hh: read F32, lengths: read I32, h: update F32);
     fast rnn_forward_fast;
-    variants [
-        { "tiles", "rnn_forward.wgsl" & "recurrent_steps.wgsl" & "recurrent_tiles.wgsl",
-            [("COLUMNS", 1), ("SLICES", 16), ("UNITS", 16), ("ROWS", 16), ("ROUND", 4), ("ROUNDS", 4)] },
-        { "lanes", "rnn_forward.wgsl" & "recurrent_steps.wgsl" & "recurrent_lanes.wgsl" & "lanes_of_one.wgsl",
-            [("COLUMNS", 1)], needs Limits { subgroup: 8, ..LEAST } },
-        { "lanes of four", "rnn_forward.wgsl" & "recurrent_steps.wgsl" & "recurrent_lanes.wgsl" & "lanes_of_four.wgsl",
-            [("COLUMNS", 1)], needs Limits { subgroup: 8, ..LEAST } },
-    ]
+    "rnn_forward.wgsl" in "recurrent_forward.wgsl": 1 columns, 16 rows in 4 rounds
 }
 
 impl RnnForward {

@@ -2,9 +2,11 @@
 
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
-use pulp::{Arch, Simd};
+use pulp::{Arch, Simd, WithSimd};
 
+use super::common::tanh_rational;
 use super::real::Number;
+use super::threads::{GRAIN, Shared, in_blocks};
 
 /// Runs `f` compiled for the widest vectors there are: AVX-512, AVX2, Neon, or what the target has. `f` is to be an
 /// `#[inline(always)]` closure whose loops the compiler can make vectors of.
@@ -126,6 +128,60 @@ pub fn shifted_powers<S: Simd>(simd: S, x: &[f32], shift: f32, y: &mut [f32]) ->
     sum.sum()
 }
 
+/// A function of one number.
+pub trait Function: Copy + Sync {
+    /// Its value.
+    fn of<S: Simd>(self, x: Lanes<S>) -> Lanes<S>;
+}
+
+/// The logistic function.
+#[derive(Clone, Copy)]
+pub struct Sigmoid;
+impl Function for Sigmoid {
+    #[inline(always)]
+    fn of<S: Simd>(self, x: Lanes<S>) -> Lanes<S> {
+        x.sigmoid()
+    }
+}
+
+/// The hyperbolic tangent.
+#[derive(Clone, Copy)]
+pub struct Tanh;
+impl Function for Tanh {
+    #[inline(always)]
+    fn of<S: Simd>(self, x: Lanes<S>) -> Lanes<S> {
+        tanh_rational(x)
+    }
+}
+
+/// y = f(x) for each element, some elements a thread.
+pub fn map(f: impl Function, x: &[f32], y: &mut [f32]) {
+    /// What an element costs, in multiplications.
+    const COST: usize = 32;
+    let y = Shared::new(y);
+    in_blocks(x.len(), GRAIN, COST * x.len(), |block| {
+        // SAFETY: each thread makes elements of its own.
+        let y = unsafe { y.part(block.start, block.len()) };
+        Arch::new().dispatch(Map { f, x: &x[block], y });
+    });
+}
+
+struct Map<'a, F> {
+    f: F,
+    x: &'a [f32],
+    y: &'a mut [f32],
+}
+
+impl<F: Function> WithSimd for Map<'_, F> {
+    type Output = ();
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        for at in starts::<S>(self.x) {
+            self.f.of(Lanes::load(simd, self.x, at)).store(self.y, at);
+        }
+    }
+}
+
 macro_rules! operator {
     ($Trait:ident, $name:ident, $of:ident) => {
         impl<S: Simd> $Trait for Lanes<S> {
@@ -152,53 +208,25 @@ impl<S: Simd> Neg for Lanes<S> {
 
 #[cfg(test)]
 mod tests {
-    use pulp::{Scalar, WithSimd};
+    use pulp::Scalar;
 
     use super::*;
-    use crate::cpu::common::tanh_rational;
 
-    /// What `f` makes of each element.
-    struct Map<'a, F>(F, &'a [f32]);
-
-    trait Function {
-        fn of<S: Simd>(&self, x: Lanes<S>) -> Lanes<S>;
-    }
     #[derive(Clone, Copy)]
     struct Exp;
     impl Function for Exp {
-        fn of<S: Simd>(&self, x: Lanes<S>) -> Lanes<S> {
+        fn of<S: Simd>(self, x: Lanes<S>) -> Lanes<S> {
             x.exp()
-        }
-    }
-    #[derive(Clone, Copy)]
-    struct Sigmoid;
-    impl Function for Sigmoid {
-        fn of<S: Simd>(&self, x: Lanes<S>) -> Lanes<S> {
-            x.sigmoid()
-        }
-    }
-    #[derive(Clone, Copy)]
-    struct Tanh;
-    impl Function for Tanh {
-        fn of<S: Simd>(&self, x: Lanes<S>) -> Lanes<S> {
-            tanh_rational(x)
-        }
-    }
-
-    impl<F: Function> WithSimd for Map<'_, F> {
-        type Output = Vec<f32>;
-        fn with_simd<S: Simd>(self, simd: S) -> Vec<f32> {
-            let mut y = vec![0.0; self.1.len()];
-            for at in (0..y.len()).step_by(S::F32_LANES) {
-                self.0.of(Lanes::load(simd, self.1, at)).store(&mut y, at);
-            }
-            y
         }
     }
 
     /// By the widest vectors and without any.
-    fn both<F: Function + Copy>(f: F, x: &[f32]) -> [Vec<f32>; 2] {
-        [Arch::new().dispatch(Map(f, x)), Map(f, x).with_simd(Scalar::new())]
+    fn both(f: impl Function, x: &[f32]) -> [Vec<f32>; 2] {
+        let mut y = [(); 2].map(|()| vec![0.0; x.len()]);
+        let [wide, plain] = &mut y;
+        Arch::new().dispatch(Map { f, x, y: wide });
+        Map { f, x, y: plain }.with_simd(Scalar::new());
+        y
     }
 
     /// Dense in [-87, 87], and not a multiple of any number of lanes.
@@ -206,7 +234,7 @@ mod tests {
         (-870_001..=870_001).map(|i| i as f32 * 1e-4).collect()
     }
 
-    fn holds(f: impl Function + Copy, exact: impl Fn(f64) -> f64, relative: f64) {
+    fn holds(f: impl Function, exact: impl Fn(f64) -> f64, relative: f64) {
         let x = sweep();
         for got in both(f, &x) {
             for (x, got) in x.iter().zip(got) {

@@ -89,7 +89,11 @@ impl std::fmt::Display for Report {
 /// # Errors
 /// [`Error::Gpu`](crate::error::Error::Gpu) on a fault.
 pub fn run(device: &Device, case: &Case, plan: &Plan) -> Result<Vec<Values>> {
-    launch(device, case, plan)
+    let placed = case.place(device)?;
+    case.launch(device, plan, &placed)?;
+    // All copies are recorded before the first is waited for: one submission a launch.
+    let reads = (0..case.values.len()).map(|i| placed.read_back(device, i)).collect::<Result<Vec<_>>>()?;
+    reads.into_iter().map(|read| read.map_or(Ok(Values::I32(Vec::new())), ReadBack::wait)).collect()
 }
 
 /// Runs a plan of a case on a device and on [`Device::bounded`], and compares.
@@ -97,8 +101,8 @@ pub fn run(device: &Device, case: &Case, plan: &Plan) -> Result<Vec<Values>> {
 /// # Errors
 /// [`Error::Gpu`](crate::error::Error::Gpu) on a fault. A wrong result is no error: see [`Report::passed`].
 pub fn check(device: &Device, case: &Case, plan: &Plan) -> Result<Report> {
-    let got = launch(device, case, plan)?;
-    let expected = launch(&Device::bounded(), case, plan)?;
+    let got = run(device, case, plan)?;
+    let expected = run(&Device::bounded(), case, plan)?;
     let mut report = Report {
         kernel: plan.kernel.name,
         variant: plan.kernel.variants[plan.variant].name,
@@ -140,14 +144,6 @@ fn share(got: f64, expected: f64, limit: f64, poisoned: bool) -> f64 {
     } else {
         f64::INFINITY
     }
-}
-
-fn launch(device: &Device, case: &Case, plan: &Plan) -> Result<Vec<Values>> {
-    let placed = case.place(device)?;
-    case.launch(device, plan, &placed)?;
-    // All copies are recorded before the first is waited for: one submission a launch.
-    let reads = (0..case.values.len()).map(|i| placed.read_back(device, i)).collect::<Result<Vec<_>>>()?;
-    reads.into_iter().map(|read| read.map_or(Ok(Values::I32(Vec::new())), ReadBack::wait)).collect()
 }
 
 #[cfg(test)]

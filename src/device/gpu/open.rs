@@ -83,7 +83,7 @@ impl Gpu {
         let binding =
             limits.max_storage_buffer_binding_size.min(limits.max_buffer_size).min(u64::from(u32::MAX));
         let software = about.device_type == wgpu::DeviceType::Cpu;
-        let for_plans = Limits {
+        let kernel_limits = Limits {
             processor: if software { Processor::Software } else { Processor::Gpu },
             threads: limits.max_compute_invocations_per_workgroup.min(limits.max_compute_workgroup_size_x),
             memory: limits.max_compute_workgroup_storage_size,
@@ -108,7 +108,7 @@ impl Gpu {
             device,
             queue,
             faults,
-            limits: for_plans,
+            limits: kernel_limits,
             space,
             profiling,
             state: Mutex::new(state),

@@ -33,7 +33,8 @@ impl Recurrence {
         // Tiles have so many rows and units; what a twin makes of much more takes too long.
         let (rows, units) = (draw.pick(&[4, 8, 16]), draw.pick(&[8, 16, 32]));
         let (batch, hidden, time) = (draw.dim(rows).min(73), draw.dim(units).min(160), 1 + draw.below(4));
-        let steps = draw.pick(&[1, 1 + draw.clone().below(time)]);
+        let many = 1 + draw.below(time);
+        let steps = draw.pick(&[1, many]);
         let (lowest, reverse) = (draw.below(time + 1 - steps), draw.flag());
         // Slot 1 is aligned.
         let (base, ragged) = (draw.pick(&[0, 36]), draw.flag());

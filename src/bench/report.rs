@@ -1,0 +1,59 @@
+//! Results as a file, for machines: what `bptt bench --json` writes and `--compare` reads.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::{Measured, Roofline};
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::train::weights::write_whole;
+
+/// Writes the results so far, whole or not at all.
+///
+/// # Errors
+/// [`Error::Data`] when the file cannot be written.
+pub fn write_report(
+    file: &Path,
+    device: &Device,
+    roofline: Option<&Roofline>,
+    results: &[Measured],
+) -> Result<()> {
+    let info = device.info();
+    let result = |m: &Measured| {
+        json!({
+            "case": m.name, "ms": m.ms, "min": m.min, "max": m.max, "n": m.n,
+            "steps_per_sync": m.steps_per_sync, "first_ms": m.first_ms,
+            "loss_first": m.values[0], "loss_last": m.values[1], "params": m.facts.parameters,
+            "dispatches": m.dispatches, "bytes_peak": m.bytes_peak,
+            "gflops": m.facts.operations.map(|operations| operations / (m.ms * 1e6)),
+            "gb_per_s": m.facts.bytes.map(|bytes| bytes / (m.ms * 1e6)),
+        })
+    };
+    let document = json!({
+        "device": info.name, "backend": info.backend, "driver": info.driver, "version": env!("CARGO_PKG_VERSION"),
+        "copy_gb_per_s": roofline.map(|most| most.bytes_per_second / 1e9),
+        "peak_gflops": roofline.map(|most| most.operations_per_second / 1e9),
+        "results": results.iter().map(result).collect::<Vec<_>>(),
+    });
+    write_whole(&[(file, format!("{document:#}\n").as_bytes())])
+}
+
+/// By case, the medians of a file of results, in milliseconds.
+///
+/// # Errors
+/// [`Error::Data`] when it cannot be read or holds no results.
+pub fn read_medians(file: &Path) -> Result<BTreeMap<String, f64>> {
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| Error::data(file, format!("cannot be read: {error}")))?;
+    let document: Value = serde_json::from_str(&text)
+        .map_err(|error| Error::data(file, format!("is no result of bptt bench --json: {error}")))?;
+    let results = document["results"].as_array().into_iter().flatten();
+    let medians: BTreeMap<String, f64> =
+        results.filter_map(|r| Some((r["case"].as_str()?.to_string(), r["ms"].as_f64()?))).collect();
+    match medians.is_empty() {
+        true => Err(Error::data(file, "holds no results of bptt bench --json")),
+        false => Ok(medians),
+    }
+}
