@@ -3,9 +3,9 @@
 // Nothing happens once the sticky stop is set.
 // p: count, lr, lr_decay, eps, weight_decay. Twin: src/cpu/adagrad.rs.
 
-@group(0) @binding(0) var<storage, read_write> param: array<f32>; // [count]
-@group(0) @binding(1) var<storage, read> grad: array<f32>; // [count]
-@group(0) @binding(2) var<storage, read_write> sum: array<f32>; // [count]
+@group(0) @binding(0) var<storage, read_write> param: array<Elements>; // [count]
+@group(0) @binding(1) var<storage, read> grad: array<Elements>; // [count]
+@group(0) @binding(2) var<storage, read_write> sum: array<Elements>; // [count]
 @group(0) @binding(3) var<storage, read> control: array<f32>; // [64]
 
 @compute @workgroup_size(GROUP)
@@ -14,7 +14,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
         return;
     }
     let rate = p.lr / (1.0 + (control[T] - 1.0) * p.lr_decay);
-    for (var i = id.x; i < p.count; i += groups.x * GROUP) {
+    for (var i = id.x; i < p.count / WIDE; i += groups.x * GROUP) {
         let g = grad[i] + p.weight_decay * param[i];
         sum[i] += g * g;
         param[i] -= rate * g / (sqrt(sum[i]) + p.eps);

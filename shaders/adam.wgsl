@@ -5,11 +5,11 @@
 // Nothing happens once the sticky stop is set.
 // p: count, lr, beta1, beta2, one_minus_beta1, one_minus_beta2, eps, weight_decay, keep, amsgrad. Twin: src/cpu/adam.rs.
 
-@group(0) @binding(0) var<storage, read_write> param: array<f32>; // [count]
-@group(0) @binding(1) var<storage, read> grad: array<f32>; // [count]
-@group(0) @binding(2) var<storage, read_write> m: array<f32>; // [count]
-@group(0) @binding(3) var<storage, read_write> v: array<f32>; // [count]
-@group(0) @binding(4) var<storage, read_write> v_max: array<f32>; // [count]; not used unless p.amsgrad is 1
+@group(0) @binding(0) var<storage, read_write> param: array<Elements>; // [count]
+@group(0) @binding(1) var<storage, read> grad: array<Elements>; // [count]
+@group(0) @binding(2) var<storage, read_write> m: array<Elements>; // [count]
+@group(0) @binding(3) var<storage, read_write> v: array<Elements>; // [count]
+@group(0) @binding(4) var<storage, read_write> v_max: array<Elements>; // [count]; not used unless p.amsgrad is 1
 @group(0) @binding(5) var<storage, read> control: array<f32>; // [64]
 
 @compute @workgroup_size(GROUP)
@@ -19,16 +19,17 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
     }
     let rate = p.lr / control[CORRECTION1];
     let root = sqrt(control[CORRECTION2]);
-    for (var i = id.x; i < p.count; i += groups.x * GROUP) {
+    for (var i = id.x; i < p.count / WIDE; i += groups.x * GROUP) {
         let kept = p.keep * param[i];
         let g = grad[i] + p.weight_decay * kept;
-        m[i] = p.beta1 * m[i] + p.one_minus_beta1 * g;
-        v[i] = p.beta2 * v[i] + p.one_minus_beta2 * g * g;
-        var u = v[i];
+        let mean = p.beta1 * m[i] + p.one_minus_beta1 * g;
+        var u = p.beta2 * v[i] + p.one_minus_beta2 * g * g;
+        m[i] = mean;
+        v[i] = u;
         if p.amsgrad == 1u {
             u = max(v_max[i], u);
             v_max[i] = u;
         }
-        param[i] = kept - rate * m[i] / (sqrt(u) / root + p.eps);
+        param[i] = kept - rate * mean / (sqrt(u) / root + p.eps);
     }
 }

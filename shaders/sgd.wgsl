@@ -3,9 +3,9 @@
 // Nothing happens once the sticky stop is set. Without momentum buf is not used.
 // p: count, lr, momentum, dampening, weight_decay, nesterov. Twin: src/cpu/sgd.rs.
 
-@group(0) @binding(0) var<storage, read_write> param: array<f32>; // [count]
-@group(0) @binding(1) var<storage, read> grad: array<f32>; // [count]
-@group(0) @binding(2) var<storage, read_write> buf: array<f32>; // [count]; not used without momentum
+@group(0) @binding(0) var<storage, read_write> param: array<Elements>; // [count]
+@group(0) @binding(1) var<storage, read> grad: array<Elements>; // [count]
+@group(0) @binding(2) var<storage, read_write> buf: array<Elements>; // [count]; not used without momentum
 @group(0) @binding(3) var<storage, read> control: array<f32>; // [64]
 
 @compute @workgroup_size(GROUP)
@@ -13,7 +13,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
     if control[STOP] != 0.0 {
         return;
     }
-    for (var i = id.x; i < p.count; i += groups.x * GROUP) {
+    for (var i = id.x; i < p.count / WIDE; i += groups.x * GROUP) {
         var g = grad[i] + p.weight_decay * param[i];
         if p.momentum != 0.0 {
             var b = g;

@@ -223,6 +223,15 @@ impl Plan {
         let groups = n.div_ceil(GROUP as usize).clamp(1, MAX_GROUPS as usize) as u32;
         Plan { kernel, variant: 0, grid: [groups, 1, 1] }
     }
+
+    /// One thread for each four of `n` independent elements where they come out even, by the second variant of a kernel
+    /// that has one for that (`shaders/elements_of_four.wgsl`); else [`Plan::elements`].
+    pub fn fours(kernel: &'static Kernel, n: usize) -> Plan {
+        match n.is_multiple_of(4) {
+            true => Plan { variant: 1, ..Plan::elements(kernel, n / 4) },
+            false => Plan::elements(kernel, n),
+        }
+    }
 }
 
 /// An argument as a twin receives it.

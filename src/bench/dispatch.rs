@@ -40,7 +40,7 @@ impl Bench for Launches {
     fn step(&mut self) -> Result<()> {
         let p = Scale { count: 64, factor: 1.0 };
         for _ in 0..self.launches {
-            self.device.launch(&Plan::elements(&SCALE, 64), &p, &[self.x.read(), self.y.write()])?;
+            self.device.launch(&Plan::fours(&SCALE, 64), &p, &[self.x.read(), self.y.write()])?;
             std::mem::swap(&mut self.x, &mut self.y);
         }
         match self.waits {

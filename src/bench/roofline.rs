@@ -33,9 +33,8 @@ impl Roofline {
         x.fill(0.5)?;
         let y = Tensor::empty(device, Dtype::F32, [COPIED])?;
         let copy = Scale { count: COPIED as u32, factor: 1.0 };
-        let copied = best(device, &y, || {
-            device.launch(&Plan::elements(&SCALE, COPIED), &copy, &[x.read(), y.write()])
-        })?;
+        let copied =
+            best(device, &y, || device.launch(&Plan::fours(&SCALE, COPIED), &copy, &[x.read(), y.write()]))?;
         let mut p = MultiplyAdd { count: 1 << 20, rounds: 64, a: 0.5, b: 0.5 };
         // Long enough that the launch itself does not count: some hundredths of a second.
         let computed = loop {

@@ -12,7 +12,10 @@ kernel! {
     pub static ADAGRAD = adagrad(Adagrad { count: u32, lr: f32, lr_decay: f32, eps: f32, weight_decay: f32 };
         param: update F32, grad: read F32, sum: update F32, control: read F32);
     fast adagrad_fast;
-    variants [{ "elements", "adagrad.wgsl", [("T", T), ("STOP", STOP)] }]
+    variants [
+        { "elements", "adagrad.wgsl" & "elements_of_one.wgsl", [("T", T), ("STOP", STOP)] },
+        { "fours", "adagrad.wgsl" & "elements_of_four.wgsl", [("T", T), ("STOP", STOP)] },
+    ]
 }
 
 /// See [`ADAGRAD`].

@@ -19,8 +19,12 @@ kernel! {
         amsgrad: u32,
     }; param: update F32, grad: read F32, m: update F32, v: update F32, v_max: update F32, control: read F32);
     fast adam_fast;
-    variants [{ "elements", "adam.wgsl",
-        [("STOP", STOP), ("CORRECTION1", CORRECTION1), ("CORRECTION2", CORRECTION2)] }]
+    variants [
+        { "elements", "adam.wgsl" & "elements_of_one.wgsl",
+            [("STOP", STOP), ("CORRECTION1", CORRECTION1), ("CORRECTION2", CORRECTION2)] },
+        { "fours", "adam.wgsl" & "elements_of_four.wgsl",
+            [("STOP", STOP), ("CORRECTION1", CORRECTION1), ("CORRECTION2", CORRECTION2)] },
+    ]
 }
 
 /// See [`ADAM`].

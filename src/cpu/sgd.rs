@@ -14,7 +14,10 @@ kernel! {
         count: u32, lr: f32, momentum: f32, dampening: f32, weight_decay: f32, nesterov: u32,
     }; param: update F32, grad: read F32, buf: update F32, control: read F32);
     fast sgd_fast;
-    variants [{ "elements", "sgd.wgsl", [("T", T), ("STOP", STOP)] }]
+    variants [
+        { "elements", "sgd.wgsl" & "elements_of_one.wgsl", [("T", T), ("STOP", STOP)] },
+        { "fours", "sgd.wgsl" & "elements_of_four.wgsl", [("T", T), ("STOP", STOP)] },
+    ]
 }
 
 /// See [`SGD`].

@@ -11,7 +11,7 @@ pub(super) fn scaled(x: &Tensor, factor: f32) -> Result<Tensor> {
     let (count, device) = (x.count(), x.device());
     let y = Tensor::empty(&device, Dtype::F32, x.shape())?;
     let params = Scale { count: count as u32, factor };
-    device.launch(&Plan::elements(&SCALE, count), &params, &[x.read(), y.write()])?;
+    device.launch(&Plan::fours(&SCALE, count), &params, &[x.read(), y.write()])?;
     Ok(y)
 }
 

@@ -91,6 +91,6 @@ impl Optimizer for Adagrad {
         };
         let control = self.base.control.words().read();
         let args = [slices.values.update(), slices.gradients.read(), slices.states[0].update(), control];
-        self.base.parameters.device().launch(&Plan::elements(&ADAGRAD, count), &params, &args)
+        self.base.parameters.device().launch(&Plan::fours(&ADAGRAD, count), &params, &args)
     }
 }

@@ -118,7 +118,7 @@ impl Moments {
             v_max.update(),
             control,
         ];
-        base.parameters.device().launch(&Plan::elements(&ADAM, count), &params, &args)
+        base.parameters.device().launch(&Plan::fours(&ADAM, count), &params, &args)
     }
 }
 

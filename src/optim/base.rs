@@ -113,7 +113,8 @@ impl OptimizerBase {
         let device = parameters.device();
         let count = parameters.arenas()?.0.count();
         let state = |(name, used, initial): &StateKind| {
-            let arena = Tensor::empty(device, Dtype::F32, [if *used { count } else { 1 }])?;
+            // What is not used is bound all the same: as much of it as a thread takes at a time.
+            let arena = Tensor::empty(device, Dtype::F32, [if *used { count } else { 4 }])?;
             arena.fill(*initial)?;
             Ok(State { name, arena, used: *used })
         };

@@ -88,6 +88,6 @@ impl Optimizer for Sgd {
         };
         let control = self.base.control.words().read();
         let args = [slices.values.update(), slices.gradients.read(), slices.states[0].update(), control];
-        self.base.parameters.device().launch(&Plan::elements(&SGD, count), &params, &args)
+        self.base.parameters.device().launch(&Plan::fours(&SGD, count), &params, &args)
     }
 }

@@ -189,6 +189,15 @@ impl Draw {
         plan
     }
 
+    /// The plans of a kernel with two variants over `count` independent elements: one, and where possible four a thread.
+    pub fn fours(&mut self, kernel: &'static Kernel, count: u32) -> Vec<Plan> {
+        let mut plans = vec![Plan::elements(kernel, count as usize)];
+        if count.is_multiple_of(4) {
+            plans.push(Plan::fours(kernel, count as usize));
+        }
+        plans.into_iter().map(|plan| self.strided(plan)).collect()
+    }
+
     /// The plans of a kernel with one variant over `count` independent elements.
     pub fn elements(&mut self, kernel: &'static Kernel, count: u32) -> Vec<Plan> {
         vec![self.strided(Plan::elements(kernel, count as usize))]

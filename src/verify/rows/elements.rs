@@ -56,7 +56,7 @@ fn dense(draw: &mut Draw, sizes: &[u32; MAX_RANK]) -> ([u32; MAX_RANK], u32) {
 pub fn scale(draw: &mut Draw) -> Case {
     let p = Scale { count: draw.dim(GROUP), factor: draw.pick(&[0.0, 1.0, -2.5, 1e-3]) };
     let values = vec![draw.reals(p.count), Value::Output(p.count as usize)];
-    Case::new(p, draw.elements(&SCALE, p.count), values)
+    Case::new(p, draw.fours(&SCALE, p.count), values)
 }
 
 pub fn scale_by(draw: &mut Draw) -> Case {

@@ -61,7 +61,7 @@ pub fn sgd(draw: &mut Draw) -> Case {
     // The first step with momentum makes the buffer.
     let kept = t > 1 || stop == 1;
     let buf = unused_unless(draw, momentum != 0.0, |draw| draw.updated(p.count, kept.into()));
-    Case::new(p, draw.elements(&SGD, p.count), vec![param, grad, buf, Value::Reals(control(t, stop))])
+    Case::new(p, draw.fours(&SGD, p.count), vec![param, grad, buf, Value::Reals(control(t, stop))])
 }
 
 pub fn adam(draw: &mut Draw) -> Case {
@@ -82,12 +82,12 @@ pub fn adam(draw: &mut Draw) -> Case {
     let (param, grad, m) = (draw.reals(p.count), draw.reals(p.count), draw.reals(p.count));
     let v = draw.between(p.count, 0.0, 2.0);
     let v_max = unused_unless(draw, p.amsgrad == 1, |draw| draw.between(p.count, 0.0, 2.0));
-    Case::new(p, draw.elements(&ADAM, p.count), vec![param, grad, m, v, v_max, Value::Reals(control)])
+    Case::new(p, draw.fours(&ADAM, p.count), vec![param, grad, m, v, v_max, Value::Reals(control)])
 }
 
-/// State that a kernel does not touch unless an option is on: one element stands for it.
+/// State that a kernel does not touch unless an option is on: four elements stand for it, the most that a thread takes at a time.
 fn unused_unless(draw: &mut Draw, used: bool, value: impl FnOnce(&mut Draw) -> Value) -> Value {
-    if used { value(draw) } else { draw.reals(1) }
+    if used { value(draw) } else { draw.reals(4) }
 }
 
 pub fn rmsprop(draw: &mut Draw) -> Case {
@@ -117,7 +117,7 @@ pub fn adagrad(draw: &mut Draw) -> Case {
     let p = Adagrad { count, lr: 1e-2, lr_decay: draw.pick(&[0.0, 0.1]), eps: 1e-10, weight_decay };
     let control = control(draw.pick(&[1, 2, 1000]), draw.pick(&[0, 0, 0, 1]));
     let (param, grad, sum) = (draw.reals(count), draw.reals(count), draw.between(count, 0.0, 2.0));
-    Case::new(p, draw.elements(&ADAGRAD, count), vec![param, grad, sum, Value::Reals(control)])
+    Case::new(p, draw.fours(&ADAGRAD, count), vec![param, grad, sum, Value::Reals(control)])
 }
 
 pub fn clip_values(draw: &mut Draw) -> Case {
