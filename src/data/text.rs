@@ -4,8 +4,7 @@
 //! A token is the index of its character in the vocabulary, an `i32` because the labels on a device are.
 //! The target of a token is always the token after it.
 
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::Read;
 use std::path::Path;
 
 use crate::error::{Error, Result};
@@ -32,26 +31,18 @@ pub const HELD_OUT: f64 = 0.1;
 /// [`Error::Data`] where the file is missing, unreadable, a folder, empty, larger than [`MAX_BYTES`], or not
 /// UTF-8; the last names the offset of the first bad byte, counted from 0.
 pub fn read_text(path: &Path) -> Result<String> {
-    let unreadable = |e: io::Error| match e.kind() {
-        io::ErrorKind::NotFound => Error::data(path, "no such file"),
-        _ => Error::data(path, format!("cannot be read: {e}")),
-    };
     let too_large = |size: String| {
         let message = format!("has {size} bytes; at most {MAX_BYTES} (1 GiB) can be read: take a part of it");
         Error::data(path, message)
     };
 
-    let metadata = fs::metadata(path).map_err(unreadable)?;
-    if metadata.is_dir() {
-        return Err(Error::data(path, "is a folder, not a text file"));
-    }
-    if metadata.len() > MAX_BYTES {
-        return Err(too_large(metadata.len().to_string()));
+    let (file, len) = super::open(path, "text file")?;
+    if len > MAX_BYTES {
+        return Err(too_large(len.to_string()));
     }
     // A device or a pipe has no length, and a file may grow: what is read has the same limit.
-    let mut bytes = Vec::with_capacity(metadata.len() as usize);
-    let file = File::open(path).map_err(unreadable)?;
-    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    let mut bytes = Vec::with_capacity(len as usize);
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|e| super::unreadable(path, &e))?;
     if bytes.len() as u64 > MAX_BYTES {
         return Err(too_large(format!("more than {MAX_BYTES}")));
     }
@@ -60,8 +51,8 @@ pub fn read_text(path: &Path) -> Result<String> {
 
 /// The text in `bytes` without its byte order mark, or what is wrong with them.
 fn from_utf8(bytes: Vec<u8>) -> Result<String, String> {
-    if bytes.starts_with(&[0xFF, 0xFE]) || bytes.starts_with(&[0xFE, 0xFF]) {
-        return Err("is UTF-16 text, by its byte order mark: save it as UTF-8".into());
+    if super::is_utf16(&bytes) {
+        return Err(super::UTF16.into());
     }
     let mut text = String::from_utf8(bytes).map_err(|e| {
         let (offset, bytes) = (e.utf8_error().valid_up_to(), e.as_bytes());

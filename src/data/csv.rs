@@ -1,0 +1,267 @@
+//! Tables of numbers from CSV files: what separates the fields and whether there is a header is found out, and what is
+//! no number is an error that names its place.
+
+use std::io::{BufRead, BufReader};
+use std::iter;
+use std::path::Path;
+
+use crate::error::{Error, Result};
+
+mod field;
+mod records;
+#[cfg(test)]
+mod tests;
+
+use field::{cut, is_name, not_utf8, number, show};
+use records::{Lines, MAX_RECORD, Record, Records};
+
+/// The most numbers that [`read_table`] takes: 2²⁸, which are 2 GiB.
+pub const MAX_VALUES: usize = 1 << 28;
+
+/// What separates fields where nothing is said; where two do equally well, the latter.
+const DELIMITERS: [u8; 4] = *b",|;\t";
+
+/// How many rows are looked at to find the delimiter.
+const HEAD_ROWS: usize = 20;
+
+/// How [`read_table`] reads a file; what is `None` it finds out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CsvOptions {
+    /// The ASCII character between two fields; found among `,` `;` `|` and tab by the first rows.
+    pub delimiter: Option<char>,
+    /// Whether the first row holds the names of the columns; found by whether a field of it that is taken is text.
+    pub header: Option<bool>,
+    /// The columns to take, in this order, each by its name or its number from 1; all where nothing is said.
+    pub columns: Option<Vec<String>>,
+}
+
+/// Named columns of numbers, all equally long.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Table {
+    /// The columns' names, one for each.
+    pub names: Vec<String>,
+    /// The columns.
+    pub columns: Vec<Vec<f64>>,
+}
+
+impl Table {
+    /// How many rows there are.
+    pub fn rows(&self) -> usize {
+        self.columns.first().map_or(0, Vec::len)
+    }
+
+    /// The index of the column of this name, or of this number from 1 where no name is the same.
+    pub fn column(&self, name: &str) -> Option<usize> {
+        find(&self.names, name)
+    }
+
+    /// Turns the order of the rows round.
+    pub fn reverse(&mut self) {
+        self.columns.iter_mut().for_each(|column| column.reverse());
+    }
+}
+
+/// The columns of numbers in a CSV file: UTF-8 text with fields that may be quoted by `"`.
+///
+/// Blank lines and lines that begin with `#` are passed over; where there is no header and the line before the first
+/// row is a comment of as many fields, those are the names, and "column 1", "column 2" and so on where there is none.
+/// A file is read once from start to end, so that it may be a pipe.
+///
+/// # Errors
+/// [`Error::Argument`] where an option is not what it may be. [`Error::Data`] where the file cannot be read, is not
+/// UTF-8 text, has no rows, rows of different lengths, lines or rows of more than 1 MiB, more than [`MAX_VALUES`] numbers
+/// in the columns taken, a quote that is not closed, not the columns that were asked for, two taken ones of one name, or
+/// in a taken one a field that is no finite number within the range of `f32`. It names the line, column and value.
+pub fn read_table(path: &Path, options: &CsvOptions) -> Result<Table> {
+    if let Some(c) = options.delimiter
+        && (!c.is_ascii() || c.is_ascii_alphanumeric() || "\"#+-.\n\r\0".contains(c))
+    {
+        let message = format!("must be an ASCII character that stands in no number, such as ',', not {c:?}");
+        return Err(Error::argument("delimiter", message));
+    }
+    if options.columns.as_ref().is_some_and(Vec::is_empty) {
+        return Err(Error::argument("columns", "takes at least one name or number"));
+    }
+    let (file, _) = super::open(path, "CSV file")?;
+    parse(BufReader::new(file), options, MAX_VALUES).map_err(|message| Error::data(path, message))
+}
+
+/// The table in `input`, of at most `max_values` numbers, or what is wrong with it.
+fn parse(input: impl BufRead, options: &CsvOptions, max_values: usize) -> Result<Table, String> {
+    let mut lines = Lines::new(input);
+    let head = head(&mut lines);
+    let found = find_delimiter(&head);
+    let given = options.delimiter.map(|c| c as u8);
+    let delimiter = given.or(found).unwrap_or(b',');
+
+    let mut records = Records::new(head.into_iter().chain(lines), delimiter);
+    let mut record = Record::default();
+    if !records.next(&mut record)? {
+        return Err("has no rows".into());
+    }
+    let (first_line, width) = (record.line, record.len());
+    if let (Some(given), Some(found), 1) = (given, found, width) {
+        let [given, found] = [given, found].map(|d| show([d]));
+        let message = format!("is one column with the delimiter {given}; {found} separates it into more");
+        return Err(format!("line {first_line} {message}"));
+    }
+
+    let (mut names, header) = names(&record, records.comment.take(), delimiter, options)?;
+    let taken = match &options.columns {
+        Some(asked) => select(&names, asked)?,
+        None => (0..width).collect(),
+    };
+    refuse_duplicates(&names, &taken)?;
+
+    let mut columns = vec![Vec::new(); taken.len()];
+    let mut more = !header || records.next(&mut record)?;
+    if !more {
+        return Err(format!("has a header, line {first_line}, but no rows of numbers"));
+    }
+    while more {
+        if record.len() != width {
+            let (line, len) = (record.line, record.len());
+            return Err(format!("line {line} has {len} fields, but line {first_line} has {width}"));
+        }
+        if (columns[0].len() + 1) * taken.len() > max_values {
+            let message = format!("the table has more than {max_values} numbers");
+            return Err(format!("line {}: {message}; take fewer rows or --columns", record.line));
+        }
+        for (column, &index) in columns.iter_mut().zip(&taken) {
+            let at = |what| format!("{}: {what}", place(&record, index, &names));
+            column.push(number(record.field(index)).map_err(at)?);
+        }
+        more = records.next(&mut record)?;
+    }
+    Ok(Table { names: taken.iter().map(|&index| std::mem::take(&mut names[index])).collect(), columns })
+}
+
+/// The first lines, up to [`HEAD_ROWS`] that are no comments, the end or an error.
+fn head<R: BufRead>(lines: &mut Lines<R>) -> Vec<Result<Vec<u8>, String>> {
+    let (mut head, mut rows, mut bytes) = (Vec::new(), 0, 0);
+    while rows < HEAD_ROWS && bytes < MAX_RECORD {
+        let Some(line) = lines.next() else { break };
+        if let Ok(line) = &line {
+            rows += usize::from(!line.starts_with(b"#") && !line.trim_ascii().is_empty());
+            bytes += line.len() + 1;
+        }
+        head.push(line);
+    }
+    head
+}
+
+/// The delimiter by which most rows have as many fields as the first, which has more than one.
+fn find_delimiter(head: &[Result<Vec<u8>, String>]) -> Option<u8> {
+    let agreeing_rows = |delimiter: u8| {
+        let (mut records, mut record) = (Records::new(head.iter().cloned(), delimiter), Record::default());
+        let mut widths = Vec::new();
+        while let Ok(true) = records.next(&mut record) {
+            widths.push(record.len());
+        }
+        widths.iter().filter(|&&width| width > 1 && width == widths[0]).count()
+    };
+    let scored = DELIMITERS.map(|delimiter| (agreeing_rows(delimiter), delimiter));
+    scored
+        .into_iter()
+        .max_by_key(|&(rows, _)| rows)
+        .filter(|&(rows, _)| rows > 0)
+        .map(|(_, delimiter)| delimiter)
+}
+
+/// The names of a file's columns, and whether they are its first row.
+fn names(
+    first: &Record,
+    comment: Option<Vec<u8>>,
+    delimiter: u8,
+    options: &CsvOptions,
+) -> Result<(Vec<String>, bool), String> {
+    let fields: Vec<String> = first.fields().map(text).collect();
+    let without_header = comment
+        .and_then(|comment| comment_names(&comment, delimiter, fields.len()))
+        .unwrap_or_else(|| numbered(vec![String::new(); fields.len()]));
+    let header = options.header.unwrap_or_else(|| {
+        let any = || fields.iter().any(|field| is_name(field));
+        let Some(asked) = &options.columns else { return any() };
+        asked.iter().any(|name| match find(&without_header, name) {
+            Some(index) => is_name(&fields[index]),
+            None => fields.contains(name) || any(),
+        })
+    });
+    if !header {
+        return Ok((without_header, false));
+    }
+    if let Some(index) = first.fields().position(|field| str::from_utf8(field).is_err()) {
+        let (line, what) = (first.line_of(index), not_utf8(first.field(index)));
+        return Err(format!("line {line}, column {}: {what}", index + 1));
+    }
+    Ok((numbered(fields), true))
+}
+
+/// The names in a comment, where they are `width` and one of them at least is a name.
+fn comment_names(comment: &[u8], delimiter: u8, width: usize) -> Option<Vec<String>> {
+    let comment = comment[1..].to_vec();
+    let mut record = Record::default();
+    Records::new(iter::once(Ok(comment)), delimiter).next(&mut record).ok()?;
+    let names: Vec<String> = record.fields().map(text).collect();
+    (names.len() == width && names.iter().any(|name| is_name(name))).then(|| numbered(names))
+}
+
+/// A field as trimmed text.
+fn text(field: &[u8]) -> String {
+    String::from_utf8_lossy(field).trim().to_string()
+}
+
+/// The names, with "column 1" for an empty one and so on.
+fn numbered(names: Vec<String>) -> Vec<String> {
+    let name = |(i, name): (usize, String)| if name.is_empty() { format!("column {}", i + 1) } else { name };
+    names.into_iter().enumerate().map(name).collect()
+}
+
+/// The index of a column by its name or else its number from 1.
+fn find(names: &[String], asked: &str) -> Option<usize> {
+    let by_number = || asked.parse().ok().filter(|number| (1..=names.len()).contains(number));
+    names.iter().position(|name| name == asked).or_else(|| by_number().map(|number: usize| number - 1))
+}
+
+/// The indices of the columns that were asked for.
+fn select(names: &[String], asked: &[String]) -> Result<Vec<usize>, String> {
+    let index = |wanted: &String| {
+        let index = find(names, wanted).ok_or_else(|| {
+            let shown: Vec<_> = names.iter().take(20).map(|name| show(name)).collect();
+            let more = names.len() - shown.len();
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            format!("has no column {}; its columns are {}{more}", show(wanted), shown.join(", "))
+        })?;
+        if *wanted == names[index] {
+            refuse_duplicates(names, &equal_names(names, index))?;
+        }
+        Ok(index)
+    };
+    asked.iter().map(index).collect()
+}
+
+/// The indices of the columns that have the name of column `index`.
+fn equal_names(names: &[String], index: usize) -> Vec<usize> {
+    (0..names.len()).filter(|&other| names[other] == names[index]).collect()
+}
+
+/// An error where two of the columns `taken` have one name.
+fn refuse_duplicates(names: &[String], taken: &[usize]) -> Result<(), String> {
+    let mut sorted = taken.to_vec();
+    sorted.sort_by_key(|&index| (&names[index], index));
+    let Some(pair) = sorted.windows(2).find(|pair| names[pair[0]] == names[pair[1]]) else { return Ok(()) };
+    let (first, second, name) = (pair[0] + 1, pair[1] + 1, show(&names[pair[0]]));
+    let remedy = "rename one, or take one of them by its number with --columns";
+    Err(if first == second {
+        format!("column {first} ({name}) is taken twice")
+    } else {
+        format!("columns {first} and {second} have the same name {name}; {remedy}")
+    })
+}
+
+/// Where a field stands: "line 7, column 3 (Close)".
+fn place(record: &Record, index: usize, names: &[String]) -> String {
+    let (line, column) = (record.line_of(index), format!("column {}", index + 1));
+    let name = if names[index] == column { String::new() } else { format!(" ({})", cut(&names[index])) };
+    format!("line {line}, {column}{name}")
+}
