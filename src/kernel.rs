@@ -41,7 +41,7 @@ pub struct Declared {
 }
 
 /// What runs kernels, as far as the cost of a plan depends on it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Processor {
     /// The CPU device: plans do not matter to twins, but how much a launch does.
     Cpu,
@@ -52,7 +52,7 @@ pub enum Processor {
 }
 
 /// What a device offers to kernels, or what a variant needs of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Limits {
     /// What runs them.
     pub processor: Processor,

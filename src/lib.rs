@@ -74,6 +74,7 @@ pub mod cpu;
 pub mod data;
 pub mod device;
 pub mod error;
+mod files;
 pub mod kernel;
 pub mod nn;
 pub mod ops;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{Measured, Roofline};
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::train::weights::write_whole;
+use crate::files::write_whole;
 
 /// Writes the results so far, whole or not at all.
 ///

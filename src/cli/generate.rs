@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
+use bptt::data::text::Unit;
 use bptt::error::{Error, Result};
-use bptt::train::{Generate, RunFolder, Sampler};
+use bptt::train::{Generate, Model, Sampler, newest_model};
 use serde_json::json;
 
-use super::numbers::{not_negative, whole};
+use super::numbers::{at_least_1, from_1, not_negative, top_share, whole};
 use super::output::Output;
 use super::{device, interruption};
 
@@ -18,55 +19,87 @@ pub struct Args {
     /// The text to continue [default: a new line, a space or the model's first character]
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     prompt: Option<String>,
-    /// Characters to write
+    /// Characters, or bytes, to write
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = whole::<u64>)]
     length: u64,
+    /// Texts to write, one after the other
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_1::<usize>)]
+    samples: usize,
     /// Below 1 more probable text, above 1 bolder; 0: always the most probable character
     #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = not_negative)]
     temperature: f64,
     /// Choose among the K most probable characters; 0: among all
     #[arg(long, value_name = "K", default_value_t = 0, value_parser = whole::<usize>)]
     top_k: usize,
+    /// Choose among the most probable characters that together have probability P
+    #[arg(long, value_name = "P", default_value_t = 1.0, value_parser = top_share)]
+    top_p: f64,
+    /// Above 1: make characters less probable that were just used
+    #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = from_1)]
+    repetition: f64,
+    /// How many characters count as just used
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = whole::<usize>)]
+    repetition_window: usize,
     /// Of the random choices
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = whole::<u64>)]
     seed: u64,
     /// auto, cpu, gpu, an index, part of a name
     #[arg(long, value_name = "NAME", default_value = "auto")]
     device: String,
-    /// Print one JSON object
+    /// Print one JSON object a text
     #[arg(long)]
     json: bool,
 }
 
 pub fn run(args: Args) -> Result<()> {
     let output = Output::new(args.json);
-    let sampler = Sampler { temperature: args.temperature, top_k: args.top_k, seed: args.seed };
+    let Args { temperature, top_k, top_p, repetition, repetition_window, seed, samples, .. } = args;
+    let sampler = Sampler { temperature, top_k, top_p, repetition, repetition_window, seed };
     let path = match args.model {
         Some(path) => path,
-        None => RunFolder::newest()?,
+        None => newest_model()?,
     };
     let device = device(&args.device)?;
-    let model = RunFolder::load(&path, &device)?;
+    let model = Model::load_char(&path, &device)?;
     let prompt = args.prompt.unwrap_or_else(|| {
         let known = |c: &char| model.vocabulary.chars().contains(c);
-        ['\n', ' '].into_iter().find(known).unwrap_or(model.vocabulary.chars()[0]).to_string()
+        match model.vocabulary.unit() {
+            Unit::Bytes => "\n".into(),
+            Unit::Characters => {
+                ['\n', ' '].into_iter().find(known).unwrap_or(model.vocabulary.chars()[0]).to_string()
+            }
+        }
     });
-    let mut generate = Generate::new(&model, &prompt, sampler)?;
-    let mut text = prompt.clone();
+    let mut generate = Generate::new(&model, &prompt, sampler, samples)?;
+    let mut texts = vec![prompt.clone(); samples];
     let stop = interruption();
+    // The first comes as it is made; the others, made beside it, follow whole.
     output.part(&prompt)?;
     for _ in 0..args.length {
-        let next = generate.next_char()?;
-        text.push(next);
-        output.part(next.encode_utf8(&mut [0; 4]))?;
+        let parts = generate.advance()?;
+        output.part(&parts[0])?;
+        texts.iter_mut().zip(&parts).for_each(|(text, part)| text.push_str(part));
         if stop() {
             output.line("")?;
             return Err(Error::Interrupted);
         }
     }
-    output.line("")?;
-    output.event(&json!({
-        "event": "done", "model": path.display().to_string(), "device": device.info().to_string(), "prompt": prompt,
-        "text": text, "seed": args.seed,
-    }))
+    let rest = generate.finish();
+    output.line(&rest[0])?;
+    texts.iter_mut().zip(&rest).for_each(|(text, part)| text.push_str(part));
+    for text in &texts[1..] {
+        output.line("\n----------\n")?;
+        output.line(text)?;
+    }
+    for (sample, text) in texts.iter().enumerate() {
+        let mut done = json!({
+            "event": "done", "model": path.display().to_string(), "device": device.info().to_string(),
+            "prompt": prompt, "text": text, "seed": args.seed,
+        });
+        if samples > 1 {
+            done["sample"] = json!(sample);
+        }
+        output.event(&done)?;
+    }
+    Ok(())
 }

@@ -4,9 +4,11 @@
 mod bench;
 mod conform;
 mod devices;
+mod eval;
 mod generate;
 mod numbers;
 mod output;
+mod predict;
 mod profile;
 mod train;
 
@@ -34,10 +36,14 @@ const AFTER_HELP: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 bad dat
 
 #[derive(Subcommand)]
 enum Command {
-    /// Train a model
-    Train(train::Args),
+    /// Train a model, or go on with a run
+    Train(Box<train::Args>),
     /// Continue a text with a trained model
     Generate(generate::Args),
+    /// Forecast from a table with a trained model
+    Predict(predict::Args),
+    /// Measure a trained model on a text or a table
+    Eval(eval::Args),
     /// Compare with PyTorch's results, case by case
     Conform(conform::Args),
     /// Measure training steps, kernels and launches
@@ -61,8 +67,10 @@ pub fn main() -> ExitCode {
     };
     let done = |()| ExitCode::SUCCESS;
     let result = match args.command {
-        Command::Train(args) => train::run(args).map(done),
+        Command::Train(args) => train::run(*args).map(done),
         Command::Generate(args) => generate::run(args).map(done),
+        Command::Predict(args) => predict::run(args).map(done),
+        Command::Eval(args) => eval::run(args).map(done),
         Command::Conform(args) => conform::run(args),
         Command::Bench(args) => bench::run(args).map(done),
         Command::Devices(args) => devices::run(args).map(done),

@@ -33,6 +33,26 @@ pub fn not_negative(text: &str) -> Result<f64, String> {
     number(text).filter(|x| *x >= 0.0).ok_or_else(|| format!("must be a number from 0 to {LARGEST:e}"))
 }
 
+/// A number from 0 to 1.
+pub fn at_most_1(text: &str) -> Result<f64, String> {
+    number(text).filter(|x| (0.0..=1.0).contains(x)).ok_or_else(|| "must be a number from 0 to 1".into())
+}
+
+/// A number above 0 and at most 1.
+pub fn top_share(text: &str) -> Result<f64, String> {
+    number(text).filter(|x| *x > 0.0 && *x <= 1.0).ok_or_else(|| "must be a number above 0 and at most 1".into())
+}
+
+/// A number of 1 or more.
+pub fn from_1(text: &str) -> Result<f64, String> {
+    number(text).filter(|x| *x >= 1.0).ok_or_else(|| "must be a number of at least 1".into())
+}
+
+/// A number between 0 and 1.
+pub fn share(text: &str) -> Result<f64, String> {
+    number(text).filter(|x| *x > 0.0 && *x < 1.0).ok_or_else(|| "must be a number above 0 and below 1".into())
+}
+
 /// The devices compute in 32 bits, where larger numbers are infinite.
 const LARGEST: f64 = 3e38;
 

@@ -12,11 +12,22 @@ pub const STDOUT: &str = "standard output";
 #[derive(Clone, Copy)]
 pub struct Output {
     json: bool,
+    quiet: bool,
 }
 
 impl Output {
     pub fn new(json: bool) -> Self {
-        Output { json }
+        Output { json, quiet: false }
+    }
+
+    /// Nothing for people but errors.
+    pub fn quiet(self, quiet: bool) -> Self {
+        Output { quiet, ..self }
+    }
+
+    /// Whether people are told anything.
+    pub fn is_quiet(self) -> bool {
+        self.quiet
     }
 
     /// Whether JSON is printed.
@@ -26,7 +37,7 @@ impl Output {
 
     /// A line for people.
     pub fn line(self, text: impl AsRef<str>) -> Result<()> {
-        if self.json { Ok(()) } else { print(text.as_ref(), "\n") }
+        if self.json || self.quiet { Ok(()) } else { print(text.as_ref(), "\n") }
     }
 
     /// Part of a line for people.
@@ -41,12 +52,18 @@ impl Output {
 
     /// Something the user should know: on stderr, so that it disturbs neither form. Where that is closed it is lost.
     pub fn note(self, text: &str) {
+        if !self.quiet {
+            self.complain(text);
+        }
+    }
+
+    fn complain(self, text: &str) {
         let _ = writeln!(std::io::stderr(), "{text}");
     }
 
     /// The error that ends the process. Nothing can be done where it cannot be printed.
     pub fn error(self, message: &str) {
-        self.note(&format!("error: {message}"));
+        self.complain(&format!("error: {message}"));
         let _ = self.event(&serde_json::json!({"event": "error", "message": message}));
     }
 }

@@ -1,5 +1,6 @@
 //! Layers: configuration, parameters with PyTorch's names and initial values, and the ops that they call.
 
+mod any;
 mod cells;
 mod dropout;
 mod embedding;
@@ -10,6 +11,7 @@ mod lstm;
 mod recurrent;
 mod rnn;
 
+pub use any::{CellKind, Recurrent, RecurrentConfig, RecurrentOutput};
 pub use cells::{CellConfig, GruCell, LstmCell, RnnCell, RnnCellConfig};
 pub use dropout::Dropout;
 pub use embedding::{Embedding, EmbeddingConfig};

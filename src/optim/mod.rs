@@ -9,6 +9,8 @@ mod rmsprop;
 pub mod schedule;
 mod sgd;
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::Result;
 use crate::parameters::Parameters;
 use crate::tensor::{Shape, Tensor};
@@ -18,7 +20,51 @@ pub use adam::{Adam, AdamConfig, AdamW, AdamWConfig};
 pub use base::{OptimizerBase, ParamGroup, Run};
 pub use control::{Control, MOST_STEPS, StateReadBack, StepState};
 pub use rmsprop::{Rmsprop, RmspropConfig};
+pub use schedule::{LrSchedule, PlateauConfig, ReduceLrOnPlateau, Schedule};
 pub use sgd::{Sgd, SgdConfig};
+
+/// The kinds of optimizers, by their names on the command line and in files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OptimizerKind {
+    /// [`Adam`].
+    Adam,
+    /// [`AdamW`].
+    Adamw,
+    /// [`Sgd`], without momentum.
+    Sgd,
+    /// [`Rmsprop`].
+    Rmsprop,
+    /// [`Adagrad`].
+    Adagrad,
+}
+
+impl OptimizerKind {
+    /// An optimizer with PyTorch's defaults in all else.
+    ///
+    /// # Errors
+    /// [`Error::Argument`](crate::error::Error::Argument) when a number is below 0 or not finite;
+    /// [`Error::Gpu`](crate::error::Error::Gpu) on a fault.
+    pub fn build(self, parameters: &Parameters, lr: f64, weight_decay: f64) -> Result<Box<dyn Optimizer>> {
+        Ok(match self {
+            OptimizerKind::Adam => {
+                Box::new(Adam::new(parameters, AdamConfig { lr, weight_decay, ..AdamConfig::default() })?)
+            }
+            OptimizerKind::Adamw => {
+                Box::new(AdamW::new(parameters, AdamWConfig { lr, weight_decay, ..AdamWConfig::default() })?)
+            }
+            OptimizerKind::Sgd => {
+                Box::new(Sgd::new(parameters, SgdConfig { lr, weight_decay, ..SgdConfig::default() })?)
+            }
+            OptimizerKind::Rmsprop => {
+                Box::new(Rmsprop::new(parameters, RmspropConfig { lr, weight_decay, ..RmspropConfig::default() })?)
+            }
+            OptimizerKind::Adagrad => {
+                Box::new(Adagrad::new(parameters, AdagradConfig { lr, weight_decay, ..AdagradConfig::default() })?)
+            }
+        })
+    }
+}
 
 /// What all optimizers do. Each gives its formula for a run of parameters; the rest is the same for all.
 pub trait Optimizer {

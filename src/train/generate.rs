@@ -1,42 +1,65 @@
-//! Text from a trained model: one step a character, the state kept.
+//! Text from a trained model: one step a token, the state kept, several texts side by side.
 
 use super::model::CharModel;
 use crate::cpu::philox;
+use crate::data::text::{Unit, Vocabulary};
 use crate::error::{Error, Result};
 use crate::ops::indices::Indices;
 use crate::tape::Tape;
 use crate::tensor::Tensor;
 
-/// How the next character is chosen.
+/// How the next token is chosen.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sampler {
-    /// Divides the logits: below 1 sharper, above 1 bolder. 0: always the most probable character.
+    /// Divides the logits: below 1 sharper, above 1 bolder. 0: always the most probable token.
     pub temperature: f64,
-    /// Only the k most probable characters are considered; 0: all.
+    /// Only the k most probable tokens are considered; 0: all.
     pub top_k: usize,
+    /// Only the most probable tokens that together have this probability are considered, above 0 and at most 1 (Holtzman
+    /// and others, arXiv 1904.09751).
+    pub top_p: f64,
+    /// Divides positive logits of tokens that were just used, and multiplies negative ones: 1 or more (Keskar and others,
+    /// arXiv 1909.05858).
+    pub repetition: f64,
+    /// How many tokens count as just used.
+    pub repetition_window: usize,
     /// Of the random choices.
     pub seed: u64,
 }
 
 impl Default for Sampler {
     fn default() -> Self {
-        Sampler { temperature: 1.0, top_k: 0, seed: 0 }
+        Sampler { temperature: 1.0, top_k: 0, top_p: 1.0, repetition: 1.0, repetition_window: 32, seed: 0 }
     }
 }
 
 impl Sampler {
     fn check(&self) -> Result<()> {
-        match self.temperature >= 0.0 && self.temperature.is_finite() {
-            true => Ok(()),
-            false => Err(Error::argument(
-                "generate",
-                format!("temperature must be 0 or more, got {}", self.temperature),
-            )),
+        let Sampler { temperature, top_p, repetition, .. } = *self;
+        for (name, value, good, range) in [
+            ("temperature", temperature, temperature >= 0.0, "0 or more"),
+            ("top_p", top_p, top_p > 0.0 && top_p <= 1.0, "above 0 and at most 1"),
+            ("repetition", repetition, repetition >= 1.0, "1 or more"),
+        ] {
+            if !(good && value.is_finite()) {
+                return Err(Error::argument("generate", format!("{name} must be {range}, got {value}")));
+            }
         }
+        Ok(())
     }
 
-    /// The class drawn from logits, for draw number `draw`.
-    pub fn choose(&self, logits: &[f32], draw: u64) -> i32 {
+    /// The class drawn from logits after the tokens in `used`, for draw number `draw` of text number `text`.
+    pub fn choose(&self, logits: &[f32], used: &[i32], text: u32, draw: u64) -> i32 {
+        let mut logits: Vec<f64> = logits.iter().map(|x| f64::from(*x)).collect();
+        if self.repetition > 1.0 {
+            let mut used = used[used.len().saturating_sub(self.repetition_window)..].to_vec();
+            used.sort_unstable();
+            used.dedup();
+            for logit in used.iter().filter_map(|token| usize::try_from(*token).ok()) {
+                let logit = &mut logits[logit];
+                *logit = if *logit > 0.0 { *logit / self.repetition } else { *logit * self.repetition };
+            }
+        }
         // Most probable first; the lower index of equals, so that the choice is the same everywhere.
         let mut order: Vec<usize> = (0..logits.len()).collect();
         order.sort_by(|a, b| logits[*b].total_cmp(&logits[*a]).then(a.cmp(b)));
@@ -46,12 +69,21 @@ impl Sampler {
         if self.top_k > 0 {
             order.truncate(self.top_k);
         }
-        let largest = f64::from(logits[order[0]]);
-        let weight = |c: usize| ((f64::from(logits[c]) - largest) / self.temperature).exp();
-        let total: f64 = order.iter().map(|c| weight(*c)).sum();
-        let mut left = f64::from(philox::uniform(self.seed, 0, draw)) * total;
+        let largest = logits[order[0]];
+        let weight = |c: &usize| ((logits[*c] - largest) / self.temperature).exp();
+        let mut total: f64 = order.iter().map(weight).sum();
+        if self.top_p < 1.0 {
+            let (mut sum, mut count) = (0.0, 0);
+            while count == 0 || count < order.len() && sum < self.top_p * total {
+                sum += weight(&order[count]);
+                count += 1;
+            }
+            order.truncate(count);
+            total = sum;
+        }
+        let mut left = f64::from(philox::uniform(self.seed, text, draw)) * total;
         for c in &order {
-            left -= weight(*c);
+            left -= weight(c);
             if left < 0.0 {
                 return *c as i32;
             }
@@ -63,25 +95,29 @@ impl Sampler {
 /// How many of a model's characters an error lists.
 const SHOWN: usize = 100;
 
-/// A text that goes on for as long as it is asked for the next character.
+/// Texts that go on for as long as they are asked for the next token.
 #[derive(Debug)]
 pub struct Generate<'m> {
     model: &'m CharModel,
     sampler: Sampler,
     tape: Tape,
-    state: Option<Tensor>,
-    /// Logits of the next character.
+    /// The layers' states behind the texts so far.
+    states: Vec<Tensor>,
+    /// Logits of the next tokens: [N, C].
     logits: Vec<f32>,
+    /// What each text holds so far.
+    texts: Vec<Vec<i32>>,
+    decoders: Vec<Decoder>,
     drawn: u64,
 }
 
 impl<'m> Generate<'m> {
-    /// Reads the prompt.
+    /// Reads the prompt, with which each of `samples` texts begins.
     ///
     /// # Errors
-    /// [`Error::Argument`] when the prompt is empty or has a character that the model has never seen, or the temperature
-    /// is out of its range; otherwise as [`Generate::next_char`].
-    pub fn new(model: &'m CharModel, prompt: &str, sampler: Sampler) -> Result<Self> {
+    /// [`Error::Argument`] when the prompt is empty or has a character that the model has never seen, there is to be no
+    /// text, or an option of the sampler is out of its range; otherwise as [`Generate::advance`].
+    pub fn new(model: &'m CharModel, prompt: &str, sampler: Sampler, samples: usize) -> Result<Self> {
         sampler.check()?;
         let tokens = model.vocabulary.encode(prompt).map_err(|unknown| {
             let known = model.vocabulary.chars();
@@ -97,24 +133,38 @@ impl<'m> Generate<'m> {
         if tokens.is_empty() {
             return Err(Error::argument("generate", "the prompt is empty: give it at least one character"));
         }
-        let tape = Tape::new(&model.parameters);
-        let mut generate = Generate { model, sampler, tape, state: None, logits: Vec::new(), drawn: 0 };
-        generate.read(&tokens)?;
+        if samples == 0 {
+            return Err(Error::argument("generate", "there must be at least one sample"));
+        }
+        let mut generate = Generate {
+            model,
+            sampler,
+            tape: Tape::new(&model.parameters),
+            states: Vec::new(),
+            logits: Vec::new(),
+            texts: vec![tokens.clone(); samples],
+            decoders: vec![Decoder::default(); samples],
+            drawn: 0,
+        };
+        let side_by_side: Vec<i32> = tokens.iter().flat_map(|token| vec![*token; samples]).collect();
+        generate.read(&side_by_side)?;
         Ok(generate)
     }
 
-    /// Runs the model over the tokens.
+    /// Runs the model over tokens [T, N].
     fn read(&mut self, tokens: &[i32]) -> Result<()> {
-        let tokens = Indices::new(self.model.parameters.device(), [tokens.len(), 1], tokens)?;
-        let (model, state) = (self.model, self.state.take());
+        let shape = [tokens.len() / self.texts.len(), self.texts.len()];
+        let tokens = Indices::new(self.model.parameters.device(), shape, tokens)?;
+        let (model, before) = (self.model, std::mem::take(&mut self.states));
         self.tape.clear();
-        let (logits, h_n) = self.tape.no_grad(|tape| {
-            let h0 = state.map(|state| tape.constant(&state));
-            let (logits, states) = model.forward(tape, &tokens, h0)?;
-            let last = tape.select(logits, 0, tokens.count() - 1)?;
-            Ok((last, states.h_n(tape)?))
+        let (logits, after) = self.tape.no_grad(|tape| {
+            let before: Vec<_> = before.iter().map(|state| tape.constant(state)).collect();
+            let (logits, output) = model.forward(tape, &tokens, &before)?;
+            let last = tape.select(logits, 0, shape[0] - 1)?;
+            Ok((last, output.states(tape)?))
         })?;
-        self.state = Some(self.tape.value(h_n)?.clone());
+        self.states =
+            after.into_iter().map(|state| self.tape.value(state).cloned()).collect::<Result<_>>()?;
         self.logits = self.tape.value(logits)?.to_vec()?;
         match self.logits.iter().all(|x| x.is_finite()) {
             true => Ok(()),
@@ -122,14 +172,65 @@ impl<'m> Generate<'m> {
         }
     }
 
-    /// The next character.
+    /// Adds a token to each text, and gives what that adds to it: a character, or of bytes whatever is whole.
     ///
     /// # Errors
     /// [`Error::NonFinite`] when the model's weights are so large that its output is; [`Error::Gpu`] on a fault.
-    pub fn next_char(&mut self) -> Result<char> {
-        let token = self.sampler.choose(&self.logits, self.drawn);
+    pub fn advance(&mut self) -> Result<Vec<String>> {
+        let classes = self.model.vocabulary.len();
+        let rows = self.logits.chunks_exact(classes).zip(&self.texts).zip(0..);
+        let tokens: Vec<i32> =
+            rows.map(|((row, text), n)| self.sampler.choose(row, text, n, self.drawn)).collect();
         self.drawn += 1;
-        self.read(&[token])?;
-        Ok(self.model.vocabulary.chars()[token as usize])
+        self.read(&tokens)?;
+        let parts = tokens.iter().zip(&mut self.texts).zip(&mut self.decoders);
+        Ok(parts
+            .map(|((token, text), decoder)| {
+                text.push(*token);
+                decoder.push(*token, &self.model.vocabulary)
+            })
+            .collect())
+    }
+
+    /// What is left of each text: bytes at its end that are no whole character.
+    pub fn finish(self) -> Vec<String> {
+        self.decoders.iter().map(|decoder| String::from_utf8_lossy(&decoder.left).into_owned()).collect()
+    }
+}
+
+/// Makes text of tokens as they come.
+#[derive(Clone, Debug, Default)]
+struct Decoder {
+    /// The beginning of a character.
+    left: Vec<u8>,
+}
+
+impl Decoder {
+    fn push(&mut self, token: i32, vocabulary: &Vocabulary) -> String {
+        if vocabulary.unit() == Unit::Characters {
+            return vocabulary.decode(&[token]);
+        }
+        self.left.push(token as u8);
+        let mut text = String::new();
+        loop {
+            match std::str::from_utf8(&self.left) {
+                Ok(whole) => {
+                    text.push_str(whole);
+                    self.left.clear();
+                    return text;
+                }
+                Err(error) => {
+                    let valid = error.valid_up_to();
+                    text.push_str(std::str::from_utf8(&self.left[..valid]).expect("valid up to there"));
+                    // With no length the character is only not whole yet.
+                    let bad = error.error_len();
+                    self.left.drain(..valid + bad.unwrap_or(0));
+                    if bad.is_none() {
+                        return text;
+                    }
+                    text.push(char::REPLACEMENT_CHARACTER);
+                }
+            }
+        }
     }
 }

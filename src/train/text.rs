@@ -1,183 +1,211 @@
 //! A character model of any text, trained by truncated backpropagation through time over contiguous streams.
 
-use super::model::{CharModel, ModelConfig};
-use super::{Event, LateSteps, OnEvent, Summary, argmax, share_equal};
-use crate::data::text::{Chunk, HELD_OUT, Streams, Vocabulary, split};
+use super::config::Config;
+use super::model::{CharModel, CharModelConfig, ModelFiles};
+use super::run::{DataFacts, Tensors};
+use super::trainer::Task;
+use super::{Outcome, argmax, share_equal};
+use crate::data::text::{Chunk, HELD_OUT, Streams, Text, split};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::ops::cross_entropy::CrossEntropyLoss;
 use crate::ops::indices::Indices;
 use crate::ops::recurrent::Nonlinearity;
-use crate::optim::{Adam, AdamConfig, Optimizer};
-use crate::tape::Tape;
-use crate::tensor::Tensor;
+use crate::tape::{Tape, Var};
+use crate::tensor::{Shape, Tensor};
 
-/// What can be chosen.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct TextOptions {
-    /// Steps of training.
-    pub steps: u64,
-    /// Passes over the training part, in place of `steps`.
-    pub epochs: Option<u64>,
-    /// B: streams read side by side.
-    pub batch: usize,
-    /// T: characters of each stream in a step. Gradients reach no further back.
-    pub sequence: usize,
-    /// H.
-    pub hidden: usize,
-    /// L.
-    pub layers: usize,
-    /// Size of a character's vector; `None`: H.
-    pub embedding: Option<usize>,
-    /// Learning rate of Adam.
-    pub lr: f64,
-    /// The largest norm of the gradient; `None`: any.
-    pub clip: Option<f64>,
-    /// Of the initial values.
-    pub seed: u64,
+/// A text, a chunk of each stream at every step; its last tenth is held out.
+#[derive(Debug)]
+pub struct TextTask {
+    model: CharModel,
+    facts: DataFacts,
+    streams: Streams,
+    held_out: Streams,
+    /// The layers' states behind the last chunk; empty at the beginning of the streams.
+    states: Vec<Tensor>,
+    /// Of the last step.
+    logits: Option<Var>,
+    targets: Vec<i32>,
 }
 
-impl Default for TextOptions {
-    fn default() -> Self {
-        TextOptions {
-            steps: 2000,
-            epochs: None,
-            batch: 32,
-            sequence: 64,
-            hidden: 128,
-            layers: 1,
-            embedding: None,
-            lr: 0.002,
-            clip: Some(1.0),
-            seed: 0,
+impl TextTask {
+    /// The task of a text; what the settings leave open is set in them.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when batch and sequence do not fit the text or the settings make no model; [`Error::Data`] when
+    /// the text's file cannot be read; [`Error::Gpu`] on a fault.
+    pub fn new(device: &Device, config: &mut Config, text: &Text) -> Result<TextTask> {
+        let vocabulary = text.vocabulary();
+        let hidden = *config.model.hidden.get_or_insert(128);
+        let model = CharModelConfig {
+            format: 1,
+            experiment: config.experiment.name().into(),
+            tokens: vocabulary.unit(),
+            vocabulary: vocabulary.chars().iter().collect(),
+            embedding: Some(*config.model.embedding.get_or_insert(hidden)),
+            cell: config.model.cell,
+            hidden,
+            layers: config.model.layers,
+            dropout: config.model.dropout,
+            nonlinearity: Nonlinearity::Tanh,
+            linear: true,
+        };
+        let train = &mut config.train;
+        model.check_step(train.batch, train.sequence)?;
+        let (training, validation) = split(text.len(), HELD_OUT);
+        let streams = text.streams(training, train.batch, train.sequence)?;
+        let held_out = text.streams(validation, train.batch, train.sequence)?;
+        if let Some(epochs) = train.epochs.take() {
+            train.steps = epochs.saturating_mul(streams.chunks() as u64);
         }
+        let model = CharModel::new(device, model, train.seed)?;
+        let facts = DataFacts { bytes: text.bytes(), hash: text.hash() };
+        Ok(TextTask { model, facts, streams, held_out, states: Vec::new(), logits: None, targets: Vec::new() })
     }
 }
 
-/// How often in a training the held-out part is evaluated.
-const VALIDATIONS: u64 = 10;
+impl Task for TextTask {
+    fn model(&self) -> &dyn ModelFiles {
+        &self.model
+    }
 
-/// Trains a model on `text`, the last tenth of which is held out. When `stop` says so it ends after the current step, with
-/// no more validation.
+    fn data(&self) -> DataFacts {
+        self.facts
+    }
+
+    fn loss(&mut self, tape: &mut Tape) -> Result<Var> {
+        let sequence = self.streams.sequence();
+        let chunk = self.streams.next_chunk()?;
+        if chunk.starts_over {
+            self.states.clear();
+        }
+        self.targets.clear();
+        self.targets.extend_from_slice(chunk.targets);
+        let (loss, logits, states) = step(&self.model, tape, &chunk, sequence, &self.states)?;
+        self.logits = Some(logits);
+        self.states = states;
+        Ok(loss)
+    }
+
+    fn outcome(&mut self, tape: &Tape) -> Result<Outcome> {
+        let logits = tape.value(self.logits.expect("a step has been made"))?.to_vec()?;
+        let predicted = argmax(&logits, self.model.vocabulary.len());
+        let first: Vec<i32> = predicted.iter().step_by(self.streams.batch()).copied().collect();
+        Ok(Outcome::Text {
+            accuracy: share_equal(&predicted, &self.targets),
+            decoded: self.model.vocabulary.decode(&first),
+        })
+    }
+
+    fn validates(&self) -> bool {
+        true
+    }
+
+    fn validate(&mut self, stop: &dyn Fn() -> bool) -> Result<Option<f64>> {
+        Ok(evaluate(&self.model, &mut self.held_out, stop)?.map(|metrics| metrics.loss))
+    }
+
+    fn position(&self) -> Result<(u64, Tensors)> {
+        let named = |(which, state): (usize, &Tensor)| {
+            Ok((["h", "c"][which].to_string(), state.shape(), state.to_vec()?))
+        };
+        let states = self.states.iter().enumerate().map(named).collect::<Result<_>>()?;
+        Ok((self.streams.position() as u64, states))
+    }
+
+    fn seek(&mut self, position: u64, states: &Tensors) -> Result<()> {
+        let refuse = |message: String| Err(Error::argument("train", message));
+        let config = &self.model.config;
+        let shape = [config.layers, self.streams.batch(), config.hidden];
+        let fits = |(which, (name, found, values)): (usize, &(String, Shape, Vec<f32>))| {
+            *name == ["h", "c"][which] && **found == shape && values.len() == found.count()
+        };
+        let count = if states.is_empty() { 0 } else { config.cell.states() };
+        if states.len() != count || !states.iter().enumerate().all(fits) {
+            return refuse("the checkpoint's carried states are not the model's".into());
+        }
+        if position >= self.streams.chunks() as u64 {
+            let chunks = self.streams.chunks();
+            return refuse(format!("the checkpoint stands at chunk {position} of a text of {chunks}"));
+        }
+        self.streams.seek(position as usize)?;
+        let device = self.model.parameters.device();
+        let load = |(_, shape, values): &(String, Shape, Vec<f32>)| {
+            Tensor::from_f32(device, *shape, values)
+        };
+        self.states = states.iter().map(load).collect::<Result<_>>()?;
+        Ok(())
+    }
+}
+
+/// The loss and logits of a chunk that begins with `states`, and the states behind it.
+fn step(
+    model: &CharModel,
+    tape: &mut Tape,
+    chunk: &Chunk<'_>,
+    sequence: usize,
+    states: &[Tensor],
+) -> Result<(Var, Var, Vec<Tensor>)> {
+    let device = model.parameters.device();
+    let shape = [sequence, chunk.inputs.len() / sequence];
+    let inputs = Indices::new(device, shape, chunk.inputs)?;
+    let targets = Indices::new(device, shape, chunk.targets)?;
+    let states: Vec<Var> = states.iter().map(|state| tape.constant(state)).collect();
+    let (logits, output) = model.forward(tape, &inputs, &states)?;
+    let loss = tape.cross_entropy(logits, &targets, &CrossEntropyLoss::default())?;
+    let after = tape.no_grad(|tape| output.states(tape))?;
+    let after = after.into_iter().map(|state| tape.value(state).cloned()).collect::<Result<_>>()?;
+    Ok((loss, logits, after))
+}
+
+/// How well a model does on a text.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TextMetrics {
+    /// The mean loss of a token, in nats.
+    pub loss: f64,
+    /// The share of right predictions.
+    pub accuracy: f64,
+    /// Tokens that were predicted.
+    pub tokens: u64,
+}
+
+/// Evaluates a model on a whole text, read as one stream in chunks of `sequence` tokens with the state carried along.
+/// `None` when `stop` ended it.
 ///
 /// # Errors
-/// [`Error::Argument`] when batch and sequence do not fit the text or options make no model; [`Error::NonFinite`] when the
-/// loss is; [`Error::Gpu`] on a fault; those of `on_event`.
-pub fn train_text(
-    device: &Device,
-    text: &str,
-    options: &TextOptions,
-    stop: &dyn Fn() -> bool,
-    on_event: OnEvent<'_>,
-) -> Result<(CharModel, Summary)> {
-    let vocabulary = Vocabulary::from_text(text);
-    let config = ModelConfig {
-        format: 1,
-        experiment: "text".into(),
-        vocabulary: vocabulary.chars().iter().collect(),
-        embedding: Some(options.embedding.unwrap_or(options.hidden)),
-        hidden: options.hidden,
-        layers: options.layers,
-        nonlinearity: Nonlinearity::Tanh,
-        linear: true,
-    };
-    config.check_step(options.batch, options.sequence)?;
-    let tokens = vocabulary.encode(text).expect("the vocabulary is the text's own");
-    let (training, validation) = split(&tokens, HELD_OUT);
-    let mut streams = Streams::new(training, options.batch, options.sequence)?;
-    let held_out = Streams::new(validation, options.batch, options.sequence)?;
-    drop(tokens);
-    let steps = options.epochs.map_or(options.steps, |epochs| epochs.saturating_mul(streams.chunks() as u64));
-    if steps == 0 {
-        return Err(Error::argument("train", "takes at least one step"));
-    }
-    let model = CharModel::new(device, config, options.seed)?;
-    let mut adam = Adam::new(&model.parameters, AdamConfig { lr: options.lr, ..AdamConfig::default() })?;
-    let loss_options = CrossEntropyLoss::default();
-    let mut tape = Tape::new(&model.parameters);
-    let mut outcomes = LateSteps::new();
-    let mut state: Option<Tensor> = None;
-    on_event(Event::Begin { steps })?;
-    for step in 1..=steps {
-        let chunk = streams.next_chunk();
-        if chunk.starts_over {
-            state = None;
-        }
-        let (inputs, targets) = on_device(device, &chunk, options)?;
-        tape.clear();
-        let h0 = state.take().map(|state| tape.constant(&state));
-        let (logits, states) = model.forward(&mut tape, &inputs, h0)?;
-        let loss = tape.cross_entropy(logits, &targets, &loss_options)?;
-        adam.zero_grad();
-        tape.backward(loss)?;
-        if let Some(max_norm) = options.clip {
-            adam.clip_grad_norm(max_norm)?;
-        }
-        let loss = tape.value(loss)?.clone();
-        adam.step(Some(&loss))?;
-        let h_n = tape.no_grad(|tape| states.h_n(tape))?;
-        state = Some(tape.value(h_n)?.clone());
-        outcomes.push(step, adam.control())?;
-        device.submit()?;
-        outcomes.report_due(on_event)?;
-
-        let mut validation_loss = None;
-        if step == steps || step % steps.div_ceil(VALIDATIONS) == 0 {
-            validation_loss = evaluate(device, &model, &held_out, options, stop)?;
-            if let Some(loss) = validation_loss {
-                on_event(Event::Validation { step, loss })?;
-            }
-        }
-        if step == steps || stop() {
-            let classes = vocabulary.len();
-            let predicted = argmax(&tape.value(logits)?.to_vec()?, classes);
-            let first: Vec<i32> = predicted.iter().step_by(options.batch).copied().collect();
-            let summary = Summary {
-                steps: step,
-                loss: outcomes.finish(on_event)?,
-                accuracy: share_equal(&predicted, chunk.targets),
-                decoded: vocabulary.decode(&first),
-                validation_loss,
-            };
-            return Ok((model, summary));
-        }
-    }
-    unreachable!("there is at least one step, and the last returns")
-}
-
-/// Inputs and targets [T, B] of a chunk.
-fn on_device(device: &Device, chunk: &Chunk<'_>, options: &TextOptions) -> Result<(Indices, Indices)> {
-    let shape = [options.sequence, options.batch];
-    Ok((Indices::new(device, shape, chunk.inputs)?, Indices::new(device, shape, chunk.targets)?))
-}
-
-/// The mean loss of a character over all chunks, the state carried along. `None` when `stop` ended it.
-fn evaluate(
-    device: &Device,
+/// [`Error::Argument`] when the text is shorter than `sequence + 1`; [`Error::Data`] when it cannot be read;
+/// [`Error::Gpu`] on a fault.
+pub fn evaluate_text(
     model: &CharModel,
-    streams: &Streams,
-    options: &TextOptions,
+    text: &Text,
+    sequence: usize,
     stop: &dyn Fn() -> bool,
-) -> Result<Option<f64>> {
+) -> Result<Option<TextMetrics>> {
+    evaluate(model, &mut text.streams(0..text.len(), 1, sequence)?, stop)
+}
+
+fn evaluate(
+    model: &CharModel,
+    streams: &mut Streams,
+    stop: &dyn Fn() -> bool,
+) -> Result<Option<TextMetrics>> {
     let mut tape = Tape::new(&model.parameters);
-    let mut state: Option<Tensor> = None;
-    let mut sum = 0.0;
-    let chunks = streams.pass();
-    let count = chunks.len();
-    for chunk in chunks {
+    let mut states = Vec::new();
+    let (mut sum, mut right) = (0.0, 0.0);
+    let (chunks, sequence) = (streams.chunks(), streams.sequence());
+    streams.seek(0)?;
+    for _ in 0..chunks {
         if stop() {
             return Ok(None);
         }
         tape.clear();
-        let (inputs, targets) = on_device(device, &chunk, options)?;
-        let (loss, h_n) = tape.no_grad(|tape| {
-            let h0 = state.take().map(|state| tape.constant(&state));
-            let (logits, states) = model.forward(tape, &inputs, h0)?;
-            let loss = tape.cross_entropy(logits, &targets, &CrossEntropyLoss::default())?;
-            Ok((loss, states.h_n(tape)?))
-        })?;
-        state = Some(tape.value(h_n)?.clone());
+        let chunk = streams.next_chunk()?;
+        let (loss, logits, after) = tape.no_grad(|tape| step(model, tape, &chunk, sequence, &states))?;
+        states = after;
         sum += tape.value(loss)?.to_f64()?[0];
+        let predicted = argmax(&tape.value(logits)?.to_vec()?, model.vocabulary.len());
+        right += share_equal(&predicted, chunk.targets);
     }
-    Ok(Some(sum / count as f64))
+    let tokens = (chunks * streams.batch() * sequence) as u64;
+    Ok(Some(TextMetrics { loss: sum / chunks as f64, accuracy: right / chunks as f64, tokens }))
 }

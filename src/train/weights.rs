@@ -17,15 +17,13 @@
 //! The names are equal where the layers have the names of the module's attributes: `Lstm::new(&mut init, "rnn", ..)` for
 //! `self.rnn = torch.nn.LSTM(..)`. (For the state dict of an LSTM alone, name the attribute of a wrapping module.)
 
-use std::fs::File;
-use std::io::{ErrorKind, Read, Write};
 use std::path::Path;
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
-use tempfile::NamedTempFile;
 
 use crate::device::Host;
 use crate::error::{Error, Result};
+use crate::files::{read_whole, write_whole};
 use crate::parameters::Parameters;
 
 /// Room for the header of a file, beside its tensors.
@@ -55,41 +53,6 @@ pub(super) fn to_bytes(parameters: &Parameters) -> Result<Vec<u8>> {
     });
     Ok(safetensors::serialize(views, None)
         .expect("parameters have distinct names, and lengths that fit a file"))
-}
-
-/// Writes files so that at every moment either the old or the new one is there, whole, and none where one cannot be
-/// written.
-pub(crate) fn write_whole(files: &[(&Path, &[u8])]) -> Result<()> {
-    let written = files.iter().map(|(path, bytes)| {
-        let failed = |error| Error::data(path, format!("cannot be written: {error}"));
-        Ok((path, write_beside(path, bytes).map_err(failed)?))
-    });
-    for (path, file) in written.collect::<Result<Vec<_>>>()? {
-        let failed = |error| Error::data(path, format!("cannot be written: {error}"));
-        file.persist(path).map_err(|error| failed(error.error))?;
-        // The rename itself is safe only once the folder is.
-        #[cfg(unix)]
-        std::fs::File::open(folder(path)).and_then(|folder| folder.sync_all()).map_err(failed)?;
-    }
-    Ok(())
-}
-
-/// A temporary file in the folder of `path`, safe on the disk.
-fn write_beside(path: &Path, bytes: &[u8]) -> std::io::Result<NamedTempFile> {
-    let mut file = NamedTempFile::new_in(folder(path))?;
-    file.write_all(bytes)?;
-    #[cfg(unix)]
-    {
-        // Temporary files are made for their owner alone; a model is a file like any other.
-        use std::os::unix::fs::PermissionsExt;
-        file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
-    }
-    file.as_file().sync_all()?;
-    Ok(file)
-}
-
-fn folder(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Overwrites all parameters with those of a safetensors file in F32, F64, F16 or BF16. Names and shapes must be exactly
@@ -158,20 +121,6 @@ fn misfits(parameters: &Parameters, file: &SafeTensors<'_>) -> Vec<String> {
     }
     let found = [names("the model has no tensor", unknown), names("the file has no tensor", missing)];
     found.into_iter().flatten().chain(shapes).collect()
-}
-
-/// The contents of a file, which has at most so many bytes.
-pub(crate) fn read_whole(path: &Path, most: u64) -> Result<Vec<u8>> {
-    let bad = |error: std::io::Error| match error.kind() {
-        ErrorKind::NotFound => Error::data(path, "no such file"),
-        _ => Error::data(path, format!("cannot be read: {error}")),
-    };
-    let mut bytes = Vec::new();
-    File::open(path).and_then(|file| file.take(most + 1).read_to_end(&mut bytes)).map_err(bad)?;
-    match bytes.len() as u64 <= most {
-        true => Ok(bytes),
-        false => Err(Error::data(path, format!("has more than {most} bytes, the most that can be read"))),
-    }
 }
 
 /// The values of a tensor in 32 bits, if it holds floats. They may lie at any byte of the file.

@@ -9,7 +9,8 @@ use serde::Deserialize;
 
 use crate::error::{Error, Result};
 use crate::ops::recurrent::Nonlinearity;
-use crate::train::weights::{floats, read_whole};
+use crate::files::read_whole;
+use crate::train::weights::floats;
 
 /// The most bytes that are read of a case's files.
 const MAX_JSON: u64 = 1 << 20;

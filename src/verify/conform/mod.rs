@@ -17,7 +17,7 @@ use safetensors::tensor::{Dtype, TensorView};
 
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::train::weights::write_whole;
+use crate::files::write_whole;
 use format::{Description, Tensors, malformed};
 use training::Computed;
 

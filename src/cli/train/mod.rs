@@ -1,0 +1,223 @@
+//! `bptt train`.
+
+mod options;
+mod show;
+
+use std::path::PathBuf;
+
+use bptt::data::text::{LONGSEQ, Text, fit};
+use bptt::error::{Error, Result};
+use bptt::train::{
+    Config, ConfigFile, Experiment, Hooks, Outcome, Run, SentenceTask, SeriesTask, Summary, Task, TextTask, train,
+};
+use clap::ValueEnum;
+
+use super::profile::Profile;
+use super::{device, interruption};
+pub use options::{Args, delimiter};
+use show::Show;
+
+/// The command's help as the arguments ask for it.
+pub fn with_defaults(command: clap::Command) -> clap::Command {
+    let named = std::env::args_os().skip(2).find_map(|argument| {
+        options::Name::from_str(argument.to_str()?, false).ok().map(options::Name::experiment)
+    });
+    let about = "Train a model, or go on with a run";
+    let after = match named {
+        Some(_) => String::new(),
+        None => {
+            let line = |name: &options::Name| {
+                let value = name.to_possible_value().expect("every experiment can be named");
+                format!("  {:<12}{}", value.get_name(), value.get_help().expect("every experiment has a doc comment"))
+            };
+            let lines: Vec<String> = options::Name::value_variants().iter().map(line).collect();
+            format!("Experiments, each with --help of its own:\n{}", lines.join("\n"))
+        }
+    };
+    options::with_defaults(command.about(about).before_help(after), named)
+}
+
+pub fn run(args: Args) -> Result<()> {
+    let file = match (&args.run.config, &args.run.resume) {
+        (Some(path), _) => Some(ConfigFile::read(path)?),
+        (None, Some(_)) | (None, None) => None,
+    };
+    let (run, file) = match &args.run.resume {
+        Some(path) => {
+            let (run, file) = Run::open(path)?;
+            (Some(run), Some(file))
+        }
+        None => (None, file),
+    };
+    let experiment = match (args.experiment, &file) {
+        (Some(name), _) => name.experiment(),
+        (None, Some(file)) => file.config.experiment,
+        (None, None) => {
+            let names = Experiment::ALL.map(Experiment::name).join(", ");
+            let message = format!("name an experiment ({names}), a --config or a run to --resume");
+            return Err(Error::argument("train", message));
+        }
+    };
+    let options = args.table(experiment)?;
+    let mut config = Config::resolve(file.as_ref(), experiment, &options)?;
+    let begun = file.filter(|_| run.is_some()).map(|file| file.config);
+
+    let device = device(&config.device)?;
+    let mut run = match run {
+        Some(run) => run,
+        None => Run::create(args.run.out.as_deref(), experiment.name(), args.run.force)?,
+    };
+    let mut notes = Vec::new();
+    let mut task = AnyTask::new(&device, &mut config, &args, begun.is_some(), &mut notes)?;
+    if config.train.validate_every == 0 && experiment.takes("validate_every") {
+        config.train.validate_every = config.train.steps.div_ceil(VALIDATIONS);
+    }
+    for path in [&mut config.data.file, &mut config.data.csv].into_iter().flatten() {
+        *path = absolute(path)?;
+    }
+    if let Some(begun) = &begun {
+        config.check_resumed(begun)?;
+    }
+    if args.run.require_exact {
+        run.check_exact(&device)?;
+    }
+    run.set_config(&config)?;
+
+    let profile = args.run.profile.then(|| Profile::start(&device)).transpose()?;
+    let stop = interruption();
+    let show = Show::new(&args.run, &config, &device, notes);
+    let mut on_event = |event| show.event(event);
+    let show_every = if args.run.json || experiment.sentence().is_none() {
+        0
+    } else {
+        config.train.steps.div_ceil(SHOWN)
+    };
+    let mut hooks = Hooks { stop: &stop, on_event: &mut on_event, show_every };
+    let summary = train(&device, &config, task.as_dyn(), Some(&mut run), &mut hooks)?;
+    show.clear();
+    if summary.interrupted {
+        return show.interrupted(&summary, run.path());
+    }
+    let result = show.result(&summary, run.path());
+    task.save(&mut run)?;
+    run.save_result(&result)?;
+    show.finish(&summary, &result, run.path(), profile)
+}
+
+/// How often in a training the held-out part is evaluated, and how often a sentence's predictions are shown.
+const VALIDATIONS: u64 = 10;
+const SHOWN: u64 = 10;
+
+fn absolute(path: &std::path::Path) -> Result<PathBuf> {
+    std::path::absolute(path).map_err(|error| Error::data(path, error))
+}
+
+/// The tasks that there are.
+enum AnyTask {
+    Sentence(SentenceTask),
+    Text(TextTask),
+    Series(SeriesTask),
+}
+
+impl AnyTask {
+    /// The task of the settings; what the user should know of it is added to `notes`.
+    fn new(
+        device: &bptt::device::Device,
+        config: &mut Config,
+        args: &Args,
+        resumed: bool,
+        notes: &mut Vec<String>,
+    ) -> Result<AnyTask> {
+        Ok(match config.experiment {
+            Experiment::Text => {
+                let text = match &config.data.file {
+                    Some(path) => Text::open(path, config.data.tokens)?,
+                    None => Text::from_text(LONGSEQ, config.data.tokens),
+                };
+                // What was resolved before is taken as it is.
+                let named = |name| resumed || args.run.config.is_some() || args.names(name);
+                notes.extend(fit_to(config, text.len(), [named("batch"), named("sequence")])?);
+                AnyTask::Text(TextTask::new(device, config, &text)?)
+            }
+            Experiment::Timeseries => {
+                let task = SeriesTask::new(device, config)?;
+                if config.data.csv.is_none() {
+                    notes.push("no --csv was named: the data are synthetic, a random walk of prices".into());
+                }
+                if config.data.scaler == bptt::data::scale::ScalerKind::Original {
+                    notes.push(
+                        "--scaler original scales the test part by its own minima and maxima, as the original did: \
+                         what is to be forecast leaks into the inputs"
+                            .into(),
+                    );
+                }
+                AnyTask::Series(task)
+            }
+            _ => AnyTask::Sentence(SentenceTask::new(device, config)?),
+        })
+    }
+
+    fn as_dyn(&mut self) -> &mut dyn Task {
+        match self {
+            AnyTask::Sentence(task) => task,
+            AnyTask::Text(task) => task,
+            AnyTask::Series(task) => task,
+        }
+    }
+
+    /// What a run keeps of the task beside the model.
+    fn save(&self, run: &mut Run) -> Result<()> {
+        match self {
+            AnyTask::Series(task) => run.save_forecasts(task.target(), &task.forecasts()?),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Makes batch and sequence fit a text of so many tokens. What the user asked for by name is taken or refused, never
+/// changed; a change is told.
+fn fit_to(config: &mut Config, tokens: usize, named: [bool; 2]) -> Result<Option<String>> {
+    let of = config.data.tokens;
+    let one = of.to_string();
+    let count = format!("{tokens} {}", if tokens == 1 { one.trim_end_matches('s') } else { &one });
+    let refuse = |why: String| match &config.data.file {
+        Some(path) => Err(Error::data(path, format!("has {count}{why}"))),
+        None => Err(Error::argument(
+            "text",
+            format!("the default text has {count}{why}; name a longer one with --file"),
+        )),
+    };
+    if fit(tokens, 1, 1).is_none() {
+        return refuse("; training and validation need at least 20".into());
+    }
+    let asked = (config.train.batch, config.train.sequence);
+    let fits = |&(batch, sequence): &(usize, usize)| fit(tokens, batch, sequence) == Some((batch, sequence));
+    let halves = |size| std::iter::successors(Some(size), |size| Some(size / 2)).take_while(|size| *size > 0);
+    let found = match named {
+        [false, false] => fit(tokens, asked.0, asked.1),
+        [false, true] => halves(asked.0).map(|batch| (batch, asked.1)).find(fits),
+        [true, false] => halves(asked.1).map(|sequence| (asked.0, sequence)).find(fits),
+        [true, true] => Some(asked).filter(fits),
+    };
+    let Some(found) = found else {
+        let names = [("batch", asked.0), ("sequence", asked.1)].into_iter().zip(named);
+        let names = names.filter(|(_, named)| *named).map(|((name, size), _)| format!("{name} {size}"));
+        let names = names.collect::<Vec<_>>().join(" and ");
+        return refuse(format!(", a tenth of them for validation: too few for {names}"));
+    };
+    (config.train.batch, config.train.sequence) = found;
+    Ok((found != asked).then(|| {
+        format!(
+            "the text has {count}, too few for batch {} and sequence {}: taking batch {} and sequence {}",
+            asked.0, asked.1, found.0, found.1
+        )
+    }))
+}
+
+/// Whether a model did better than the forecast that nothing changes.
+fn beats_naive(summary: &Summary) -> Option<bool> {
+    match &summary.outcome {
+        Some(Outcome::Forecast(metrics)) => Some(metrics.beats_naive()),
+        _ => None,
+    }
+}

@@ -1,0 +1,354 @@
+//! The options of `bptt train`: those of [`Config`], with the same names, and those of the run.
+
+use std::path::PathBuf;
+
+use bptt::error::{Error, Result};
+use bptt::train::{Config, Experiment};
+use clap::ValueEnum;
+use serde::Serialize;
+use toml::{Table, Value};
+
+use super::super::numbers::{at_least_1, at_most_1, not_negative, positive, share, whole};
+
+/// Options of `bptt train`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// What to train
+    #[arg(value_name = "EXPERIMENT", hide_possible_values = true)]
+    pub experiment: Option<Name>,
+    #[command(flatten)]
+    pub data: Data,
+    #[command(flatten)]
+    pub model: Model,
+    #[command(flatten)]
+    pub train: Train,
+    #[command(flatten)]
+    pub run: Run,
+}
+
+/// The experiments as arguments.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum Name {
+    /// "hihell" -> "ihello": five symbols, one sequence, no linear layer
+    Hihello,
+    /// " if you want you": each character from those before it
+    Charseq,
+    /// A sentence of 180 characters in windows of 10: two layers and a linear one
+    Longseq,
+    /// A character model of any text
+    Text,
+    /// A forecast of a column of a table
+    Timeseries,
+}
+
+impl Name {
+    pub fn experiment(self) -> Experiment {
+        match self {
+            Name::Hihello => Experiment::Hihello,
+            Name::Charseq => Experiment::Charseq,
+            Name::Longseq => Experiment::Longseq,
+            Name::Text => Experiment::Text,
+            Name::Timeseries => Experiment::Timeseries,
+        }
+    }
+}
+
+#[derive(clap::Args, Serialize)]
+#[command(next_help_heading = "Data")]
+pub struct Data {
+    /// Text: the file [default: the sentence of longseq]
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<PathBuf>,
+    /// Text: what a token is, characters (of UTF-8) or bytes
+    #[arg(long, value_name = "UNIT", value_parser = ["characters", "bytes"])]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tokens: Option<String>,
+    /// Time series: a table of numbers [default: a synthetic series of 732 days]
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub csv: Option<PathBuf>,
+    /// Time series: what stands between two fields [default: found out]
+    #[arg(long, value_name = "CHAR", value_parser = delimiter)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delimiter: Option<char>,
+    /// Time series: whether the first row holds names [default: found out]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    header: Option<bool>,
+    /// Time series: the columns to read, by name or number from 1 [default: all]
+    #[arg(long, value_name = "NAME,..", value_delimiter = ',')]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    columns: Option<Vec<String>>,
+    /// Time series: the column to forecast [default: the last]
+    #[arg(long, value_name = "NAME")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<String>,
+    /// Time series: the first row is the newest
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    newest_first: Option<bool>,
+    /// Time series: rows that a forecast is made from
+    #[arg(long, value_name = "N", value_parser = at_least_1::<usize>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    window: Option<usize>,
+    /// Time series: rows from the window's last to the one that is forecast
+    #[arg(long, value_name = "N", value_parser = at_least_1::<usize>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    horizon: Option<usize>,
+    /// Time series: the share of rows to train on; the others test
+    #[arg(long, value_name = "X", value_parser = share)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    split: Option<f64>,
+    /// Time series: minmax or standard, by the training part's statistics; original: each part by its own, which leaks
+    #[arg(long, value_name = "KIND", value_parser = ["minmax", "standard", "original"])]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scaler: Option<String>,
+}
+
+#[derive(clap::Args, Serialize)]
+#[command(next_help_heading = "Model")]
+pub struct Model {
+    /// The recurrent layers: rnn, lstm or gru
+    #[arg(long, value_name = "KIND", value_parser = ["rnn", "lstm", "gru"])]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cell: Option<String>,
+    /// Size of the recurrent layers
+    #[arg(long, value_name = "N", value_parser = at_least_1::<usize>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hidden: Option<usize>,
+    /// Number of recurrent layers
+    #[arg(long, value_name = "N", value_parser = at_least_1::<usize>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    layers: Option<usize>,
+    /// Probability of dropout between recurrent layers
+    #[arg(long, value_name = "P", value_parser = at_most_1)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dropout: Option<f64>,
+    /// Text: size of a character's vector [default: that of the recurrent layers]
+    #[arg(long, value_name = "N", value_parser = at_least_1::<usize>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    embedding: Option<usize>,
+    /// Sentences: make the logits by a linear layer
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    linear: Option<bool>,
+}
+
+#[derive(clap::Args, Serialize)]
+#[command(next_help_heading = "Training")]
+pub struct Train {
+    /// Of initial values, dropout and the order of windows
+    #[arg(long, value_name = "N", value_parser = whole::<u64>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seed: Option<u64>,
+    /// Steps in all
+    #[arg(long, value_name = "N", value_parser = at_least_1::<u64>, conflicts_with = "epochs")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    steps: Option<u64>,
+    /// Passes over the training data, in place of --steps; of a sentence a pass is a step
+    #[arg(long, value_name = "N", value_parser = at_least_1::<u64>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    epochs: Option<u64>,
+    /// Text: streams read side by side; time series: windows in a step, 0: all
+    #[arg(long, value_name = "N", value_parser = whole::<usize>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    batch: Option<usize>,
+    /// Text: characters of each stream in a step
+    #[arg(long, value_name = "N", value_parser = at_least_1::<usize>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sequence: Option<usize>,
+    /// adam, adamw, sgd, rmsprop or adagrad
+    #[arg(long, value_name = "KIND", value_parser = ["adam", "adamw", "sgd", "rmsprop", "adagrad"])]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    optimizer: Option<String>,
+    /// Learning rate
+    #[arg(long, value_name = "X", value_parser = positive)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lr: Option<f64>,
+    /// Weight decay, as the optimizer means it
+    #[arg(long, value_name = "X", value_parser = not_negative)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    weight_decay: Option<f64>,
+    /// The largest norm of the gradient; 0: any
+    #[arg(long, value_name = "X", value_parser = not_negative)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    clip: Option<f64>,
+    /// How the learning rate changes: constant, cosine, onecycle, step, exponential or, of text, plateau
+    #[arg(long, value_name = "KIND",
+        value_parser = ["constant", "cosine", "onecycle", "step", "exponential", "plateau"])]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    schedule: Option<String>,
+    /// Steps between two changes of the schedule step
+    #[arg(long, value_name = "N", value_parser = at_least_1::<u64>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lr_every: Option<u64>,
+    /// The factor of the schedules step, exponential and plateau
+    #[arg(long, value_name = "X", value_parser = positive)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lr_gamma: Option<f64>,
+    /// Steps in which the learning rate rises from 0
+    #[arg(long, value_name = "N", value_parser = whole::<u64>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warmup: Option<u64>,
+    /// Text: steps between two validations; 0: a tenth of the training
+    #[arg(long, value_name = "N", value_parser = whole::<u64>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    validate_every: Option<u64>,
+    /// Text: end after so many validations in a row without a better loss; 0: never
+    #[arg(long, value_name = "N", value_parser = whole::<u64>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    patience: Option<u64>,
+    /// Steps between two checkpoints; 0: one a minute
+    #[arg(long, value_name = "N", value_parser = whole::<u64>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    checkpoint_every: Option<u64>,
+    /// Checkpoints to keep, beside the best
+    #[arg(long, value_name = "N", value_parser = at_least_1::<usize>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    keep: Option<usize>,
+}
+
+#[derive(clap::Args)]
+#[command(next_help_heading = "Run")]
+pub struct Run {
+    /// auto, cpu, gpu, an index, part of a name [default: auto]
+    #[arg(long, value_name = "NAME")]
+    pub device: Option<String>,
+    /// The folder of the run [default: a new one, runs/EXPERIMENT-NUMBER]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Overwrite the run in an existing --out
+    #[arg(long)]
+    pub force: bool,
+    /// Take the settings of a config.toml; options given here win
+    #[arg(long, value_name = "FILE", conflicts_with = "resume")]
+    pub config: Option<PathBuf>,
+    /// Go on with a run from its newest checkpoint, or beyond its end with more --steps
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["out", "force"])]
+    pub resume: Option<PathBuf>,
+    /// With --resume: fail where the same bits cannot be had
+    #[arg(long, requires = "resume")]
+    pub require_exact: bool,
+    /// Print what a step took: launches, submissions, memory, and the time by kernel
+    #[arg(long)]
+    pub profile: bool,
+    /// Print nothing but errors
+    #[arg(long, conflicts_with = "json")]
+    pub quiet: bool,
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl Args {
+    /// Whether a size was asked for.
+    pub fn names(&self, option: &str) -> bool {
+        match option {
+            "batch" => self.train.batch.is_some(),
+            _ => self.train.sequence.is_some(),
+        }
+    }
+
+    /// The options that were given, in the sections of config.toml.
+    pub fn table(&self, experiment: Experiment) -> Result<Table> {
+        fn section(value: &impl Serialize) -> Result<Value> {
+            Value::try_from(value).map_err(|error| Error::argument("train", error.to_string()))
+        }
+        let mut table = Table::new();
+        for (name, value) in
+            [("data", section(&self.data)?), ("model", section(&self.model)?), ("train", section(&self.train)?)]
+        {
+            table.insert(name.into(), value);
+        }
+        if let Some(device) = &self.run.device {
+            table.insert("device".into(), device.clone().into());
+        }
+        // A sentence is passed over once in a step.
+        if experiment.sentence().is_some()
+            && let Some(train) = table.get_mut("train").and_then(Value::as_table_mut)
+            && let Some(epochs) = train.remove("epochs")
+        {
+            train.insert("steps".into(), epochs);
+        }
+        Ok(table)
+    }
+}
+
+/// What stands for a character that is hard to type.
+pub fn delimiter(text: &str) -> Result<char, String> {
+    match text {
+        "tab" | "\\t" => Ok('\t'),
+        text => text.parse().map_err(|_| "must be one character, or tab".into()),
+    }
+}
+
+/// The command as it is for an experiment, if one is named: only its options, with its defaults.
+pub fn with_defaults(command: clap::Command, experiment: Option<Experiment>) -> clap::Command {
+    let keys = ["data", "model", "train"].map(|section| (section, keys(section)));
+    keys.into_iter().flat_map(|(section, keys)| keys.into_iter().map(move |key| (section, key))).fold(
+        command,
+        |command, (section, key)| {
+            let help = match experiment {
+                Some(experiment) => default(experiment, section, &key),
+                None => {
+                    let of = |experiment: Experiment| Some((experiment, default(experiment, section, &key)?));
+                    let all: Vec<_> = Experiment::ALL.into_iter().filter_map(of).collect();
+                    one_or_each(&all)
+                }
+            };
+            let takes = experiment.is_none_or(|experiment| {
+                experiment.takes(&key) || key == "epochs" && experiment.sentence().is_some()
+            });
+            command.mut_arg(key, |arg| {
+                let text = arg.get_help().expect("every option has a doc comment").to_string();
+                // Of one experiment it need not be said which an option is for.
+                let plain = ["Text: ", "Time series: ", "Sentences: "].iter().find_map(|of| text.strip_prefix(of));
+                let text = match (experiment, plain) {
+                    (Some(_), Some(plain)) => {
+                        let mut letters = plain.chars();
+                        letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+                    }
+                    _ => text,
+                };
+                let help = help.filter(|_| !text.contains("[default")).map(|help| format!("{text} [default: {help}]"));
+                arg.help(help.unwrap_or(text)).hide(!takes)
+            })
+        },
+    )
+}
+
+/// One default where all have the same, else each experiment's.
+fn one_or_each(all: &[(Experiment, String)]) -> Option<String> {
+    let (_, first) = all.first()?;
+    if all.iter().all(|(_, value)| value == first) {
+        return Some(first.clone());
+    }
+    let each: Vec<String> = all.iter().map(|(of, value)| format!("{} {value}", of.name())).collect();
+    Some(each.join(", "))
+}
+
+/// The keys of a section.
+fn keys(section: &str) -> Vec<String> {
+    let (_, keys) = Config::SECTIONS.iter().find(|(name, _)| *name == section).expect("a section of the settings");
+    keys.iter().map(|key| key.to_string()).collect()
+}
+
+/// The default of an option.
+fn default(experiment: Experiment, section: &str, key: &str) -> Option<String> {
+    if key == "hidden" && let Some(sentence) = experiment.sentence() {
+        let distinct: std::collections::BTreeSet<char> = sentence.chars().collect();
+        return Some(format!("{}, the number of distinct characters", distinct.len()));
+    }
+    if !experiment.takes(key) {
+        return None;
+    }
+    let defaults = Table::try_from(Config::defaults(experiment)).expect("defaults are plain values");
+    match defaults.get(section)?.get(key)? {
+        // A flag is off unless it is given.
+        Value::Boolean(false) => None,
+        Value::Boolean(true) => Some("yes".into()),
+        Value::String(value) => Some(value.clone()),
+        value => Some(value.to_string().trim_end_matches(".0").to_string()),
+    }
+}

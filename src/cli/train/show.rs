@@ -1,0 +1,202 @@
+//! What the user sees of a training.
+
+use std::fmt::Write;
+use std::io::IsTerminal;
+use std::path::Path;
+use std::time::Instant;
+
+use bptt::device::Device;
+use bptt::error::{Error, Result};
+use bptt::train::{Config, Event, Experiment, Outcome, Summary, bits_per_character};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use serde_json::{Value, json};
+
+use super::super::output::Output;
+use super::super::profile::Profile;
+use super::beats_naive;
+use super::options;
+
+/// See the module.
+pub struct Show {
+    experiment: Experiment,
+    device: Device,
+    output: Output,
+    /// What the user should know once training begins.
+    notes: Vec<String>,
+    start: Instant,
+    bar: ProgressBar,
+}
+
+impl Show {
+    pub fn new(options: &options::Run, config: &Config, device: &Device, notes: Vec<String>) -> Show {
+        let output = Output::new(options.json).quiet(options.quiet);
+        let (experiment, device) = (config.experiment, device.clone());
+        Show { experiment, device, output, notes, start: Instant::now(), bar: ProgressBar::hidden() }
+    }
+
+    pub fn event(&self, event: Event) -> Result<()> {
+        match event {
+            Event::Begin { steps, done } => self.begin(steps, done)?,
+            Event::Note(text) => self.bar.suspend(|| self.output.note(&text)),
+            Event::Step { step, loss } => {
+                self.bar.set_position(step);
+                if self.output.is_json() {
+                    self.output.event(&json!({"event": "step", "step": step, "loss": loss}))?;
+                } else if !self.bar.is_hidden() {
+                    self.bar.set_message(format!("loss {loss:.4}"));
+                }
+            }
+            Event::Decoded { step, loss, text } => {
+                self.bar.suspend(|| self.output.line(format!("step {step:>5}  loss {loss:.4}  {text}")))?;
+            }
+            Event::Validation { step, loss, best } => {
+                let bits = bits_per_character(loss);
+                let mark = if best { "" } else { ", no better than before" };
+                self.bar.suspend(|| {
+                    self.output.line(format!(
+                        "step {step:>6}  validation loss {loss:.4}, {bits:.3} bits per character, {:.0} s{mark}",
+                        self.start.elapsed().as_secs_f64()
+                    ))
+                })?;
+                self.output.event(&json!({
+                    "event": "validation", "step": step, "validation_loss": loss, "bits_per_character": bits,
+                }))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn begin(&self, steps: u64, done: u64) -> Result<()> {
+        let info = self.device.info();
+        let from = if done > 0 { format!(", from step {done} on") } else { String::new() };
+        self.output.line(format!("training {} on {info}{from}", self.experiment.name()))?;
+        if info.software {
+            self.output.note(&format!(
+                "{} is a GPU made of software: right, but slower than --device cpu",
+                info.name
+            ));
+        }
+        for note in &self.notes {
+            self.output.note(note);
+        }
+        if !self.output.is_json() && !self.output.is_quiet() && std::io::stderr().is_terminal() {
+            let template = "{bar:20} {pos}/{len} steps  {msg}  {speed}/s  {eta} left";
+            let style = ProgressStyle::with_template(template).expect("the template is well-formed");
+            let speed = |state: &ProgressState, to: &mut dyn Write| {
+                // A line that cannot be drawn is no reason to stop.
+                let _ = write!(to, "{:.1}", state.per_sec());
+            };
+            self.bar.set_style(style.with_key("speed", speed));
+            self.bar.set_length(steps);
+            self.bar.set_position(done);
+            self.bar.reset_eta();
+            self.bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
+        }
+        Ok(())
+    }
+
+    /// Takes the bar away.
+    pub fn clear(&self) {
+        self.bar.finish_and_clear();
+    }
+
+    /// The end of a training that was asked to stop.
+    pub fn interrupted(&self, summary: &Summary, path: &Path) -> Result<()> {
+        let (steps, path) = (summary.steps, path.display());
+        self.output.note(&format!(
+            "interrupted after step {steps}; the model so far is in {path}; go on with: bptt train --resume {path}"
+        ));
+        Err(Error::Interrupted)
+    }
+
+    /// How the training ended.
+    pub fn result(&self, summary: &Summary, path: &Path) -> Value {
+        let Summary { steps, loss, seconds, outcome, validation_loss, best, stopped_early, .. } = summary;
+        let mut done = json!({
+            "event": "done", "experiment": self.experiment.name(), "device": self.device.info().to_string(),
+            "steps": steps, "loss": loss,
+        });
+        let mut set = |key: &str, value: Value| done[key] = value;
+        match outcome {
+            Some(Outcome::Text { accuracy, decoded }) => {
+                set("accuracy", json!(accuracy));
+                set("decoded", json!(decoded));
+            }
+            Some(Outcome::Forecast(metrics)) => {
+                for (key, value) in [
+                    ("test_mse", metrics.test_mse),
+                    ("test_mae", metrics.test_mae),
+                    ("naive_mse", metrics.naive_mse),
+                    ("naive_mae", metrics.naive_mae),
+                ] {
+                    set(key, json!(value));
+                }
+            }
+            None => {}
+        }
+        set("seconds", json!(seconds));
+        set("out", json!(path.display().to_string()));
+        if let Some(loss) = validation_loss {
+            set("validation_loss", json!(loss));
+            set("bits_per_character", json!(bits_per_character(*loss)));
+        }
+        if let Some(best) = best {
+            set("best_step", json!(best.step));
+            set("best_validation_loss", json!(best.loss));
+        }
+        if *stopped_early {
+            set("stopped_early", json!(true));
+        }
+        done
+    }
+
+    /// Says how it went.
+    pub fn finish(
+        &self,
+        summary: &Summary,
+        result: &Value,
+        path: &Path,
+        profile: Option<Profile>,
+    ) -> Result<()> {
+        let Summary { steps, loss, seconds, outcome, validation_loss, best, stopped_early, .. } = summary;
+        let mut line = format!("{steps} steps in {seconds:.2} s: loss {loss:.4}");
+        match (outcome, validation_loss) {
+            (Some(Outcome::Text { accuracy, .. }), Some(loss)) => {
+                let bits = bits_per_character(*loss);
+                line += &format!(", accuracy {accuracy:.3}, validation {bits:.3} bits per character");
+            }
+            (Some(Outcome::Text { accuracy, decoded }), None) => {
+                line += &format!(", accuracy {accuracy:.3}, predicted {decoded:?}");
+            }
+            (Some(Outcome::Forecast(m)), _) => {
+                line += &format!(
+                    "; {} forecasts in the data's units: mean squared error {:.6}, mean absolute error {:.6}; naive \
+                     (tomorrow equals today): {:.6}, {:.6}",
+                    m.count, m.test_mse, m.test_mae, m.naive_mse, m.naive_mae
+                );
+            }
+            (None, _) => {}
+        }
+        self.output.line(line)?;
+        if beats_naive(summary) == Some(false) {
+            self.output.line("the model does not beat the naive forecast")?;
+        }
+        if *stopped_early {
+            self.output.line("stopped early: the validation loss no longer fell")?;
+        }
+        if let Some(best) = best.filter(|best| best.step != *steps) {
+            self.output.line(format!("the best validation was after step {}: that model is kept", best.step))?;
+        }
+        if let Some(profile) = profile {
+            profile.finish(self.output, *steps)?;
+        }
+        let path = path.display();
+        let next = match self.experiment {
+            Experiment::Text => format!("; continue a text with: bptt generate {path}"),
+            Experiment::Timeseries => format!("; forecast with: bptt predict {path} --csv NEW.csv"),
+            _ => String::new(),
+        };
+        self.output.line(format!("the model is in {path}{next}"))?;
+        self.output.event(result)
+    }
+}

@@ -1,0 +1,68 @@
+//! Files that are read within limits and replaced only by whole ones.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Read, Write};
+use std::path::Path;
+
+use tempfile::NamedTempFile;
+
+use crate::error::{Error, Result};
+
+/// Writes files so that at every moment either the old or the new one is there, whole, and none where one cannot be
+/// written.
+pub(crate) fn write_whole(files: &[(&Path, &[u8])]) -> Result<()> {
+    let written = files.iter().map(|(path, bytes)| {
+        let failed = |error| unwritable(path, &error);
+        Ok((path, write_beside(path, bytes).map_err(failed)?))
+    });
+    for (path, file) in written.collect::<Result<Vec<_>>>()? {
+        file.persist(path).map_err(|error| unwritable(path, &error.error))?;
+        sync_folder(path).map_err(|error| unwritable(path, &error))?;
+    }
+    Ok(())
+}
+
+/// The error of a file that cannot be written.
+pub(crate) fn unwritable(path: &Path, error: &io::Error) -> Error {
+    Error::data(path, format!("cannot be written: {error}"))
+}
+
+/// A rename, or a removal, is safe only once the folder is.
+pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
+    match cfg!(unix) {
+        true => File::open(folder(path)).and_then(|folder| folder.sync_all()),
+        false => Ok(()),
+    }
+}
+
+/// A temporary file in the folder of `path`, safe on the disk.
+fn write_beside(path: &Path, bytes: &[u8]) -> io::Result<NamedTempFile> {
+    let mut file = NamedTempFile::new_in(folder(path))?;
+    file.write_all(bytes)?;
+    #[cfg(unix)]
+    {
+        // Temporary files are made for their owner alone; a model is a file like any other.
+        use std::os::unix::fs::PermissionsExt;
+        file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
+    }
+    file.as_file().sync_all()?;
+    Ok(file)
+}
+
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// The contents of a file, which has at most so many bytes.
+pub(crate) fn read_whole(path: &Path, most: u64) -> Result<Vec<u8>> {
+    let bad = |error: io::Error| match error.kind() {
+        ErrorKind::NotFound => Error::data(path, "no such file"),
+        _ => Error::data(path, format!("cannot be read: {error}")),
+    };
+    let mut bytes = Vec::new();
+    File::open(path).and_then(|file| file.take(most + 1).read_to_end(&mut bytes)).map_err(bad)?;
+    match bytes.len() as u64 <= most {
+        true => Ok(bytes),
+        false => Err(Error::data(path, format!("has more than {most} bytes, the most that can be read"))),
+    }
+}

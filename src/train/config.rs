@@ -1,0 +1,571 @@
+//! The settings of a training: the same names in `config.toml` and on the command line.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use toml::de::{DeTable, DeValue};
+use toml::{Table, Value};
+
+use crate::data::scale::ScalerKind;
+use crate::data::text::Unit;
+use crate::error::{Error, Result};
+use crate::files::read_whole;
+use crate::nn::CellKind;
+use crate::optim::OptimizerKind;
+
+/// What can be trained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Experiment {
+    /// "hihell" → "ihello".
+    Hihello,
+    /// " if you want you", each character from those before it.
+    Charseq,
+    /// A sentence of 180 characters in windows of 10.
+    Longseq,
+    /// A character model of any text.
+    Text,
+    /// A forecast of a table's column from windows of all its columns.
+    Timeseries,
+}
+
+impl Experiment {
+    /// All of them.
+    pub const ALL: [Experiment; 5] = [
+        Experiment::Hihello,
+        Experiment::Charseq,
+        Experiment::Longseq,
+        Experiment::Text,
+        Experiment::Timeseries,
+    ];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Experiment::Hihello => "hihello",
+            Experiment::Charseq => "charseq",
+            Experiment::Longseq => "longseq",
+            Experiment::Text => "text",
+            Experiment::Timeseries => "timeseries",
+        }
+    }
+
+    /// Whether an option, by its key in `config.toml`, means something to it.
+    pub fn takes(self, option: &str) -> bool {
+        let (text, series) = (self == Experiment::Text, self == Experiment::Timeseries);
+        match option {
+            "file" | "tokens" | "embedding" | "sequence" | "validate_every" | "patience" => text,
+            "csv" | "delimiter" | "header" | "columns" | "target" | "newest_first" | "window" | "horizon"
+            | "split" | "scaler" => series,
+            "batch" | "epochs" => text || series,
+            "linear" => !(text || series),
+            _ => true,
+        }
+    }
+}
+
+/// Everything that determines a training, and how often it is saved; as TOML, the file `config.toml` of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The version of this format: 1.
+    pub format: u32,
+    /// What is trained.
+    pub experiment: Experiment,
+    /// The device as it was asked for: see [`Device::named`](crate::device::Device::named).
+    pub device: String,
+    /// What it is trained on.
+    pub data: DataConfig,
+    /// The model.
+    pub model: LayersConfig,
+    /// The training.
+    pub train: TrainConfig,
+}
+
+/// Where the data come from and how they are read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataConfig {
+    /// A text; none: the sentence of longseq.
+    pub file: Option<PathBuf>,
+    /// What a token of the text is.
+    pub tokens: Unit,
+    /// A table; none: the synthetic series.
+    pub csv: Option<PathBuf>,
+    /// What stands between two fields; none: it is found out.
+    pub delimiter: Option<char>,
+    /// Whether the first row holds names; none: it is found out.
+    pub header: Option<bool>,
+    /// The columns that are read, by name or number from 1; none: all.
+    pub columns: Option<Vec<String>>,
+    /// The column that is forecast; none: the last.
+    pub target: Option<String>,
+    /// Whether the first row is the newest.
+    pub newest_first: bool,
+    /// Rows that a forecast is made from.
+    pub window: usize,
+    /// How many rows behind the window the forecast is for.
+    pub horizon: usize,
+    /// The share of rows, from the oldest on, that are trained on.
+    pub split: f64,
+    /// How columns are scaled.
+    pub scaler: ScalerKind,
+}
+
+/// The layers of a model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LayersConfig {
+    /// The kind of recurrent layers.
+    pub cell: CellKind,
+    /// H; none: of a sentence the number of its characters.
+    pub hidden: Option<usize>,
+    /// L.
+    pub layers: usize,
+    /// The probability of dropout between layers.
+    pub dropout: f64,
+    /// Size of a character's vector; none: H.
+    pub embedding: Option<usize>,
+    /// Whether a linear layer makes a sentence's logits.
+    pub linear: bool,
+}
+
+/// How the learning rate changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ScheduleKind {
+    /// It does not.
+    Constant,
+    /// Half a cosine, down to 0 at the last step.
+    Cosine,
+    /// Up in the first 30 % of the steps, then down.
+    Onecycle,
+    /// Multiplied with `lr_gamma` every `lr_every` steps.
+    Step,
+    /// Multiplied with `lr_gamma` at each step.
+    Exponential,
+    /// Multiplied with `lr_gamma` when the validation loss no longer falls.
+    Plateau,
+}
+
+/// How a model is trained.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainConfig {
+    /// Of initial values, dropout and the order of windows.
+    pub seed: u64,
+    /// Steps in all.
+    pub steps: u64,
+    /// Passes over the training data, in place of `steps`; a run's file holds the steps.
+    pub epochs: Option<u64>,
+    /// B: streams of a text, or windows of a series (0: all).
+    pub batch: usize,
+    /// T: characters of each stream in a step.
+    pub sequence: usize,
+    /// The optimizer.
+    pub optimizer: OptimizerKind,
+    /// The learning rate.
+    pub lr: f64,
+    /// The optimizer's weight decay.
+    pub weight_decay: f64,
+    /// The largest norm of the gradient; 0: any.
+    pub clip: f64,
+    /// How the learning rate changes.
+    pub schedule: ScheduleKind,
+    /// Steps between two changes of the schedule `step`.
+    pub lr_every: u64,
+    /// The factor of the schedules `step`, `exponential` and `plateau`.
+    pub lr_gamma: f64,
+    /// Steps in which the learning rate rises from 0.
+    pub warmup: u64,
+    /// Steps between two validations; 0: a tenth of the training.
+    pub validate_every: u64,
+    /// Training ends after so many validations in a row without a better loss; 0: never.
+    pub patience: u64,
+    /// Steps between two checkpoints; 0: one a minute.
+    pub checkpoint_every: u64,
+    /// How many checkpoints are kept, beside the best.
+    pub keep: usize,
+}
+
+/// A key that holds something impossible, and what is wrong with it.
+struct Fault {
+    key: &'static str,
+    message: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.key, self.message)
+    }
+}
+
+impl Config {
+    /// The sections of `config.toml` and their keys.
+    pub const SECTIONS: [(&str, &[&str]); 3] = [
+        (
+            "data",
+            &[
+                "file",
+                "tokens",
+                "csv",
+                "delimiter",
+                "header",
+                "columns",
+                "target",
+                "newest_first",
+                "window",
+                "horizon",
+                "split",
+                "scaler",
+            ],
+        ),
+        ("model", &["cell", "hidden", "layers", "dropout", "embedding", "linear"]),
+        (
+            "train",
+            &[
+                "seed",
+                "steps",
+                "epochs",
+                "batch",
+                "sequence",
+                "optimizer",
+                "lr",
+                "weight_decay",
+                "clip",
+                "schedule",
+                "lr_every",
+                "lr_gamma",
+                "warmup",
+                "validate_every",
+                "patience",
+                "checkpoint_every",
+                "keep",
+            ],
+        ),
+    ];
+
+    /// Keys that may change when a run goes on; data may only move.
+    const MAY_CHANGE: [&str; 15] = [
+        "device",
+        "file",
+        "csv",
+        "steps",
+        "lr",
+        "weight_decay",
+        "clip",
+        "schedule",
+        "lr_every",
+        "lr_gamma",
+        "warmup",
+        "validate_every",
+        "patience",
+        "checkpoint_every",
+        "keep",
+    ];
+
+    /// The settings of an experiment where nothing else is asked for: of the four reference experiments, those for which
+    /// PyTorch's results are known.
+    pub fn defaults(experiment: Experiment) -> Config {
+        use Experiment::*;
+        let (steps, lr, layers, hidden) = match experiment {
+            Hihello => (100, 0.1, 1, None),
+            Charseq => (50, 0.1, 1, None),
+            Longseq => (100, 0.1, 2, None),
+            Text => (2000, 0.002, 1, Some(128)),
+            Timeseries => (500, 0.01, 1, Some(10)),
+        };
+        Config {
+            format: 1,
+            experiment,
+            device: "auto".into(),
+            data: DataConfig {
+                file: None,
+                tokens: Unit::Characters,
+                csv: None,
+                delimiter: None,
+                header: None,
+                columns: None,
+                target: None,
+                newest_first: false,
+                window: 7,
+                horizon: 1,
+                split: 0.7,
+                scaler: ScalerKind::Minmax,
+            },
+            model: LayersConfig {
+                cell: if matches!(experiment, Text | Timeseries) { CellKind::Lstm } else { CellKind::Rnn },
+                hidden,
+                layers,
+                dropout: 0.0,
+                embedding: None,
+                linear: experiment == Longseq,
+            },
+            train: TrainConfig {
+                seed: 0,
+                steps,
+                epochs: None,
+                batch: if experiment == Text { 32 } else { 0 },
+                sequence: 64,
+                optimizer: OptimizerKind::Adam,
+                lr,
+                weight_decay: 0.0,
+                clip: if experiment == Text { 1.0 } else { 0.0 },
+                schedule: ScheduleKind::Constant,
+                lr_every: 1000,
+                lr_gamma: 0.1,
+                warmup: 0,
+                validate_every: 0,
+                patience: 0,
+                checkpoint_every: 0,
+                keep: 2,
+            },
+        }
+    }
+
+    /// The defaults, overridden by `file`'s keys and those by `options`, which has the same sections.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] names an option that the experiment does not take, or whose value is impossible.
+    pub fn resolve(file: Option<&ConfigFile>, experiment: Experiment, options: &Table) -> Result<Config> {
+        let config = match file {
+            Some(file) if file.config.experiment != experiment => {
+                let (path, found) = (file.path.display(), file.config.experiment.name());
+                let message = format!("{path} is of the experiment {found}, not {}", experiment.name());
+                return Err(Error::argument("train", message));
+            }
+            Some(file) => file.config.clone(),
+            None => Config::defaults(experiment),
+        };
+        for (_, section) in options.iter().filter_map(|(name, value)| Some((name, value.as_table()?))) {
+            if let Some(option) = section.keys().find(|key| !experiment.takes(key)) {
+                let (option, name) = (option.replace('_', "-"), experiment.name());
+                return Err(Error::argument("train", format!("--{option} is no option of {name}")));
+            }
+        }
+        // Steps and passes say the same thing: the one asked for last counts.
+        let mut table = config.table()?;
+        if options.get("train").and_then(Value::as_table).is_some_and(|train| train.contains_key("steps"))
+            && let Some(train) = table.get_mut("train").and_then(Value::as_table_mut)
+        {
+            train.remove("epochs");
+        }
+        overlay(&mut table, options);
+        let config: Config =
+            table.try_into().map_err(|error: toml::de::Error| Error::argument("train", one_line(&error)))?;
+        config.check().map_err(|fault| Error::argument("train", fault.to_string()))?;
+        Ok(config)
+    }
+
+    /// An error unless a run that was begun with the settings `begun` can go on with these.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] names what cannot change.
+    pub fn check_resumed(&self, begun: &Config) -> Result<()> {
+        let (new, old) = (self.table()?, begun.table()?);
+        for (section, keys) in Config::SECTIONS {
+            let value = |table: &Table, key: &str| table.get(section).and_then(|section| section.get(key)).cloned();
+            for key in keys.iter().filter(|key| !Config::MAY_CHANGE.contains(key)) {
+                let (new, old) = (value(&new, key), value(&old, key));
+                if new != old && *key != "epochs" {
+                    let shown = old.map_or("not set".to_string(), |old| old.to_string());
+                    let option = key.replace('_', "-");
+                    let message = format!("--{option} cannot change when a run goes on: it is {shown}");
+                    return Err(Error::argument("train", message));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// An error unless every value is possible.
+    fn check(&self) -> Result<(), Fault> {
+        let fault = |key, message: String| Err(Fault { key, message });
+        let Config { data, model, train, .. } = self;
+        if self.format != 1 {
+            return fault("format", format!("must be 1, got {}: it was written by a newer version", self.format));
+        }
+        for (key, size) in [
+            ("steps", train.steps),
+            ("epochs", train.epochs.unwrap_or(1)),
+            ("sequence", train.sequence as u64),
+            ("batch", if self.experiment == Experiment::Text { train.batch as u64 } else { 1 }),
+            ("hidden", model.hidden.unwrap_or(1) as u64),
+            ("layers", model.layers as u64),
+            ("embedding", model.embedding.unwrap_or(1) as u64),
+            ("window", data.window as u64),
+            ("horizon", data.horizon as u64),
+            ("lr_every", train.lr_every),
+            ("keep", train.keep as u64),
+        ] {
+            if size == 0 {
+                return fault(key, "must be at least 1, got 0".into());
+            }
+        }
+        for (key, value) in [("weight_decay", train.weight_decay), ("clip", train.clip)] {
+            if !(0.0..=LARGEST).contains(&value) {
+                return fault(key, format!("must be from 0 to {LARGEST:e}, got {value}"));
+            }
+        }
+        for (key, value, most) in [("lr", train.lr, LARGEST), ("lr_gamma", train.lr_gamma, 1.0)] {
+            if !(value > 0.0 && value <= most) {
+                return fault(key, format!("must be above 0 and at most {most:e}, got {value}"));
+            }
+        }
+        if !(0.0..=1.0).contains(&model.dropout) {
+            return fault("dropout", format!("must be from 0 to 1, got {}", model.dropout));
+        }
+        if !(data.split > 0.0 && data.split < 1.0) {
+            return fault("split", format!("must be above 0 and below 1, got {}", data.split));
+        }
+        if train.schedule == ScheduleKind::Plateau && self.experiment != Experiment::Text {
+            return fault("schedule", "plateau needs a validation loss, which only text has".into());
+        }
+        if train.seed > i64::MAX as u64 {
+            return fault("seed", format!("must be at most {}, got {}", i64::MAX, train.seed));
+        }
+        Ok(())
+    }
+
+    /// As TOML, with the keys that the experiment takes.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when a path is not UTF-8.
+    pub fn to_toml(&self) -> Result<String> {
+        let mut table = self.table()?;
+        for section in table.iter_mut().filter_map(|(_, value)| value.as_table_mut()) {
+            section.retain(|key, _| self.experiment.takes(key));
+        }
+        table.retain(|_, value| value.as_table().is_none_or(|section| !section.is_empty()));
+        Ok(toml::to_string(&table).expect("a table of plain values"))
+    }
+
+    fn table(&self) -> Result<Table> {
+        Table::try_from(self).map_err(|error| {
+            Error::argument("train", format!("cannot be written to config.toml: {}", one_line(&error)))
+        })
+    }
+}
+
+/// The devices compute in 32 bits, where larger numbers are infinite.
+const LARGEST: f64 = 3e38;
+
+/// The longest config.toml that is read.
+const MAX_BYTES: u64 = 1 << 20;
+
+/// A `config.toml` that has been read.
+#[derive(Clone, Debug)]
+pub struct ConfigFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What it says, completed with the defaults.
+    pub config: Config,
+}
+
+impl ConfigFile {
+    /// Reads and checks it.
+    ///
+    /// # Errors
+    /// [`Error::Data`] names file and line: of what is no TOML, an unknown key with the nearest known one, a value of the
+    /// wrong type, an impossible value.
+    pub fn read(path: &Path) -> Result<ConfigFile> {
+        let bytes = read_whole(path, MAX_BYTES)?;
+        let text = String::from_utf8(bytes).map_err(|error| {
+            Error::data(path, format!("is not UTF-8 text, at offset {}", error.utf8_error().valid_up_to()))
+        })?;
+        let config = parse(&text).map_err(|(at, message)| {
+            let line = at.map(|at| format!("line {}: ", 1 + text[..at].matches('\n').count()));
+            Error::data(path, line.unwrap_or_default() + &message)
+        })?;
+        Ok(ConfigFile { path: path.to_owned(), config })
+    }
+}
+
+/// Where in the text something is wrong, and what.
+type Wrong = (Option<usize>, String);
+
+fn parse(text: &str) -> Result<Config, Wrong> {
+    let wrong = |error: &toml::de::Error| {
+        (error.span().map(|span| span.start.min(text.len())), format!("is no TOML: {}", one_line(error)))
+    };
+    let spans = DeTable::parse(text).map_err(|error| wrong(&error))?;
+    let table: Table = text.parse().map_err(|error| wrong(&error))?;
+    let place = |path: &[&str]| place(spans.get_ref(), path);
+
+    let Some(experiment) = table.get("experiment") else {
+        let names = Experiment::ALL.map(Experiment::name).join(", ");
+        return Err((None, format!("has no key experiment, which must be one of {names}")));
+    };
+    let experiment = Experiment::deserialize(experiment.clone())
+        .map_err(|error| (place(&["experiment"]), format!("experiment: {}", one_line(&error))))?;
+    let mut whole = Table::try_from(Config::defaults(experiment)).expect("defaults are plain values");
+    for (key, value) in &table {
+        match (value, Config::SECTIONS.iter().find(|(name, _)| name == key)) {
+            (Value::Table(section), Some((name, known))) => {
+                for key in section.keys() {
+                    let at = || place(&[name, key]);
+                    if !known.contains(&&**key) {
+                        return Err((at(), unknown(&format!("in [{name}] "), key, known)));
+                    }
+                    if !experiment.takes(key) {
+                        return Err((at(), format!("{key} means nothing to the experiment {}", experiment.name())));
+                    }
+                }
+            }
+            (_, Some((name, _))) => return Err((place(&[name]), format!("{name} must be a section, [{name}]"))),
+            (_, None) if TOP.contains(&&**key) => {}
+            (_, None) => {
+                let sections = Config::SECTIONS.map(|(name, _)| name);
+                return Err((place(&[key]), unknown("", key, &[&TOP[..], &sections[..]].concat())));
+            }
+        }
+    }
+    overlay(&mut whole, &table);
+    let config: Config = whole.try_into().map_err(|error: toml::de::Error| {
+        let message = one_line(&error);
+        // The error names the key, in backquotes at its end.
+        let path: Vec<&str> = message.rsplit('`').nth(1).map(|path| path.split('.').collect()).unwrap_or_default();
+        (place(&path), message)
+    })?;
+    config.check().map_err(|fault| {
+        let at = Config::SECTIONS.iter().find_map(|(section, _)| place(&[section, fault.key]));
+        (at.or_else(|| place(&[fault.key])), fault.to_string())
+    })?;
+    Ok(config)
+}
+
+/// The keys outside any section.
+const TOP: [&str; 3] = ["format", "experiment", "device"];
+
+fn unknown(place: &str, key: &str, known: &[&str]) -> String {
+    let near = |known: &&&str| strsim::jaro_winkler(key, known);
+    let nearest = known.iter().max_by(|a, b| near(a).total_cmp(&near(b))).expect("there are known keys");
+    format!("unknown key {place}{key:?}; the nearest is {nearest:?}")
+}
+
+/// Where the value at a path of keys begins.
+fn place(table: &DeTable<'_>, path: &[&str]) -> Option<usize> {
+    let (first, rest) = path.split_first()?;
+    let (key, value) = table.iter().find(|(key, _)| key.get_ref() == first)?;
+    match (value.get_ref(), rest) {
+        (_, []) => Some(key.span().start),
+        (DeValue::Table(table), rest) => place(table, rest),
+        _ => None,
+    }
+}
+
+/// The keys of `from` in place of those of `to`, section by section.
+fn overlay(to: &mut Table, from: &Table) {
+    for (key, value) in from {
+        match (to.get_mut(key), value) {
+            (Some(Value::Table(to)), Value::Table(from)) => overlay(to, from),
+            _ => drop(to.insert(key.clone(), value.clone())),
+        }
+    }
+}
+
+/// An error's message without line breaks.
+fn one_line(error: &impl fmt::Display) -> String {
+    error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
+}

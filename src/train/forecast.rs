@@ -1,0 +1,148 @@
+//! What a model of a time series forecasts, and how well.
+
+use serde::{Deserialize, Serialize};
+
+use super::model::SeriesModel;
+use crate::data::csv::Table;
+use crate::data::scale::{Scaler, ScalerKind};
+use crate::data::series::SeriesWindows;
+use crate::error::{Error, Result};
+use crate::tape::Tape;
+use crate::tensor::Tensor;
+
+/// How well forecasts do, in the data's own units.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ForecastMetrics {
+    /// The model's mean squared error.
+    pub test_mse: f64,
+    /// The model's mean absolute error.
+    pub test_mae: f64,
+    /// The mean squared error of the naive forecast: that the target stays as it is.
+    pub naive_mse: f64,
+    /// The mean absolute error of the naive forecast.
+    pub naive_mae: f64,
+    /// The forecasts that were compared.
+    pub count: u64,
+}
+
+impl ForecastMetrics {
+    /// Whether the model is nearer than the naive forecast, by both errors.
+    pub fn beats_naive(&self) -> bool {
+        self.test_mse < self.naive_mse && self.test_mae < self.naive_mae
+    }
+
+    /// Of forecasts whose outcome is known.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when there is none.
+    pub fn of(forecasts: &[Forecast]) -> Result<ForecastMetrics> {
+        let known: Vec<(f64, f64)> = forecasts
+            .iter()
+            .filter_map(|f| f.actual.map(|actual| (f.predicted - actual, f.naive - actual)))
+            .collect();
+        if known.is_empty() {
+            return Err(Error::argument("forecast", "no forecast's outcome is known: there are too few rows"));
+        }
+        let mean = |error: fn(&(f64, f64)) -> f64| known.iter().map(error).sum::<f64>() / known.len() as f64;
+        Ok(ForecastMetrics {
+            test_mse: mean(|(model, _)| model * model),
+            test_mae: mean(|(model, _)| model.abs()),
+            naive_mse: mean(|(_, naive)| naive * naive),
+            naive_mae: mean(|(_, naive)| naive.abs()),
+            count: known.len() as u64,
+        })
+    }
+}
+
+/// One forecast, in the data's own units.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Forecast {
+    /// The table's row that it is for, counted from 0, the oldest first.
+    pub row: usize,
+    /// What the row holds, unless it lies behind the table's end.
+    pub actual: Option<f64>,
+    /// What the model says.
+    pub predicted: f64,
+    /// The target in the last row of the window.
+    pub naive: f64,
+}
+
+/// The windows that are forecast in one pass.
+const BATCH: usize = 4096;
+
+/// The scaled forecast of each window.
+///
+/// # Errors
+/// [`Error::NonFinite`] when a forecast is; [`Error::Gpu`] on a fault.
+pub fn scaled(model: &SeriesModel, windows: &SeriesWindows) -> Result<Vec<f32>> {
+    let mut tape = Tape::new(&model.parameters);
+    let all: Vec<usize> = (0..windows.naive.len()).collect();
+    let mut forecasts = Vec::with_capacity(all.len());
+    for batch in all.chunks(BATCH) {
+        tape.clear();
+        let shape = [windows.window, batch.len(), windows.columns];
+        let x = Tensor::from_f32(model.parameters.device(), shape, &windows.time_major(batch))?;
+        let y = tape.no_grad(|tape| {
+            let x = tape.constant(&x);
+            model.forward(tape, x)
+        })?;
+        forecasts.extend(tape.value(y)?.to_vec()?);
+    }
+    match forecasts.iter().all(|x| x.is_finite()) {
+        true => Ok(forecasts),
+        false => Err(Error::NonFinite { what: "the model's output".into(), at: None }),
+    }
+}
+
+/// The forecast of each window in the data's own units.
+///
+/// # Errors
+/// As [`scaled`].
+pub fn unscaled(
+    model: &SeriesModel,
+    windows: &SeriesWindows,
+    table: &Table,
+    scaler: &Scaler,
+) -> Result<Vec<Forecast>> {
+    let target = model.config.target;
+    let column = &table.columns[target];
+    let forecasts = scaled(model, windows)?.into_iter().zip(&windows.rows);
+    let forecast = |(y, row): (f32, &usize)| Forecast {
+        row: *row,
+        actual: column.get(*row).copied(),
+        predicted: scaler.unscale(target, y.into()),
+        naive: column[row - model.config.horizon],
+    };
+    Ok(forecasts.map(forecast).collect())
+}
+
+/// The scaler of new data: the model's own, except of the kind `original`, which scales all data by themselves.
+pub fn scaler_of(model: &SeriesModel, table: &Table) -> Scaler {
+    match model.config.scaler.kind() {
+        ScalerKind::Original => fit(ScalerKind::Original, table, 0..table.rows()),
+        _ => model.config.scaler.clone(),
+    }
+}
+
+/// The scaler of some rows of a table.
+pub(super) fn fit(kind: ScalerKind, table: &Table, rows: std::ops::Range<usize>) -> Scaler {
+    let columns: Vec<&[f64]> = table.columns.iter().map(|column| &column[rows.clone()]).collect();
+    Scaler::fit(kind, &columns)
+}
+
+/// Forecasts from every window of a table with the model's columns, the oldest row first; the last of them are for rows
+/// behind its end.
+///
+/// # Errors
+/// [`Error::Argument`] when the table has not the model's columns, or fewer rows than a window; as [`scaled`].
+pub fn forecast(model: &SeriesModel, table: &Table) -> Result<Vec<Forecast>> {
+    let config = &model.config;
+    if table.columns.len() != config.columns.len() {
+        let (found, wanted) = (table.columns.len(), config.columns.len());
+        let message = format!("the model reads {wanted} columns ({}), got {found}", config.columns.join(", "));
+        return Err(Error::argument("forecast", message));
+    }
+    let scaler = scaler_of(model, table);
+    let windows = SeriesWindows::forecast(table, &scaler, config.target, config.window, config.horizon)?;
+    unscaled(model, &windows, table, &scaler)
+}

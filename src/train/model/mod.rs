@@ -1,0 +1,216 @@
+//! Trained models, and their files `config.json` and `model.safetensors`.
+
+mod char;
+mod series;
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::weights::{from_bytes, read_weights};
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::files::read_whole;
+use crate::nn::CellKind;
+use crate::parameters::Parameters;
+
+pub use char::{CharModel, CharModelConfig};
+pub use series::{SeriesModel, SeriesModelConfig};
+
+/// What the model is.
+pub(crate) const CONFIG: &str = "config.json";
+/// Its parameters.
+pub(crate) const WEIGHTS: &str = "model.safetensors";
+/// The longest config.json that is read: a vocabulary of all of Unicode fits.
+const MAX_CONFIG: u64 = 16 << 20;
+
+/// What a model's folder holds of it.
+pub trait ModelFiles {
+    /// The contents of `config.json`.
+    fn config_json(&self) -> Value;
+    /// Its parameters, with PyTorch's names.
+    fn parameters(&self) -> &Parameters;
+}
+
+/// A model of either kind.
+#[derive(Debug)]
+pub enum Model {
+    /// Of text.
+    Char(CharModel),
+    /// Of a time series.
+    Series(SeriesModel),
+}
+
+impl Model {
+    /// Reads a model back onto a device.
+    ///
+    /// # Errors
+    /// [`Error::Data`] names the file and what is wrong with it; [`Error::Gpu`] on a fault.
+    pub fn load(path: &Path, device: &Device) -> Result<Model> {
+        if !path.is_dir() {
+            let found = if path.exists() { "is no folder" } else { "no such folder" };
+            return Err(Error::data(
+                path,
+                format!("{found}; a model is a folder with {CONFIG} and {WEIGHTS}"),
+            ));
+        }
+        let (file, weights) = (path.join(CONFIG), path.join(WEIGHTS));
+        let bad = |message: String| Error::data(&file, message);
+        for file in [&file, &weights] {
+            if !file.exists() {
+                let message = format!("no such file; a model's folder holds {CONFIG} and {WEIGHTS}");
+                return Err(Error::data(file, message));
+            }
+        }
+        let text = read_whole(&file, MAX_CONFIG)?;
+        let unreadable = |error| bad(format!("is no configuration of a model: {error}"));
+        let in_file = |error| match error {
+            Error::Argument { message, .. } => bad(message),
+            other => other,
+        };
+        /// The key that tells the kinds apart.
+        #[derive(serde::Deserialize)]
+        struct Kind {
+            experiment: String,
+        }
+        let Kind { experiment } = serde_json::from_slice(&text).map_err(unreadable)?;
+        // Before memory is taken for a model that the weights may not fill.
+        let (model, bytes) = match experiment.as_str() {
+            "timeseries" => {
+                let config: SeriesModelConfig = serde_json::from_slice(&text).map_err(unreadable)?;
+                let bytes = read_weights(&weights, config.check().map_err(in_file)?)?;
+                (Model::Series(SeriesModel::new(device, config, 0).map_err(in_file)?), bytes)
+            }
+            _ => {
+                let config: CharModelConfig = serde_json::from_slice(&text).map_err(unreadable)?;
+                let bytes = read_weights(&weights, config.check().map_err(in_file)?)?;
+                (Model::Char(CharModel::new(device, config, 0).map_err(in_file)?), bytes)
+            }
+        };
+        from_bytes(model.files().parameters(), &bytes, &weights).map_err(|error| match error {
+            Error::Data { path, message } => {
+                Error::Data { path, message: format!("{message}; the model is that of {CONFIG}") }
+            }
+            other => other,
+        })?;
+        Ok(model)
+    }
+
+    /// The model of text in a folder.
+    ///
+    /// # Errors
+    /// As [`Model::load`]; also when the model is of another kind.
+    pub fn load_char(path: &Path, device: &Device) -> Result<CharModel> {
+        match Model::load(path, device)? {
+            Model::Char(model) => Ok(model),
+            Model::Series(_) => {
+                Err(Error::data(path, "holds a model of a time series, which has no text: use bptt predict"))
+            }
+        }
+    }
+
+    /// The model of a time series in a folder.
+    ///
+    /// # Errors
+    /// As [`Model::load`]; also when the model is of another kind.
+    pub fn load_series(path: &Path, device: &Device) -> Result<SeriesModel> {
+        match Model::load(path, device)? {
+            Model::Series(model) => Ok(model),
+            Model::Char(_) => {
+                Err(Error::data(path, "holds a model of text, which forecasts no series: use bptt generate"))
+            }
+        }
+    }
+
+    /// What its folder holds.
+    pub fn files(&self) -> &dyn ModelFiles {
+        match self {
+            Model::Char(model) => model,
+            Model::Series(model) => model,
+        }
+    }
+}
+
+/// The most that a size of a model may be, its layers and its parameters, and the values of one step of training: beyond
+/// lies a mistake, or a hostile file, that would use up the memory.
+const MAX_SIZE: usize = 1 << 16;
+const MAX_LAYERS: usize = 1 << 10;
+const MAX_PARAMETERS: u64 = 1 << 28;
+const MAX_STEP: u128 = 1 << 32;
+
+/// The sizes of recurrent layers with what stands before and behind them.
+struct Sizes {
+    cell: CellKind,
+    /// Features of the input.
+    width: usize,
+    hidden: usize,
+    layers: usize,
+    /// Rows of a linear layer behind them; 0: none.
+    outputs: usize,
+}
+
+impl Sizes {
+    /// An error unless the layers can be made.
+    fn check(&self) -> Result<()> {
+        for (name, size, most) in [("hidden", self.hidden, MAX_SIZE), ("layers", self.layers, MAX_LAYERS)] {
+            if !(1..=most).contains(&size) {
+                return refuse(format!("{name} must be from 1 to {most}, got {size}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The number of parameters.
+    fn parameters(&self) -> u64 {
+        let [gates, width, hidden, layers, outputs] =
+            [self.cell.gates(), self.width, self.hidden, self.layers, self.outputs].map(|n| n as u64);
+        let first = hidden * (width + hidden);
+        let others = (layers - 1) * 2 * hidden * hidden;
+        gates * (first + others + layers * 2 * hidden) + if outputs > 0 { outputs * (hidden + 1) } else { 0 }
+    }
+
+    /// Values that a step of training holds for each element of a batch at each time step, beside the outputs': of each
+    /// layer products, gates, states and the gradients of them.
+    fn step_values(&self) -> u64 {
+        (self.width + (3 * self.cell.gates() + 1) * self.layers * self.hidden) as u64
+    }
+}
+
+/// An error unless so many values can be held in memory.
+fn check_step(values: u128, of: &str) -> Result<()> {
+    match values <= MAX_STEP {
+        true => Ok(()),
+        false => refuse(format!(
+            "a step of {of} takes {values} values, the most is {MAX_STEP}: take a smaller one of them, or a smaller \
+             model"
+        )),
+    }
+}
+
+/// An error unless so many parameters can be held in memory.
+fn check_parameters(parameters: u64, of: &str) -> Result<u64> {
+    match parameters <= MAX_PARAMETERS {
+        true => Ok(parameters),
+        false => refuse(format!(
+            "{of} make {parameters} parameters, the most is {MAX_PARAMETERS}: take smaller sizes"
+        )),
+    }
+}
+
+fn check_dropout(dropout: f64) -> Result<()> {
+    match (0.0..=1.0).contains(&dropout) {
+        true => Ok(()),
+        false => refuse(format!("dropout must be from 0 to 1, got {dropout}")),
+    }
+}
+
+fn check_format(format: u32) -> Result<()> {
+    match format {
+        1 => Ok(()),
+        format => refuse(format!("format must be 1, got {format}")),
+    }
+}
+
+fn refuse<T>(message: String) -> Result<T> {
+    Err(Error::argument("model", message))
+}

@@ -1,0 +1,221 @@
+//! All that a training goes on from, as one safetensors file with a checksum over everything in it.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView};
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::Xxh3;
+
+use super::metrics::Row;
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::kernel::Limits;
+use crate::optim::ReduceLrOnPlateau;
+use crate::tensor::Shape;
+use crate::train::{Best, Outcome};
+
+/// Names, shapes and values.
+pub type Tensors = Vec<(String, Shape, Vec<f32>)>;
+
+/// Where a training stands, beside its tensors.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Progress {
+    /// The version of this format: 1.
+    pub format: u32,
+    /// What it ran on, for the same bits again.
+    pub platform: Platform,
+    /// The model as its `config.json` describes it.
+    pub model: serde_json::Value,
+    /// The data: length in bytes and hash.
+    pub data: DataFacts,
+    /// Steps done.
+    pub step: u64,
+    /// Whether the validation after the last step is still to be made.
+    pub validation_due: bool,
+    /// The loss of the last step.
+    pub loss: f32,
+    /// Seconds of training so far.
+    pub seconds: f64,
+    /// Random numbers drawn for dropout.
+    pub dropout_calls: u64,
+    /// The next batch.
+    pub position: u64,
+    /// The best validation so far.
+    pub best: Option<Best>,
+    /// The last validation.
+    pub validation_loss: Option<f64>,
+    /// Validations since the best one.
+    pub worse: u64,
+    /// Where the schedule `plateau` stands.
+    pub plateau: Option<ReduceLrOnPlateau>,
+    /// Whether patience has run out.
+    pub stopped_early: bool,
+    /// What the last step predicted, where it was asked.
+    pub outcome: Option<Outcome>,
+    /// The bytes of `metrics.jsonl` and `metrics.csv` that belong to it, and the row that is not yet in them.
+    pub metrics: [u64; 2],
+    pub row: Option<Row>,
+}
+
+/// The length and hash of what is trained on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataFacts {
+    /// Bytes.
+    pub bytes: u64,
+    /// XXH3, 64 bits.
+    pub hash: u64,
+}
+
+/// Everything that the bits of a result depend on, beside settings and data. Which kernels run follows from the limits
+/// and from this program's version.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Platform {
+    version: String,
+    pub device: String,
+    backend: String,
+    driver: String,
+    limits: Limits,
+    vectors: String,
+}
+
+impl Platform {
+    pub fn of(device: &Device) -> Platform {
+        let info = device.info();
+        Platform {
+            version: env!("CARGO_PKG_VERSION").into(),
+            device: info.name.clone(),
+            backend: info.backend.clone(),
+            driver: info.driver.clone(),
+            limits: *device.limits(),
+            vectors: format!("{:?}", pulp::Arch::new()),
+        }
+    }
+
+    /// What differs, for a sentence.
+    pub fn difference(&self, other: &Platform) -> Option<String> {
+        let parts = |p: &Platform| {
+            let limits = serde_json::to_string(&p.limits).expect("limits are plain numbers");
+            [
+                ("bptt", p.version.clone()),
+                ("device", p.device.clone()),
+                ("backend", p.backend.clone()),
+                ("driver", p.driver.clone()),
+                ("limits", limits),
+                ("vector instructions", p.vectors.clone()),
+            ]
+        };
+        let mut pairs = parts(self).into_iter().zip(parts(other));
+        pairs.find(|(a, b)| a != b).map(|((what, then), (_, now))| format!("{what} {then}, now {now}"))
+    }
+}
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub(crate) struct Checkpoint {
+    pub progress: Progress,
+    pub model: Tensors,
+    pub optimizer: Tensors,
+    /// The states carried from batch to batch.
+    pub carried: Tensors,
+}
+
+/// Keys of the file's metadata.
+const PROGRESS: &str = "bptt";
+const CHECKSUM: &str = "checksum";
+
+/// The beginnings of the tensors' names.
+const MODEL: &str = "model.";
+const OPTIMIZER: &str = "optimizer.";
+const CARRIED: &str = "carried.";
+
+impl Checkpoint {
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let progress = serde_json::to_string(&self.progress).expect("progress is plain values");
+        let parts = [(MODEL, &self.model), (OPTIMIZER, &self.optimizer), (CARRIED, &self.carried)];
+        let named = |(kind, tensors): (&str, &'_ Tensors)| {
+            tensors.iter().map(move |(name, ..)| format!("{kind}{name}")).collect::<Vec<_>>()
+        };
+        let names: Vec<String> = parts.into_iter().flat_map(named).collect();
+        let tensors = parts.into_iter().flat_map(|(_, tensors)| tensors);
+        let views: Vec<(&str, TensorView<'_>)> = names
+            .iter()
+            .zip(tensors)
+            .map(|(name, (_, shape, values))| {
+                let bytes = bytemuck::cast_slice(values);
+                let view = TensorView::new(Dtype::F32, shape.to_vec(), bytes);
+                (name.as_str(), view.expect("values fill their shape"))
+            })
+            .collect();
+        let checksum = checksum(&progress, views.iter().map(|(name, view)| (*name, view)));
+        let metadata = HashMap::from([(PROGRESS.into(), progress), (CHECKSUM.into(), checksum)]);
+        safetensors::serialize(views, Some(metadata)).expect("names are distinct and lengths fit a file")
+    }
+
+    /// Reads one back, of any model.
+    ///
+    /// # Errors
+    /// [`Error::Data`] when anything in it is not as it was written.
+    pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<Checkpoint> {
+        let bad = |message: String| Error::data(path, message);
+        let damaged = |why: &str| bad(format!("is no whole checkpoint: {why}"));
+        let (_, header) =
+            SafeTensors::read_metadata(bytes).map_err(|error| damaged(&error.to_string()))?;
+        let file = SafeTensors::deserialize(bytes).map_err(|error| damaged(&error.to_string()))?;
+        let metadata = header.metadata().as_ref().ok_or_else(|| damaged("it has no metadata"))?;
+        let (Some(progress), Some(sum)) = (metadata.get(PROGRESS), metadata.get(CHECKSUM)) else {
+            return Err(bad("is a safetensors file, but no checkpoint of bptt".into()));
+        };
+        let mut tensors = file.tensors();
+        tensors.sort_by(|a, b| a.0.cmp(&b.0));
+        if *sum != checksum(progress, tensors.iter().map(|(name, view)| (name.as_str(), view))) {
+            return Err(damaged("its checksum is wrong"));
+        }
+        let progress: Progress = serde_json::from_str(progress)
+            .map_err(|error| bad(format!("cannot be read by this version of bptt: {error}")))?;
+        if progress.format != 1 {
+            let message = format!("has format {}, from a newer version of bptt; this one reads 1", progress.format);
+            return Err(bad(message));
+        }
+        let mut checkpoint =
+            Checkpoint { progress, model: Vec::new(), optimizer: Vec::new(), carried: Vec::new() };
+        for (name, view) in tensors {
+            let (kind, name) = name.split_once('.').unwrap_or(("", &name));
+            let to = match kind {
+                "model" => &mut checkpoint.model,
+                "optimizer" => &mut checkpoint.optimizer,
+                "carried" => &mut checkpoint.carried,
+                _ => return Err(damaged(&format!("it has an unknown tensor {name:?}"))),
+            };
+            if view.dtype() != Dtype::F32 || view.shape().len() > crate::tensor::MAX_RANK {
+                return Err(damaged(&format!("{name:?} is {:?} of shape {:?}", view.dtype(), view.shape())));
+            }
+            let values =
+                view.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().expect("4 bytes")));
+            to.push((name.to_string(), Shape::from(view.shape()), values.collect()));
+        }
+        Ok(checkpoint)
+    }
+}
+
+/// Over the progress and every tensor's name, shape and values, in the order of the names.
+fn checksum<'a>(progress: &str, tensors: impl Iterator<Item = (&'a str, &'a TensorView<'a>)>) -> String {
+    let mut tensors: Vec<_> = tensors.collect();
+    tensors.sort_by(|a, b| a.0.cmp(b.0));
+    let mut hash = Xxh3::new();
+    let mut part = |bytes: &[u8]| {
+        hash.update(&(bytes.len() as u64).to_le_bytes());
+        hash.update(bytes);
+    };
+    part(progress.as_bytes());
+    for (name, view) in tensors {
+        part(name.as_bytes());
+        part(format!("{:?}", view.shape()).as_bytes());
+        part(view.data());
+    }
+    format!("{:016x}", hash.digest())
+}

@@ -1,0 +1,415 @@
+//! The folder of a run: settings, metrics, checkpoints and the model.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | `config.toml` | the settings: [`Config`] |
+//! | `config.json`, `model.safetensors` | the model: what it is, and its parameters with PyTorch's names |
+//! | `metrics.jsonl`, `metrics.csv` | a [`Row`] a step |
+//! | `checkpoints/step-N.safetensors` | all that training goes on from after step N |
+//! | `forecasts.csv` | of a time series: what the model says of every row |
+//! | `result.json` | how the training ended |
+//! | `lock` | held by the process that trains |
+
+mod checkpoint;
+mod metrics;
+
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use super::config::{Config, ConfigFile};
+use super::forecast::Forecast;
+use super::model::{CONFIG as MODEL_CONFIG, ModelFiles, WEIGHTS};
+use super::weights::to_bytes;
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::files::{read_whole, sync_folder, unwritable, write_whole};
+
+pub(crate) use checkpoint::{Checkpoint, Platform, Progress};
+pub use checkpoint::{DataFacts, Tensors};
+pub(crate) use metrics::Metrics;
+pub use metrics::Row;
+
+/// Where runs go that are given no folder.
+const RUNS: &str = "runs";
+const CONFIG: &str = "config.toml";
+const CHECKPOINTS: &str = "checkpoints";
+const LOCK: &str = "lock";
+const RESULT: &str = "result.json";
+const FORECASTS: &str = "forecasts.csv";
+/// The largest result that is read.
+const MAX_RESULT: u64 = 64 << 20;
+
+/// The folder of a run that is trained. No other process can train in it. One that was made for it, and in which nothing
+/// was saved, is removed again.
+#[derive(Debug)]
+pub struct Run {
+    path: PathBuf,
+    /// Held for as long as this lives.
+    _lock: File,
+    /// Folders made here, the outermost first, while nothing has been saved.
+    made: Vec<PathBuf>,
+    /// Another run's files are in the folder: they stay until this one has something to save.
+    replaces: bool,
+    /// The contents of config.toml, until they are written.
+    config: Option<String>,
+    pub(crate) metrics: Metrics,
+}
+
+impl Run {
+    /// The folder `path`, or a new one `runs/<experiment>-<number>`. One that exists is taken only with `force`; what is
+    /// in it is replaced when something is saved.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when it exists; [`Error::Data`] when it cannot be made or written to, or another process trains
+    /// in it.
+    pub fn create(path: Option<&Path>, experiment: &str, force: bool) -> Result<Run> {
+        let (mut number, mut retries) = (0u64, 100);
+        loop {
+            number += 1;
+            let next = || Path::new(RUNS).join(format!("{experiment}-{number}"));
+            let folder = path.map_or_else(next, Path::to_owned);
+            let mut made = Made(Vec::new());
+            let result = made.make(&folder);
+            let refuse = |message: String| Err(Error::data(&folder, message));
+            match &result {
+                // A folder above it may have vanished again: another run's, which failed.
+                Err(error) if error.kind() == ErrorKind::NotFound && retries > 0 => {
+                    (retries, number) = (retries - 1, number - 1);
+                    continue;
+                }
+                Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+                    return refuse(format!("cannot be made: {error}"));
+                }
+                Err(_) if path.is_none() => continue,
+                Err(_) if !force => {
+                    let path = folder.display();
+                    let message = format!(
+                        "{path} exists already; name another --out, go on with it with --resume {path}, or overwrite it \
+                         with --force"
+                    );
+                    return Err(Error::argument("--out", message));
+                }
+                Err(_) if !folder.is_dir() => return refuse("is not a folder".into()),
+                _ => {}
+            }
+            let lock = lock(&folder)?;
+            let metrics = Metrics::new(&folder);
+            let made = std::mem::take(&mut made.0);
+            let replaces = result.is_err();
+            return Ok(Run { path: folder, _lock: lock, made, replaces, config: None, metrics });
+        }
+    }
+
+    /// The folder of a run, to go on with it.
+    ///
+    /// # Errors
+    /// [`Error::Data`] when it is no run, or another process trains in it.
+    pub fn open(path: &Path) -> Result<(Run, ConfigFile)> {
+        if !path.is_dir() {
+            let found = if path.exists() { "is no folder" } else { "no such folder" };
+            return Err(Error::data(path, format!("{found}; name the folder of a run")));
+        }
+        let file = path.join(CONFIG);
+        if !file.exists() {
+            let message = format!("holds no {CONFIG}: it is no run, or one that ended before it began");
+            return Err(Error::data(path, message));
+        }
+        let config = ConfigFile::read(&file)?;
+        let (path, metrics) = (path.to_owned(), Metrics::new(path));
+        let lock = lock(&path)?;
+        Ok((Run { path, _lock: lock, made: Vec::new(), replaces: false, config: None, metrics }, config))
+    }
+
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes the settings: at once, or with the first that is saved where another run's are replaced.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when a path in them is not UTF-8; [`Error::Data`] when they cannot be written.
+    pub fn set_config(&mut self, config: &Config) -> Result<()> {
+        self.config = Some(config.to_toml()?);
+        if self.replaces { Ok(()) } else { self.begin() }
+    }
+
+    /// The newest checkpoint that is whole, and what is wrong with newer ones.
+    ///
+    /// # Errors
+    /// [`Error::Data`] when there are some, but none is whole.
+    pub(crate) fn newest_checkpoint(&self) -> Result<(Option<Checkpoint>, Vec<Error>)> {
+        let mut damaged = Vec::new();
+        for (_, path) in self.checkpoints()?.into_iter().rev() {
+            match read_checkpoint(&path) {
+                Ok(checkpoint) => return Ok((Some(checkpoint), damaged)),
+                Err(error) => damaged.push(error),
+            }
+        }
+        match damaged.into_iter().next() {
+            Some(error) => Err(error),
+            None => Ok((None, Vec::new())),
+        }
+    }
+
+    /// The checkpoint of a step.
+    pub(crate) fn checkpoint(&self, step: u64) -> Result<Checkpoint> {
+        read_checkpoint(&self.checkpoint_path(step))
+    }
+
+    fn checkpoint_path(&self, step: u64) -> PathBuf {
+        self.path.join(CHECKPOINTS).join(format!("step-{step}.safetensors"))
+    }
+
+    /// All checkpoints, the oldest first.
+    fn checkpoints(&self) -> Result<Vec<(u64, PathBuf)>> {
+        let folder = self.path.join(CHECKPOINTS);
+        let entries = match fs::read_dir(&folder) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(Error::data(folder, format!("cannot be read: {error}"))),
+            Ok(entries) => entries.flatten().map(|entry| entry.path()),
+        };
+        let step = |path: &PathBuf| {
+            let name = path.file_name()?.to_str()?;
+            name.strip_prefix("step-")?.strip_suffix(".safetensors")?.parse().ok()
+        };
+        let mut found: Vec<(u64, PathBuf)> =
+            entries.filter_map(|path| Some((step(&path)?, path))).collect();
+        found.sort();
+        Ok(found)
+    }
+
+    /// Writes a checkpoint, reads it back, and only then removes older ones: the last `keep` stay, and the best.
+    ///
+    /// # Errors
+    /// [`Error::Data`] when it cannot be written; older ones are still there then.
+    pub(crate) fn save_checkpoint(&mut self, checkpoint: &Checkpoint, keep: usize) -> Result<()> {
+        self.begin()?;
+        let folder = self.path.join(CHECKPOINTS);
+        match fs::create_dir(&folder) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(unwritable(&folder, &error)),
+            Err(_) => {}
+            Ok(()) => sync_folder(&folder).map_err(|error| unwritable(&folder, &error))?,
+        }
+        let path = self.checkpoint_path(checkpoint.progress.step);
+        let bytes = checkpoint.to_bytes();
+        write_whole(&[(&path, &bytes)])?;
+        if read_whole(&path, bytes.len() as u64)? != bytes {
+            return Err(Error::data(&path, "reads otherwise than it was written: the disk is failing"));
+        }
+        self.made.clear();
+        let best = checkpoint.progress.best.map(|best| best.step);
+        let all = self.checkpoints()?;
+        // Those of later steps are of a training that went on otherwise.
+        let stale = |step: u64| step > checkpoint.progress.step;
+        let kept = all.iter().filter(|(step, _)| !stale(*step)).count().saturating_sub(keep.max(1));
+        for (k, (step, path)) in all.iter().enumerate() {
+            if stale(*step) || k < kept && Some(*step) != best {
+                fs::remove_file(path).map_err(|error| Error::data(path, format!("cannot be removed: {error}")))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a model, whole or not at all.
+    ///
+    /// # Errors
+    /// [`Error::NonFinite`] when a parameter is; [`Error::Data`] when it cannot be written; [`Error::Gpu`] on a fault.
+    pub fn save_model(&mut self, model: &dyn ModelFiles) -> Result<()> {
+        let weights = to_bytes(model.parameters()).map_err(smaller_lr)?;
+        self.begin()?;
+        let [config_file, weights_file] = [MODEL_CONFIG, WEIGHTS].map(|name| self.path.join(name));
+        let config = serde_json::to_string_pretty(&model.config_json()).expect("it is a value");
+        write_whole(&[(&config_file, config.as_bytes()), (&weights_file, &weights)])?;
+        self.made.clear();
+        Ok(())
+    }
+
+    /// Writes the forecasts of a time series: `forecasts.csv`, the training part's first.
+    ///
+    /// # Errors
+    /// [`Error::Data`] when it cannot be written.
+    pub fn save_forecasts(&mut self, target: &str, forecasts: &[Vec<Forecast>; 2]) -> Result<()> {
+        let mut text = format!("# {target}: row from 1, the oldest first\npart,row,actual,predicted,naive\n");
+        for (part, forecasts) in ["training", "test"].into_iter().zip(forecasts) {
+            for Forecast { row, actual, predicted, naive } in forecasts {
+                let actual = actual.map(|actual| actual.to_string()).unwrap_or_default();
+                text += &format!("{part},{},{actual},{predicted},{naive}\n", row + 1);
+            }
+        }
+        write_whole(&[(&self.path.join(FORECASTS), text.as_bytes())])
+    }
+
+    /// An error unless training goes on with the same bits as it would have without a break.
+    ///
+    /// # Errors
+    /// [`Error::Data`] names what is not as it was, or that there is no whole checkpoint.
+    pub fn check_exact(&self, device: &Device) -> Result<()> {
+        let (newest, _) = self.newest_checkpoint()?;
+        let difference = newest.and_then(|newest| newest.progress.platform.difference(&Platform::of(device)));
+        match difference {
+            Some(difference) => Err(Error::data(
+                &self.path,
+                format!("cannot go on with the same bits: it was made with {difference}"),
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes how the training ended.
+    ///
+    /// # Errors
+    /// [`Error::Data`] when it cannot be written.
+    pub fn save_result(&mut self, result: &serde_json::Value) -> Result<()> {
+        write_whole(&[(&self.path.join(RESULT), format!("{result:#}\n").as_bytes())])
+    }
+
+    /// Before the first that is saved: what is left of another run is removed, and the settings are written.
+    pub(crate) fn begin(&mut self) -> Result<()> {
+        let Some(config) = &self.config else { return Ok(()) };
+        if std::mem::take(&mut self.replaces) {
+            for (_, path) in self.checkpoints()? {
+                fs::remove_file(&path)
+                    .map_err(|error| Error::data(&path, format!("cannot be removed: {error}")))?;
+            }
+            for name in [RESULT, FORECASTS, metrics::FILES[0], metrics::FILES[1]] {
+                // It may not be there.
+                let _ = fs::remove_file(self.path.join(name));
+            }
+        }
+        let file = self.path.join(CONFIG);
+        write_whole(&[(&file, config.as_bytes())])?;
+        self.config = None;
+        Ok(())
+    }
+
+    /// Whether metrics can be written by now.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.config.is_none()
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        if self.made.is_empty() {
+            return;
+        }
+        for name in [CONFIG, metrics::FILES[0], metrics::FILES[1], LOCK] {
+            let _ = fs::remove_file(self.path.join(name));
+        }
+        drop(Made(std::mem::take(&mut self.made)));
+    }
+}
+
+/// An error that a smaller learning rate may help against.
+pub(crate) fn smaller_lr(error: Error) -> Error {
+    match error {
+        Error::NonFinite { what, at } => {
+            Error::NonFinite { what, at: at.map(|at| format!("{at}; try a smaller --lr")) }
+        }
+        other => other,
+    }
+}
+
+fn read_checkpoint(path: &Path) -> Result<Checkpoint> {
+    let most = path.metadata().map(|data| data.len()).unwrap_or(0);
+    Checkpoint::from_bytes(&read_whole(path, most)?, path)
+}
+
+/// Folders that are removed again when dropped, unless there is something in them.
+struct Made(Vec<PathBuf>);
+
+impl Made {
+    /// Makes the folder, which must be new, and those above it that are missing.
+    fn make(&mut self, path: &Path) -> std::io::Result<()> {
+        let missing = |path: &&Path| !path.as_os_str().is_empty() && path.symlink_metadata().is_err();
+        let above: Vec<_> = path.ancestors().skip(1).take_while(missing).map(Path::to_owned).collect();
+        for folder in above.into_iter().rev() {
+            match fs::create_dir(&folder) {
+                // Another process was faster.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                made => {
+                    made?;
+                    self.0.push(folder);
+                }
+            }
+        }
+        fs::create_dir(path)?;
+        self.0.push(path.to_owned());
+        Ok(())
+    }
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        for folder in self.0.iter().rev() {
+            // Fails, rightly, where somebody has put something there meanwhile.
+            let _ = fs::remove_dir(folder);
+        }
+    }
+}
+
+/// Keeps other processes from training in the folder. Shows as well that there can be files.
+fn lock(folder: &Path) -> Result<File> {
+    let refuse = |message: String| Error::data(folder, message);
+    let file = File::options().write(true).create(true).truncate(false).open(folder.join(LOCK));
+    let file = file.map_err(|error| refuse(format!("no file can be made in it: {}", error.kind())))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => {
+            Err(refuse("another process is training in it: wait until it ends, or name another folder".into()))
+        }
+        Err(fs::TryLockError::Error(error)) => Err(refuse(format!("cannot be locked: {error}"))),
+    }
+}
+
+/// The newest model in `runs`, by the time of its file.
+///
+/// # Errors
+/// [`Error::Data`] when there is none.
+pub fn newest_model() -> Result<PathBuf> {
+    let saved = |folder: &PathBuf| folder.join(WEIGHTS).metadata().and_then(|data| data.modified()).ok();
+    let folders = fs::read_dir(RUNS).into_iter().flatten().flatten().map(|entry| entry.path());
+    let newest = folders.filter_map(|folder| Some((saved(&folder)?, folder))).max();
+    newest.map(|(_, folder)| folder).ok_or_else(|| {
+        Error::data(
+            RUNS,
+            "holds no model; train one with `bptt train text --file FILE`, or name a model's folder",
+        )
+    })
+}
+
+/// What is known of a run, to be looked at: it may be trained meanwhile.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// The settings.
+    pub config: Config,
+    /// A row a step.
+    pub metrics: Vec<Row>,
+    /// How the training ended, if it did.
+    pub result: Option<serde_json::Value>,
+}
+
+impl Record {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// [`Error::Data`] names the file that is missing or not as it was written.
+    pub fn read(path: &Path) -> Result<Record> {
+        if !path.is_dir() {
+            let found = if path.exists() { "is no folder" } else { "no such folder" };
+            return Err(Error::data(path, format!("{found}; name the folder of a run")));
+        }
+        let ConfigFile { config, .. } = ConfigFile::read(&path.join(CONFIG))?;
+        let file = path.join(RESULT);
+        let result = match file.exists() {
+            false => None,
+            true => {
+                let bad = |error| Error::data(&file, format!("is no result of a run: {error}"));
+                Some(serde_json::from_slice(&read_whole(&file, MAX_RESULT)?).map_err(bad)?)
+            }
+        };
+        Ok(Record { config, metrics: metrics::read(path)?, result })
+    }
+}

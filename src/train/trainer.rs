@@ -1,0 +1,480 @@
+//! The loop that all experiments share: steps, validations, checkpoints, and the way back from one.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::config::{Config, ScheduleKind, TrainConfig};
+use super::model::ModelFiles;
+use super::run::{Checkpoint, DataFacts, Platform, Progress, Row, Run, Tensors, smaller_lr};
+use super::{Best, Event, OnEvent, Outcome, Summary};
+use crate::device::{Device, Host};
+use crate::error::{Error, Result};
+use crate::optim::{
+    Control, LrSchedule, MOST_STEPS, Optimizer, PlateauConfig, ReduceLrOnPlateau, Schedule, StateReadBack,
+    StepState,
+};
+use crate::parameters::Parameters;
+use crate::tape::{DropoutStream, Tape, Var};
+
+/// What is learnt: a model, data in order, the loss on them, and how well it does on data that are held out.
+pub trait Task {
+    /// The model.
+    fn model(&self) -> &dyn ModelFiles;
+
+    /// What the data are, to be known again.
+    fn data(&self) -> DataFacts;
+
+    /// Records the loss of the next batch.
+    ///
+    /// # Errors
+    /// [`Error::Data`] when the data can no longer be read; [`Error::Gpu`] on a fault.
+    fn loss(&mut self, tape: &mut Tape) -> Result<Var>;
+
+    /// What the step on the tape predicted.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] on a fault.
+    fn outcome(&mut self, tape: &Tape) -> Result<Outcome>;
+
+    /// Whether data are held out for [`Task::validate`].
+    fn validates(&self) -> bool {
+        false
+    }
+
+    /// The mean loss on held-out data; `None` when `stop` ended it.
+    ///
+    /// # Errors
+    /// As [`Task::loss`].
+    fn validate(&mut self, stop: &dyn Fn() -> bool) -> Result<Option<f64>> {
+        let _ = stop;
+        Ok(None)
+    }
+
+    /// Where in the data the next batch begins, and the states that it begins with: names, shapes and values.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] on a fault.
+    fn position(&self) -> Result<(u64, Tensors)>;
+
+    /// Goes on from there.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when it is no place in the data; [`Error::Gpu`] on a fault.
+    fn seek(&mut self, position: u64, states: &Tensors) -> Result<()>;
+}
+
+/// How the world takes part in a training.
+pub struct Hooks<'a> {
+    /// Asked after each step: training ends then, as after a checkpoint.
+    pub stop: &'a dyn Fn() -> bool,
+    /// Told what happens.
+    pub on_event: OnEvent<'a>,
+    /// Every so many steps the predictions are told; 0: never.
+    pub show_every: u64,
+}
+
+/// The time between two checkpoints where no number of steps is given.
+const CHECKPOINT: Duration = Duration::from_secs(60);
+
+/// How often in a training the held-out part is evaluated.
+const VALIDATIONS: u64 = 10;
+
+/// Trains a task's model; with a run, saves in its folder what the settings ask for, and goes on from its newest
+/// checkpoint where there is one. When `stop` says so it ends after the current step, with a checkpoint.
+///
+/// # Errors
+/// [`Error::NonFinite`] when a loss or gradient is; [`Error::Data`] when data cannot be read, something cannot be saved, or
+/// the run's checkpoint does not belong to the task; [`Error::Gpu`] on a fault; those of `on_event`.
+pub fn train(
+    device: &Device,
+    config: &Config,
+    task: &mut dyn Task,
+    mut run: Option<&mut Run>,
+    hooks: &mut Hooks<'_>,
+) -> Result<Summary> {
+    let mut trainer = Trainer::new(device, &config.train, task)?;
+    if let Some(run) = &mut run {
+        trainer.resume(run, hooks)?;
+    }
+    (hooks.on_event)(Event::Begin { steps: config.train.steps, done: trainer.progress.step })?;
+    trainer.run(run, hooks)
+}
+
+struct Trainer<'a> {
+    device: &'a Device,
+    config: &'a TrainConfig,
+    task: &'a mut dyn Task,
+    optimizer: Box<dyn Optimizer>,
+    schedule: LrSchedule,
+    tape: Tape,
+    late: LateSteps,
+    progress: Progress,
+    /// The parameters of the best validation.
+    best: Option<Tensors>,
+    /// When the seconds of the progress begin.
+    start: Instant,
+    saved: Instant,
+}
+
+impl<'a> Trainer<'a> {
+    fn new(device: &'a Device, config: &'a TrainConfig, task: &'a mut dyn Task) -> Result<Trainer<'a>> {
+        let parameters = task.model().parameters();
+        let optimizer = config.optimizer.build(parameters, config.lr, config.weight_decay)?;
+        let plateau = PlateauConfig { factor: config.lr_gamma.min(0.999), ..PlateauConfig::default() };
+        let plateau = (config.schedule == ScheduleKind::Plateau)
+            .then(|| ReduceLrOnPlateau::new(config.lr, plateau))
+            .transpose()?;
+        let progress = Progress {
+            format: 1,
+            platform: Platform::of(device),
+            model: task.model().config_json(),
+            data: task.data(),
+            step: 0,
+            validation_due: false,
+            loss: f32::NAN,
+            seconds: 0.0,
+            dropout_calls: 0,
+            position: 0,
+            best: None,
+            validation_loss: None,
+            worse: 0,
+            plateau,
+            stopped_early: false,
+            outcome: None,
+            metrics: [0; 2],
+            row: None,
+        };
+        let tape = Tape::new(parameters);
+        Ok(Trainer {
+            device,
+            config,
+            schedule: LrSchedule::new(config.lr, schedule(config))?,
+            optimizer,
+            tape,
+            late: LateSteps::new(),
+            progress,
+            best: None,
+            start: Instant::now(),
+            saved: Instant::now(),
+            task,
+        })
+    }
+
+    /// Goes on from the run's newest checkpoint, if it has one.
+    fn resume(&mut self, run: &mut Run, hooks: &mut Hooks<'_>) -> Result<()> {
+        if !run.has_begun() {
+            return Ok(());
+        }
+        let (newest, damaged) = run.newest_checkpoint()?;
+        for error in damaged {
+            (hooks.on_event)(Event::Note(format!("{error}; going on from an older checkpoint")))?;
+        }
+        let Some(checkpoint) = newest else { return Ok(()) };
+        let found = &checkpoint.progress;
+        let refuse = |message: String| Err(Error::data(run.path(), message));
+        if found.model != self.progress.model {
+            return refuse("its checkpoint is of another model than its settings and data make".into());
+        }
+        if found.data != self.progress.data {
+            let message = "the data are not those that it was trained on: they have changed, or another file was named";
+            return refuse(message.into());
+        }
+        if let Some(difference) = found.platform.difference(&self.progress.platform) {
+            let message = format!("the run was made with {difference}: it goes on, but not with the same bits");
+            (hooks.on_event)(Event::Note(message))?;
+        }
+        // The plateau's settings are the run's own; those asked for now count for a schedule that begins only now.
+        let plateau = if self.progress.plateau.is_some() { found.plateau.or(self.progress.plateau) } else { None };
+        let platform = self.progress.platform.clone();
+        load(self.task.model().parameters(), &checkpoint.model).map_err(|error| at(run, error))?;
+        self.optimizer.load_state(&checkpoint.optimizer).map_err(|error| at(run, error))?;
+        self.task.seek(found.position, &checkpoint.carried).map_err(|error| at(run, error))?;
+        if let Some(best) = found.best {
+            let model = match best.step == found.step {
+                true => checkpoint.model.clone(),
+                false => run.checkpoint(best.step)?.model,
+            };
+            self.best = Some(model);
+        }
+        run.metrics.go_on(found.metrics, found.row)?;
+        self.progress = Progress { platform, plateau, ..checkpoint.progress };
+        // It may have been asked to go on for longer than its patience.
+        if self.config.patience == 0 || self.progress.worse < self.config.patience {
+            self.progress.stopped_early = false;
+        }
+        if self.progress.step > self.config.steps {
+            let (done, steps) = (self.progress.step, self.config.steps);
+            let message = format!("{done} steps are done already; --steps, {steps}, counts from the beginning");
+            return Err(Error::argument("train", message));
+        }
+        Ok(())
+    }
+
+    fn run(&mut self, mut run: Option<&mut Run>, hooks: &mut Hooks<'_>) -> Result<Summary> {
+        let steps = self.config.steps;
+        let validate_every = match self.config.validate_every {
+            0 => steps.div_ceil(VALIDATIONS),
+            every => every,
+        };
+        loop {
+            let mut best = false;
+            if self.progress.validation_due {
+                self.take_outcomes(0, &mut run, hooks)?;
+                if let Some(loss) = self.task.validate(hooks.stop)? {
+                    best = self.validated(loss, &mut run, hooks)?;
+                }
+            }
+            let ended = self.progress.step == steps || self.progress.stopped_early;
+            if ended && !self.progress.validation_due {
+                return self.finish(run, hooks, false);
+            }
+            if (hooks.stop)() {
+                return self.finish(run, hooks, true);
+            }
+            let due = match self.config.checkpoint_every {
+                0 => self.saved.elapsed() >= CHECKPOINT,
+                every => self.progress.step > 0 && self.progress.step.is_multiple_of(every),
+            };
+            if run.is_some() && (best || due) {
+                self.take_outcomes(0, &mut run, hooks)?;
+                self.save(run.as_mut().expect("there is one"))?;
+            }
+
+            let step = self.progress.step + 1;
+            let loss = self.step(step)?;
+            self.progress.step = step;
+            self.take_outcomes(LATE, &mut run, hooks)?;
+            self.progress.validation_due =
+                self.task.validates() && (step == steps || step.is_multiple_of(validate_every));
+            let show = hooks.show_every > 0 && step.is_multiple_of(hooks.show_every);
+            if show || step == steps || self.progress.validation_due {
+                let outcome = self.task.outcome(&self.tape)?;
+                if show && let Outcome::Text { decoded, .. } = &outcome {
+                    let loss = self.tape.value(loss)?.to_vec()?[0];
+                    (hooks.on_event)(Event::Decoded { step, loss, text: decoded.clone() })?;
+                }
+                self.progress.outcome = Some(outcome);
+            }
+        }
+    }
+
+    /// Queues a step.
+    fn step(&mut self, step: u64) -> Result<Var> {
+        let TrainConfig { seed, clip, .. } = *self.config;
+        let lr = self.lr(step);
+        self.optimizer.set_lr(lr)?;
+        self.tape.clear();
+        self.tape.set_training(Some(DropoutStream { seed, calls: self.progress.dropout_calls }));
+        let loss = self.task.loss(&mut self.tape)?;
+        self.progress.dropout_calls = self.tape.training().expect("set above").calls;
+        self.optimizer.zero_grad();
+        self.tape.backward(loss)?;
+        if clip > 0.0 {
+            self.optimizer.clip_grad_norm(clip)?;
+        }
+        let value = self.tape.value(loss)?.clone();
+        self.optimizer.step(Some(&value))?;
+        self.late.push(step, lr, self.optimizer.control())?;
+        self.device.submit()?;
+        Ok(loss)
+    }
+
+    /// The learning rate of a step, counted from 1.
+    fn lr(&self, step: u64) -> f64 {
+        let lr = match &self.progress.plateau {
+            Some(plateau) => plateau.lr(),
+            None => self.schedule.lr(step - 1),
+        };
+        let warmup = self.config.warmup;
+        if step < warmup { lr * (step as f64 / warmup as f64) } else { lr }
+    }
+
+    /// Takes the outcomes of all but the last `late` steps.
+    fn take_outcomes(
+        &mut self,
+        late: usize,
+        run: &mut Option<&mut Run>,
+        hooks: &mut Hooks<'_>,
+    ) -> Result<()> {
+        while self.late.pending.len() > late {
+            let (mut row, done) = self.late.next()?;
+            report(&row, &done, hooks)?;
+            self.progress.loss = row.loss;
+            row.grad_norm = row.grad_norm.filter(|_| self.config.clip > 0.0);
+            if let Some(run) = run {
+                run.metrics.push(row);
+            }
+        }
+        match run {
+            Some(run) if run.has_begun() => run.metrics.write_due(),
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes note of a validation: whether it is the best so far.
+    fn validated(
+        &mut self,
+        loss: f64,
+        run: &mut Option<&mut Run>,
+        hooks: &mut Hooks<'_>,
+    ) -> Result<bool> {
+        let progress = &mut self.progress;
+        progress.validation_due = false;
+        progress.validation_loss = Some(loss);
+        if let Some(row) = run.as_mut().and_then(|run| run.metrics.last.as_mut()) {
+            row.validation_loss = Some(loss);
+        }
+        let best = progress.best.is_none_or(|best| loss < best.loss);
+        if best {
+            progress.best = Some(Best { step: progress.step, loss });
+            progress.worse = 0;
+            self.best = Some(self.task.model().parameters().to_host()?);
+        } else {
+            progress.worse += 1;
+            progress.stopped_early = self.config.patience > 0 && progress.worse >= self.config.patience;
+        }
+        if let Some(plateau) = &mut progress.plateau {
+            plateau.step(loss);
+        }
+        (hooks.on_event)(Event::Validation { step: progress.step, loss, best })?;
+        Ok(best)
+    }
+
+    /// Writes a checkpoint; all outcomes are known by now.
+    fn save(&mut self, run: &mut Run) -> Result<()> {
+        let model = self.task.model().parameters().to_host()?;
+        if let Some((name, ..)) = model.iter().find(|(.., values)| !values.iter().all(|x| x.is_finite())) {
+            let at = Some("it was not saved".into());
+            return Err(smaller_lr(Error::NonFinite { what: format!("the parameter {name}"), at }));
+        }
+        run.begin()?;
+        run.metrics.save()?;
+        let (position, carried) = self.task.position()?;
+        let mut progress = self.progress.clone();
+        progress.seconds += self.start.elapsed().as_secs_f64();
+        progress.position = position;
+        progress.metrics = run.metrics.bytes;
+        progress.row = run.metrics.last;
+        let checkpoint = Checkpoint { progress, model, optimizer: self.optimizer.state()?, carried };
+        run.save_checkpoint(&checkpoint, self.config.keep)?;
+        self.saved = Instant::now();
+        Ok(())
+    }
+
+    /// The end: checkpoint, then the best model in place of the last, and its files.
+    fn finish(
+        &mut self,
+        mut run: Option<&mut Run>,
+        hooks: &mut Hooks<'_>,
+        interrupted: bool,
+    ) -> Result<Summary> {
+        self.take_outcomes(0, &mut run, hooks)?;
+        if let Some(run) = &mut run {
+            self.save(run)?;
+        }
+        if let Some(best) = &self.best {
+            load(self.task.model().parameters(), best)?;
+        }
+        if let Some(run) = run {
+            run.save_model(self.task.model())?;
+            if !interrupted {
+                run.metrics.end()?;
+            }
+        }
+        let progress = &self.progress;
+        Ok(Summary {
+            steps: progress.step,
+            loss: progress.loss,
+            seconds: progress.seconds + self.start.elapsed().as_secs_f64(),
+            outcome: progress.outcome.clone(),
+            validation_loss: progress.validation_loss,
+            best: progress.best,
+            stopped_early: progress.stopped_early,
+            interrupted,
+        })
+    }
+}
+
+/// Tells of a step, and ends the training where it was not done.
+fn report(row: &Row, state: &Done, hooks: &mut Hooks<'_>) -> Result<()> {
+    let Row { step, loss, .. } = *row;
+    (hooks.on_event)(Event::Step { step, loss })?;
+    if state.stopped {
+        let what = if loss.is_finite() { "the gradient" } else { "the loss" };
+        let at = Some(format!("step {step}; try a smaller --lr"));
+        return Err(Error::NonFinite { what: what.into(), at });
+    }
+    // Some drivers report work as done that they have given up.
+    if state.steps != step.min(MOST_STEPS) {
+        let steps = state.steps;
+        return Err(Error::gpu(format!("step {step} was reported as done, but {steps} steps were; run again")));
+    }
+    Ok(())
+}
+
+/// The schedule in the library's terms.
+fn schedule(config: &TrainConfig) -> Schedule {
+    let TrainConfig { steps, lr_every: step_size, lr_gamma: gamma, .. } = *config;
+    match config.schedule {
+        ScheduleKind::Constant | ScheduleKind::Plateau => Schedule::Constant,
+        ScheduleKind::Cosine => Schedule::CosineAnnealingLr { t_max: steps, eta_min: 0.0 },
+        ScheduleKind::Onecycle => Schedule::one_cycle(steps),
+        ScheduleKind::Step => Schedule::StepLr { step_size, gamma },
+        ScheduleKind::Exponential => Schedule::ExponentialLr { gamma },
+    }
+}
+
+/// Overwrites parameters with a checkpoint's.
+fn load(parameters: &Parameters, tensors: &Tensors) -> Result<()> {
+    let names: Vec<_> = parameters.names().map(|(name, shape)| (name.to_string(), shape)).collect();
+    let fits = |(name, shape): &(String, _)| {
+        tensors.iter().any(|(given, of, values)| given == name && of == shape && values.len() == of.count())
+    };
+    if tensors.len() != names.len() || !names.iter().all(fits) {
+        return Err(Error::argument("train", "the checkpoint's parameters are not the model's"));
+    }
+    tensors.iter().try_for_each(|(name, _, values)| parameters.set(name, Host::F32(values)))
+}
+
+/// An error about what was found in a run's checkpoint.
+fn at(run: &Run, error: Error) -> Error {
+    match error {
+        Error::Argument { message, .. } => Error::data(run.path(), message),
+        other => other,
+    }
+}
+
+/// The outcomes of steps on their way to the host. They are looked at some steps late, so that the host never waits for
+/// the step that the device is at.
+struct LateSteps {
+    pending: VecDeque<(u64, f64, StateReadBack)>,
+}
+
+/// How many steps an outcome may be late.
+const LATE: usize = 4;
+
+/// Whether a step was done.
+struct Done {
+    steps: u64,
+    stopped: bool,
+}
+
+impl LateSteps {
+    fn new() -> Self {
+        LateSteps { pending: VecDeque::with_capacity(LATE + 1) }
+    }
+
+    /// Records the copy of a step's outcome. Before the step is submitted: then the copy goes with it.
+    fn push(&mut self, step: u64, lr: f64, control: &Control) -> Result<()> {
+        self.pending.push_back((step, lr, control.read_back()?));
+        Ok(())
+    }
+
+    /// The oldest outcome.
+    fn next(&mut self) -> Result<(Row, Done)> {
+        let (step, lr, state) = self.pending.pop_front().expect("called only while there are some");
+        let StepState { steps, stopped, watched: loss, grad_norm } = state.wait()?;
+        let row = Row { step, loss, lr, grad_norm: Some(grad_norm), validation_loss: None };
+        Ok((row, Done { steps, stopped }))
+    }
+}
