@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use bptt::data::text::{LONGSEQ, Vocabulary, fit, read_text};
+use bptt::data::text::{LONGSEQ, Text, Unit, Vocabulary, fit};
 use bptt::device::Device;
 use bptt::error::{Error, Result};
 use bptt::train::{
@@ -189,11 +189,11 @@ fn sentence(sentence: Sentence, args: &SentenceArgs) -> Result<()> {
 fn text(args: &TextArgs) -> Result<()> {
     let defaults = TextOptions::default();
     let text = match &args.file {
-        Some(path) => read_text(path)?,
-        None => LONGSEQ.to_string(),
+        Some(path) => Text::open(path, Unit::Characters)?,
+        None => Text::from_text(LONGSEQ, Unit::Characters),
     };
     let asked = (args.batch.unwrap_or(defaults.batch), args.sequence.unwrap_or(defaults.sequence));
-    let characters = text.chars().count();
+    let characters = text.len();
     let (batch, sequence) = fitting(args, asked, characters)?;
     let shrunk = ((batch, sequence) != asked).then(|| {
         format!(

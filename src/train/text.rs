@@ -2,7 +2,7 @@
 
 use super::model::{CharModel, ModelConfig};
 use super::{Event, LateSteps, OnEvent, Summary, argmax, share_equal};
-use crate::data::text::{Chunk, HELD_OUT, Streams, Vocabulary, split};
+use crate::data::text::{Chunk, HELD_OUT, Streams, Text, split};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::ops::cross_entropy::CrossEntropyLoss;
@@ -57,20 +57,20 @@ impl Default for TextOptions {
 /// How often in a training the held-out part is evaluated.
 const VALIDATIONS: u64 = 10;
 
-/// Trains a model on `text`, the last tenth of which is held out. When `stop` says so it ends after the current step, with
-/// no more validation.
+/// Trains a model on the characters of `text`, the last tenth of which is held out. When `stop` says so it ends after the
+/// current step, with no more validation.
 ///
 /// # Errors
-/// [`Error::Argument`] when batch and sequence do not fit the text or options make no model; [`Error::NonFinite`] when the
-/// loss is; [`Error::Gpu`] on a fault; those of `on_event`.
+/// [`Error::Argument`] when batch and sequence do not fit the text or options make no model; [`Error::Data`] when the text's
+/// file cannot be read or has changed; [`Error::NonFinite`] when the loss is; [`Error::Gpu`] on a fault; those of `on_event`.
 pub fn train_text(
     device: &Device,
-    text: &str,
+    text: &Text,
     options: &TextOptions,
     stop: &dyn Fn() -> bool,
     on_event: OnEvent<'_>,
 ) -> Result<(CharModel, Summary)> {
-    let vocabulary = Vocabulary::from_text(text);
+    let vocabulary = text.vocabulary();
     let config = ModelConfig {
         format: 1,
         experiment: "text".into(),
@@ -82,11 +82,9 @@ pub fn train_text(
         linear: true,
     };
     config.check_step(options.batch, options.sequence)?;
-    let tokens = vocabulary.encode(text).expect("the vocabulary is the text's own");
-    let (training, validation) = split(&tokens, HELD_OUT);
-    let mut streams = Streams::new(training, options.batch, options.sequence)?;
-    let held_out = Streams::new(validation, options.batch, options.sequence)?;
-    drop(tokens);
+    let (training, validation) = split(text.len(), HELD_OUT);
+    let mut streams = text.streams(training, options.batch, options.sequence)?;
+    let mut held_out = text.streams(validation, options.batch, options.sequence)?;
     let steps = options.epochs.map_or(options.steps, |epochs| epochs.saturating_mul(streams.chunks() as u64));
     if steps == 0 {
         return Err(Error::argument("train", "takes at least one step"));
@@ -99,7 +97,7 @@ pub fn train_text(
     let mut state: Option<Tensor> = None;
     on_event(Event::Begin { steps })?;
     for step in 1..=steps {
-        let chunk = streams.next_chunk();
+        let chunk = streams.next_chunk()?;
         if chunk.starts_over {
             state = None;
         }
@@ -123,7 +121,7 @@ pub fn train_text(
 
         let mut validation_loss = None;
         if step == steps || step % steps.div_ceil(VALIDATIONS) == 0 {
-            validation_loss = evaluate(device, &model, &held_out, options, stop)?;
+            validation_loss = evaluate(device, &model, &mut held_out, options, stop)?;
             if let Some(loss) = validation_loss {
                 on_event(Event::Validation { step, loss })?;
             }
@@ -155,19 +153,20 @@ fn on_device(device: &Device, chunk: &Chunk<'_>, options: &TextOptions) -> Resul
 fn evaluate(
     device: &Device,
     model: &CharModel,
-    streams: &Streams,
+    streams: &mut Streams,
     options: &TextOptions,
     stop: &dyn Fn() -> bool,
 ) -> Result<Option<f64>> {
     let mut tape = Tape::new(&model.parameters);
     let mut state: Option<Tensor> = None;
     let mut sum = 0.0;
-    let chunks = streams.pass();
-    let count = chunks.len();
-    for chunk in chunks {
+    let count = streams.chunks();
+    streams.seek(0)?;
+    for _ in 0..count {
         if stop() {
             return Ok(None);
         }
+        let chunk = streams.next_chunk()?;
         tape.clear();
         let (inputs, targets) = on_device(device, &chunk, options)?;
         let (loss, h_n) = tape.no_grad(|tape| {
