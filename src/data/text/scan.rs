@@ -70,7 +70,7 @@ pub(super) fn scan(
             let at = offset + i as u64;
             scan.marks.pass(scan.tokens, at);
             scan.tokens += 1;
-            if seen.is_new(c)
+            if seen.insert(c)
                 && let Some(known) = known
                 && known.chars().binary_search(&c).is_err()
             {

@@ -4,10 +4,9 @@ use std::fmt;
 use std::ops::Range;
 
 use super::Text;
+use super::reader::Reader;
+use super::split::holds;
 use crate::error::{Error, Result};
-
-/// The share of a text, at its end, that is kept for validation.
-pub const HELD_OUT: f64 = 0.1;
 
 /// A part of a text as `batch` contiguous streams that are read side by side in chunks of `sequence` steps: the batches
 /// of truncated backpropagation through time, where each stream's hidden state is carried from chunk to chunk.
@@ -56,7 +55,7 @@ impl Text {
     ///
     /// # Errors
     /// [`Error::Argument`] where `tokens` lie outside the text, `batch` or `sequence` is 0 or a stream is shorter than
-    /// `sequence + 1` tokens; [`fit`] finds a batch and a sequence that are not. [`Error::Data`] where the file cannot
+    /// `sequence + 1` tokens; [`fit`](super::fit) finds a batch and a sequence that are not. [`Error::Data`] where the file cannot
     /// be read.
     pub fn streams(&self, tokens: Range<usize>, batch: usize, sequence: usize) -> Result<Streams> {
         let fail = |message| Err(Error::argument("streams", message));
@@ -162,76 +161,6 @@ impl Streams {
         }
         Ok(())
     }
-}
-
-/// Reads tokens one after the other.
-struct Reader {
-    buffer: Vec<u8>,
-    /// The part of the buffer that was filled and not yet taken.
-    left: Range<usize>,
-    /// The offset of what comes behind it.
-    offset: u64,
-}
-
-/// The longest token: a character of four bytes.
-const LONGEST: usize = 4;
-
-impl Reader {
-    fn new(buffer: usize) -> Self {
-        Reader { buffer: vec![0; buffer], left: 0..0, offset: 0 }
-    }
-
-    fn place(&mut self, offset: u64) {
-        (self.left, self.offset) = (0..0, offset);
-    }
-
-    fn token(&mut self, text: &Text) -> Result<i32> {
-        if self.left.len() < LONGEST {
-            self.buffer.copy_within(self.left.clone(), 0);
-            self.left = 0..self.left.len();
-            let read = text.0.source.fill(&mut self.buffer[self.left.end..], self.offset)?;
-            self.left.end += read;
-            self.offset += read as u64;
-        }
-        let (token, bytes) =
-            text.0.lookup.first(&self.buffer[self.left.clone()]).ok_or_else(|| text.0.source.changed())?;
-        self.left.start += bytes;
-        Ok(token)
-    }
-}
-
-/// Whether `tokens` are enough for one chunk: a stream needs one token more than its inputs, the last target.
-fn holds(tokens: usize, batch: usize, sequence: usize) -> bool {
-    batch.saturating_mul(sequence.saturating_add(1)) <= tokens
-}
-
-/// The places of the tokens for training and, from the end, of the share `held_out` for validation, rounded down.
-pub fn split(tokens: usize, held_out: f64) -> (Range<usize>, Range<usize>) {
-    let training = tokens - held_out_of(tokens, held_out);
-    (0..training, training..tokens)
-}
-
-/// How many of `tokens` are held out. A share outside 0 to 1 counts as the nearer of the two.
-fn held_out_of(tokens: usize, held_out: f64) -> usize {
-    ((tokens as f64 * held_out) as usize).min(tokens)
-}
-
-/// The largest batch and sequence for a text of that many tokens of which [`HELD_OUT`] are for validation: both
-/// parts hold a chunk or more. What was asked for is kept where it fits; if not, the batch is halved until it
-/// does, down to 1, and only then the sequence, because a model sees no further than its sequence.
-/// None where even one token at a time does not fit: under 20 tokens.
-pub fn fit(tokens: usize, batch: usize, sequence: usize) -> Option<(usize, usize)> {
-    let validation = held_out_of(tokens, HELD_OUT);
-    let smaller = validation.min(tokens - validation);
-    let (mut batch, mut sequence) = (batch, sequence);
-    while !holds(smaller, batch, sequence) {
-        match (batch, sequence) {
-            (2.., _) => batch /= 2,
-            (_, 2..) => sequence /= 2,
-            _ => return None,
-        }
-    }
-    Some((batch, sequence))
 }
 
 #[cfg(test)]
@@ -372,18 +301,6 @@ mod tests {
             }
         }
 
-        #[test]
-        fn both_parts_hold_what_fits(tokens in 0usize..5_000, batch in 1usize..100, sequence in 1usize..200) {
-            let text = Text::from_text(&"a".repeat(tokens), Unit::Characters);
-            let (training, validation) = split(tokens, HELD_OUT);
-            let holds = |part: &Range<usize>, b, s| text.streams(part.clone(), b, s).is_ok();
-            let Some((b, s)) = fit(tokens, batch, sequence) else {
-                prop_assert!(!holds(&validation, 1, 1));
-                return Ok(());
-            };
-            prop_assert!(holds(&training, b, s) && holds(&validation, b, s));
-            prop_assert_eq!((b, s) == (batch, sequence), holds(&validation, batch, sequence));
-        }
     }
 
     const CHANGED: &str = "changed while it was read: begin again, with a copy that stays as it is";
@@ -402,7 +319,7 @@ mod tests {
     #[test]
     fn changes_and_what_they_do() {
         let bytes = "abcß".repeat(100).into_bytes();
-        let same_length = |with: &[u8]| [&bytes[..100], with, &bytes[100 + with.len()..]].concat();
+        let same_length = |with: &[u8]| [&bytes[..103], with, &bytes[103 + with.len()..]].concat();
         for (what, changed, keeps_time) in [
             ("shorter", bytes[..300].to_vec(), true),
             ("longer", [&bytes[..], b"a"].concat(), true),
@@ -492,22 +409,5 @@ mod tests {
             assert!(streams.next_chunk().unwrap().targets.iter().all(|&token| token == 0));
         }
         assert!(open_files() < before + 1_000);
-    }
-
-    #[test]
-    fn splits_off_the_end() {
-        assert_eq!(split(19, HELD_OUT), (0..18, 18..19));
-        assert_eq!(split(19, 0.0), (0..19, 19..19));
-        assert_eq!(split(19, 2.0), (0..0, 0..19));
-    }
-
-    #[test]
-    fn fit_shrinks_the_batch_first() {
-        assert_eq!(fit(20_800, 32, 64), Some((32, 64)));
-        assert_eq!(fit(20_799, 32, 64), Some((16, 64)));
-        assert_eq!(fit(180, 32, 64), Some((1, 16)));
-        assert_eq!(fit(20, 32, 64), Some((1, 1)));
-        assert_eq!(fit(19, 32, 64), None);
-        assert_eq!(fit(0, usize::MAX, usize::MAX), None);
     }
 }

@@ -48,7 +48,7 @@ impl Vocabulary {
     /// The characters of `text`.
     pub fn from_text(text: &str) -> Self {
         let mut seen = Seen::default();
-        text.chars().for_each(|c| _ = seen.is_new(c));
+        text.chars().for_each(|c| _ = seen.insert(c));
         seen.vocabulary()
     }
 
@@ -139,8 +139,8 @@ impl Default for Seen {
 }
 
 impl Seen {
-    /// Whether `c` is seen for the first time.
-    pub(super) fn is_new(&mut self, c: char) -> bool {
+    /// Sees `c`; whether for the first time.
+    pub(super) fn insert(&mut self, c: char) -> bool {
         !std::mem::replace(&mut self.0[c as usize], true)
     }
 
