@@ -334,22 +334,36 @@ mod tests {
             let text = Text::read_file(file.path(), Unit::Characters, None, SMALL).unwrap();
             let mut streams = text.streams(0..400, 2, 1).unwrap();
             let unchanged: Vec<_> = (0..199).map(|_| streams.next_chunk().unwrap().inputs.to_vec()).collect();
-            let mut read = |from: usize| {
-                streams.seek(from).unwrap();
-                (from..199).try_for_each(|index| {
+            let read_on = |streams: &mut Streams| {
+                (streams.position()..199).try_for_each(|index| {
                     assert_eq!(streams.next_chunk()?.inputs, unchanged[index], "{what}");
                     Ok(())
                 })
             };
-            overwrite(&file, &changed, if keeps_time { modified } else { later() });
             for from in [0, 50] {
-                let error = read(from).expect_err(what);
+                streams.seek(from).unwrap();
+                assert_eq!(streams.next_chunk().unwrap().inputs, unchanged[from]);
+                overwrite(&file, &changed, if keeps_time { modified } else { later() });
+                let error = read_on(&mut streams).expect_err(what);
                 assert_eq!(message_about(file.path(), error), CHANGED, "{what}");
+                // An error leaves nothing behind, and a file that was only touched is the same file.
+                overwrite(&file, &bytes, modified);
+                read_on(&mut streams).unwrap();
+                overwrite(&file, &bytes, later());
+                read_on(&mut streams).unwrap();
             }
-            // An error leaves nothing behind, and a file that was only touched is the same file.
-            overwrite(&file, &bytes, later());
-            read(0).unwrap();
         }
+    }
+
+    #[test]
+    fn a_file_that_grows_is_not_read_for_ever() {
+        let file = file(b"abcd");
+        let source = Source::open(file.path()).unwrap();
+        overwrite(&file, b"abcdefgh", later());
+        let text = Text::read(source, Unit::Characters, None, SIZES).unwrap();
+        assert_eq!(text.len(), 4);
+        let error = text.streams(0..4, 1, 1).unwrap().next_chunk().unwrap_err();
+        assert_eq!(message_about(file.path(), error), CHANGED);
     }
 
     #[test]
