@@ -53,14 +53,27 @@ fn folder(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// The contents of a file, which has at most so many bytes.
-pub(crate) fn read_whole(path: &Path, most: u64) -> Result<Vec<u8>> {
-    let bad = |error: io::Error| match error.kind() {
+/// The file, open for reading, and its length in bytes, 0 for a pipe. `kind` is what it should be: "text file".
+pub(crate) fn open(path: &Path, kind: &str) -> Result<(File, u64)> {
+    let metadata = std::fs::metadata(path).map_err(|e| unreadable(path, &e))?;
+    if metadata.is_dir() {
+        return Err(Error::data(path, format!("is a folder, not a {kind}")));
+    }
+    Ok((File::open(path).map_err(|e| unreadable(path, &e))?, metadata.len()))
+}
+
+/// The error of a file that cannot be opened or read.
+pub(crate) fn unreadable(path: &Path, error: &io::Error) -> Error {
+    match error.kind() {
         ErrorKind::NotFound => Error::data(path, "no such file"),
         _ => Error::data(path, format!("cannot be read: {error}")),
-    };
+    }
+}
+
+/// The contents of a file, which has at most so many bytes.
+pub(crate) fn read_whole(path: &Path, most: u64) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path).and_then(|file| file.take(most + 1).read_to_end(&mut bytes)).map_err(bad)?;
+    File::open(path).and_then(|file| file.take(most + 1).read_to_end(&mut bytes)).map_err(|error| unreadable(path, &error))?;
     match bytes.len() as u64 <= most {
         true => Ok(bytes),
         false => Err(Error::data(path, format!("has more than {most} bytes, the most that can be read"))),

@@ -82,7 +82,7 @@ pub fn read_table(path: &Path, options: &CsvOptions) -> Result<Table> {
     if options.columns.as_ref().is_some_and(Vec::is_empty) {
         return Err(Error::argument("columns", "takes at least one name or number"));
     }
-    let (file, _) = super::open(path, "CSV file")?;
+    let (file, _) = crate::files::open(path, "CSV file")?;
     parse(BufReader::new(file), options, MAX_VALUES).map_err(|message| Error::data(path, message))
 }
 

@@ -14,6 +14,9 @@ use crate::ops::recurrent::Nonlinearity;
 use crate::tape::{Tape, Var};
 use crate::tensor::{Shape, Tensor};
 
+/// The names of a layer's states in a checkpoint.
+const STATES: [&str; 2] = ["h", "c"];
+
 /// A text, a chunk of each stream at every step; its last tenth is held out.
 #[derive(Debug)]
 pub struct TextTask {
@@ -106,10 +109,8 @@ impl Task for TextTask {
     }
 
     fn position(&self) -> Result<(u64, Tensors)> {
-        let named = |(which, state): (usize, &Tensor)| {
-            Ok((["h", "c"][which].to_string(), state.shape(), state.to_vec()?))
-        };
-        let states = self.states.iter().enumerate().map(named).collect::<Result<_>>()?;
+        let named = |(name, state): (&&str, &Tensor)| Ok((name.to_string(), state.shape(), state.to_vec()?));
+        let states = STATES.iter().zip(&self.states).map(named).collect::<Result<_>>()?;
         Ok((self.streams.position() as u64, states))
     }
 
@@ -117,11 +118,12 @@ impl Task for TextTask {
         let refuse = |message: String| Err(Error::argument("train", message));
         let config = &self.model.config;
         let shape = [config.layers, self.streams.batch(), config.hidden];
-        let fits = |(which, (name, found, values)): (usize, &(String, Shape, Vec<f32>))| {
-            *name == ["h", "c"][which] && **found == shape && values.len() == found.count()
-        };
         let count = if states.is_empty() { 0 } else { config.cell.states() };
-        if states.len() != count || !states.iter().enumerate().all(fits) {
+        let find = |name: &&str| {
+            states.iter().find(|(found, of, values)| found == name && **of == shape && values.len() == of.count())
+        };
+        let states_of: Vec<_> = STATES[..count].iter().filter_map(find).collect();
+        if states.len() != count || states_of.len() != count {
             return refuse("the checkpoint's carried states are not the model's".into());
         }
         if position >= self.streams.chunks() as u64 {
@@ -130,10 +132,8 @@ impl Task for TextTask {
         }
         self.streams.seek(position as usize)?;
         let device = self.model.parameters.device();
-        let load = |(_, shape, values): &(String, Shape, Vec<f32>)| {
-            Tensor::from_f32(device, *shape, values)
-        };
-        self.states = states.iter().map(load).collect::<Result<_>>()?;
+        let load = |(_, shape, values): &(String, Shape, Vec<f32>)| Tensor::from_f32(device, *shape, values);
+        self.states = states_of.into_iter().map(load).collect::<Result<_>>()?;
         Ok(())
     }
 }

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use bptt::device::Device;
 use bptt::error::{Error, Result};
-use bptt::train::{CharModel, RunFolder};
+use bptt::train::{CharModel, Model};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 use tempfile::TempDir;
 
@@ -21,7 +21,7 @@ fn tiny() -> TempDir {
 }
 
 fn load(folder: &TempDir) -> Result<CharModel> {
-    RunFolder::load(&folder.path().join("model"), &Device::cpu())
+    Model::load_char(&folder.path().join("model"), &Device::cpu())
 }
 
 /// What `generate` says of the model.
