@@ -230,7 +230,7 @@ fn find(names: &[String], asked: &str) -> Option<usize> {
 fn select(names: &[String], asked: &[String]) -> Result<Vec<usize>, String> {
     let index = |wanted: &String| {
         let index = find(names, wanted).ok_or_else(|| {
-            let shown: Vec<_> = names.iter().take(20).map(|name| show(name)).collect();
+            let shown: Vec<_> = names.iter().take(20).map(show).collect();
             let more = names.len() - shown.len();
             let more = if more > 0 { format!(" and {more} more") } else { String::new() };
             format!("has no column {}; its columns are {}{more}", show(wanted), shown.join(", "))

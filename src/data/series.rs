@@ -27,7 +27,7 @@ pub fn synthetic_ohlcv(seed: u64, days: usize) -> Table {
         index += 1;
         f64::from(philox::uniform(seed, STREAM, index))
     };
-    let (mut close, mut columns) = (100.0, vec![Vec::with_capacity(days); 5]);
+    let (mut close, mut columns) = (100.0, vec![Vec::new(); 5]);
     for _ in 0..days {
         // A sum of twelve uniform numbers less 6 is nearly normal, and within ±6.
         let mut normal = || (0..12).map(|_| uniform()).sum::<f64>() - 6.0;

@@ -155,7 +155,9 @@ fn fields_that_are_no_numbers_are_named_with_their_place() {
         ("1 234", separators("1 234")),
         ("1_000", separators("1_000")),
     ] {
-        for text in [format!("High,Close\n1,2\n\n3,{value}\n"), format!("High,Close\r1,2\r\r3,{value}")] {
+        for text in
+            [format!("High,Close\n1,2\n\n3,{value}\n"), format!("High,Close\r\n1,2\r\r\n3,{value}\r\n")]
+        {
             assert_eq!(fails(&text), format!("line 4, column 2 (Close): {says}"), "{text:?}");
         }
         // In the first row such a field is no name, which would drop the row without a word.
@@ -286,6 +288,8 @@ fn the_delimiter_is_found_or_given() {
     );
     let quoted = "\"a;x\",b\n1,2.5\n3,-4\n";
     assert_eq!(read(quoted).unwrap().names, ["a;x", "b"], "a quoted delimiter is none");
+    let words = with("x;y,1\nx;y;z,2\n", &columns(&["2"]));
+    assert_eq!(words.unwrap().columns, [[1.0, 2.0]], "a character in words that differ in number is none");
     let text = "\"x\n;;\ny\",a\nz;z,1\n";
     assert_eq!(with(text, &columns(&["a"])).unwrap().columns, [[1.0]]);
     assert_eq!(
