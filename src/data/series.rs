@@ -49,13 +49,13 @@ pub fn synthetic_ohlcv(seed: u64, days: usize) -> Table {
 /// target column that is to be forecast, `horizon` rows behind the window's last.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SeriesWindows {
-    /// The scaled windows, one after the other: [N, W, C].
+    /// The scaled windows, one after the other: `[N, W, C]`.
     pub inputs: Vec<f32>,
-    /// The scaled target of each window: [N], less those at the end that lie behind the table's last row.
+    /// The scaled target of each window: `[N]`, less those at the end that lie behind the table's last row.
     pub targets: Vec<f32>,
-    /// The naive forecast, the target column in the window's last row, scaled: [N].
+    /// The naive forecast, the target column in the window's last row, scaled: `[N]`.
     pub naive: Vec<f32>,
-    /// The table's row of each target: [N]; where it is the number of rows or more, it is in the future.
+    /// The table's row of each target: `[N]`; where it is the number of rows or more, it is in the future.
     pub rows: Vec<usize>,
     /// W, the rows of a window.
     pub window: usize,
@@ -155,7 +155,7 @@ impl SeriesWindows {
         })
     }
 
-    /// The windows `which`, in this order, as a recurrent layer takes them: [W, B, C] of B windows.
+    /// The windows `which`, in this order, as a recurrent layer takes them: `[W, B, C]` of B windows.
     pub fn time_major(&self, which: &[usize]) -> Vec<f32> {
         let columns = self.columns;
         let row = |step, window: usize| &self.inputs[(window * self.window + step) * columns..][..columns];
