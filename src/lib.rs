@@ -57,7 +57,7 @@
 //! | [`tensor`], [`tape`], [`parameters`] | a shape over a buffer; the flat list that is walked for gradients; the arenas |
 //! | [`ops`] | one file an operation: mathematics, launches, backward rule; they are methods of [`tape::Tape`] |
 //! | [`nn`], [`optim`] | layers and optimizers, with PyTorch's names |
-//! | [`data`], [`train`] | text; the training loops, model files and text generation of the command `bptt` |
+//! | [`data`], [`train`] | text, tables of numbers and time series; the training loops, model files and text generation of the command `bptt` |
 //! | [`bench`](mod@bench) | training steps, kernels and launches measured, as peers are |
 //! | [`verify`] | every kernel and every gradient held to a 64-bit reference with derived limits; whole models to PyTorch's results |
 //!

@@ -69,9 +69,10 @@ impl Table {
 ///
 /// # Errors
 /// [`Error::Argument`] where an option is not what it may be. [`Error::Data`] where the file cannot be read, is not
-/// UTF-8 text, has no rows, rows of different lengths, lines or rows of more than 1 MiB, more than [`MAX_VALUES`] numbers
-/// in the columns taken, a quote that is not closed, not the columns that were asked for, two taken ones of one name, or
-/// in a taken one a field that is no finite number within the range of `f32`. It names the line, column and value.
+/// UTF-8 text, has no rows, rows of different lengths, lines or rows of more than 1 MiB, more than [`MAX_VALUES`]
+/// numbers in the columns taken, a quote that is not closed, not the columns that were asked for, two taken ones of
+/// one name, or in a taken one a field that is no finite number within the range of `f32`. It names the line, column
+/// and value.
 pub fn read_table(path: &Path, options: &CsvOptions) -> Result<Table> {
     if let Some(c) = options.delimiter
         && (!c.is_ascii() || c.is_ascii_alphanumeric() || "\"#+-.\n\r\0".contains(c))
@@ -97,7 +98,7 @@ fn parse(input: impl BufRead, options: &CsvOptions, max_values: usize) -> Result
     let mut records = Records::new(head.into_iter().chain(lines), delimiter);
     let mut record = Record::default();
     if !records.next(&mut record)? {
-        return Err("has no rows".into());
+        return Err("has no rows of numbers".into());
     }
     let (first_line, width) = (record.line, record.len());
     if let (Some(given), Some(found), 1) = (given, found, width) {
@@ -121,7 +122,9 @@ fn parse(input: impl BufRead, options: &CsvOptions, max_values: usize) -> Result
     while more {
         if record.len() != width {
             let (line, len) = (record.line, record.len());
-            return Err(format!("line {line} has {len} fields, but line {first_line} has {width}"));
+            let fields = if len == 1 { "field" } else { "fields" };
+            let message = format!("line {line} has {len} {fields}, but line {first_line} has {width}");
+            return Err(format!("{message}; give each row as many"));
         }
         if (columns[0].len() + 1) * taken.len() > max_values {
             let message = format!("the table has more than {max_values} numbers");
@@ -227,7 +230,7 @@ fn find(names: &[String], asked: &str) -> Option<usize> {
 fn select(names: &[String], asked: &[String]) -> Result<Vec<usize>, String> {
     let index = |wanted: &String| {
         let index = find(names, wanted).ok_or_else(|| {
-            let shown: Vec<_> = names.iter().take(20).map(|name| show(name)).collect();
+            let shown: Vec<_> = names.iter().take(20).map(show).collect();
             let more = names.len() - shown.len();
             let more = if more > 0 { format!(" and {more} more") } else { String::new() };
             format!("has no column {}; its columns are {}{more}", show(wanted), shown.join(", "))

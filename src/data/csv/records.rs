@@ -1,5 +1,5 @@
-//! The lines and the records of a CSV file, one after the other: however long the file is, no more than one record of it
-//! is in memory.
+//! The lines and the records of a CSV file, one after the other: however long the file is, no more than one record of
+//! it is in memory.
 
 use std::io::{BufRead, ErrorKind};
 use std::mem;
