@@ -58,6 +58,7 @@
 //! | [`ops`] | one file an operation: mathematics, launches, backward rule; they are methods of [`tape::Tape`] |
 //! | [`nn`], [`optim`] | layers and optimizers, with PyTorch's names |
 //! | [`data`], [`train`] | text; the training loops, model files and text generation of the command `bptt` |
+//! | `report` | charts, heat maps and the HTML page of a training run, from plain data; behind the feature `report` |
 //! | [`bench`](mod@bench) | training steps, kernels and launches measured, as peers are |
 //! | [`verify`] | every kernel and every gradient held to a 64-bit reference with derived limits; whole models to PyTorch's results |
 //!
@@ -79,6 +80,8 @@ pub mod nn;
 pub mod ops;
 pub mod optim;
 pub mod parameters;
+#[cfg(feature = "report")]
+pub mod report;
 pub mod tape;
 pub mod tensor;
 pub mod train;
