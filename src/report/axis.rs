@@ -55,7 +55,7 @@ impl Axis {
     pub(super) fn roomy(extent: Extent) -> Axis {
         let Axis { lo, hi, .. } = Axis::exact(extent);
         let room = 0.05 * (hi - lo);
-        let near_zero = extent.lo >= 0.0 && extent.lo < 0.5 * (hi - lo);
+        let near_zero = extent.lo >= 0.0 && extent.lo < 0.25 * (hi - lo);
         Axis { lo: if near_zero { 0.0 } else { lo - room }, hi: hi + room, log: false, integers: false }
     }
 
@@ -197,7 +197,7 @@ mod tests {
         assert_eq!(log(1e-3, 10.0), ["0.001", "0.01", "0.1", "1", "10"]);
         assert_eq!(log(1e-30, 1e30), ["1e−22", "1e−11", "1", "1e11", "1e22"]);
         assert_eq!(log(1.0, 9.0), ["1", "2", "5", "10"]);
-        assert_eq!(log(2.1, 2.3), ["2.10", "2.15", "2.20", "2.25", "2.30"]);
+        assert_eq!(log(2.1, 2.3), ["2.1", "2.2", "2.3", "2.4"]);
         assert!(!log(7.0, 7.0).is_empty());
     }
 

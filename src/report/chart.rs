@@ -25,7 +25,7 @@ pub struct Chart {
     pub x_label: String,
     /// What the vertical axis measures, with its unit.
     pub y_label: String,
-    /// The series, the first on top.
+    /// The series, the last on top.
     pub lines: Vec<Line>,
     /// Vertical lines at an x with a label, such as where training data end.
     pub marks: Vec<(f64, String)>,
@@ -45,8 +45,8 @@ struct Format {
 const FULL: Format = Format { width: 800.0, height: 400.0, columns: 1.0 };
 /// For a telephone.
 const COMPACT: Format = Format { width: 340.0, height: 280.0, columns: 1.0 };
-/// For a PNG of two pixels a unit.
-const PICTURE: Format = Format { width: 800.0, height: 450.0, columns: 2.0 };
+/// For a PNG of two pixels a unit, without its margin.
+const PICTURE: Format = Format { width: 752.0, height: 402.0, columns: 2.0 };
 
 /// At most so many rows of a legend and of labels of marks.
 const ROWS: usize = 3;
@@ -56,20 +56,21 @@ impl Chart {
     /// An SVG document with a transparent ground. Its colours are the CSS custom properties `--ink`, `--muted`, `--axis`,
     /// `--grid` and `--line-1` to `--line-6`, or, where a page sets none, colours for a white ground.
     pub fn svg(&self) -> String {
-        self.scene(FULL).svg()
+        self.scene(FULL).framed(16.0).svg()
     }
 
-    /// As [`Chart::svg`], laid out for a screen of 360 pixels.
-    pub(super) fn compact_svg(&self) -> String {
-        self.scene(COMPACT).svg()
+    /// The SVGs for a page, which has margins itself: for its full width, and for a telephone.
+    pub(super) fn page_svgs(&self) -> (String, String) {
+        (self.scene(FULL).svg(), self.scene(COMPACT).svg())
     }
 
     /// A PNG of 1600 x 900 pixels on white. Letters are those of the fonts Ubuntu Light and Hack.
     pub fn png(&self) -> Result<Vec<u8>> {
-        png::paint(&self.scene(PICTURE), 2.0)
+        png::paint(&self.scene(PICTURE).framed(24.0), 2.0)
     }
 
     fn scene(&self, format: Format) -> Scene {
+        let empty = self.points().next().is_none();
         let Format { width, height, .. } = format;
         let mut scene = Scene { width, height, title: self.spoken_title(), shapes: Vec::new() };
         let mut top = heading(&mut scene, &self.title);
@@ -82,8 +83,7 @@ impl Chart {
             scene.text(0.0, top - 6.0, Anchor::Start, Ink::Muted, fit(&self.y_caption(), 12.0, width));
         }
 
-        let empty = self.points().next().is_none();
-        let y_ticks = if empty { Vec::new() } else { y_axis.ticks((height / 60.0) as usize) };
+        let y_ticks = if empty { Vec::new() } else { y_axis.ticks((height / 50.0) as usize) };
         let left =
             y_ticks.iter().map(|(_, label)| 12.0 * self::width(label) + 8.0).fold(2.0, f64::max).round();
         let (x_ticks, right) = fitting_ticks(&x_axis, left, width, empty);
@@ -121,11 +121,14 @@ impl Chart {
             }
         }
         let columns = (right - left) * format.columns;
-        for (i, line) in self.lines.iter().enumerate().rev() {
+        for (i, line) in self.lines.iter().enumerate() {
             let place = |(x, y)| Some((x_axis.place(x)? * columns, y_axis.place(y)?));
-            for stretch in thin(&line.points, columns, place) {
+            let stretches = thin(&line.points, columns, place);
+            let dense = stretches.iter().map(Vec::len).sum::<usize>() as f64 > 1.5 * columns;
+            let weight = if dense { 1.0 } else { 1.75 };
+            for stretch in stretches {
                 let points = stretch.into_iter().map(|(x, y)| (left + x / format.columns, down(y))).collect();
-                scene.shapes.push(Shape::Path { points, ink: Ink::Line(i), width: 1.75 });
+                scene.shapes.push(Shape::Path { points, ink: Ink::Line(i), width: weight });
             }
         }
         if empty {
@@ -215,7 +218,7 @@ pub(super) fn heading(scene: &mut Scene, title: &str) -> f64 {
 
 /// As many ticks of the horizontal axis as do not touch, and where the axis ends so that the last label fits.
 fn fitting_ticks(axis: &Axis, left: f64, width: f64, empty: bool) -> (Vec<(f64, String)>, f64) {
-    let most = if empty { 0 } else { ((width - left) / 60.0) as usize };
+    let most = if empty { 0 } else { ((width - left) / 72.0) as usize };
     for most in (1..=most).rev() {
         let ticks = axis.ticks(most);
         let half = |label: &str| 6.0 * self::width(label);
@@ -351,12 +354,15 @@ mod tests {
         let svg = chart.svg();
         assert!(svg.len() < 60_000, "{} bytes", svg.len());
         let document = Document::parse(&svg).unwrap();
-        let path = document.descendants().find(|node| node.attribute("stroke-width") == Some("1.8")).unwrap();
+        let path = document
+            .descendants()
+            .find(|node| node.attribute("style").is_some_and(|style| style.contains("--line-1")))
+            .unwrap();
         let points = path.attribute("d").unwrap()[1..].split('L').map(|point| point.split_once(' ').unwrap());
         let (x, _) =
             points.min_by(|a, b| a.1.parse::<f64>().unwrap().total_cmp(&b.1.parse().unwrap())).unwrap();
         let x: f64 = x.parse().unwrap();
-        assert!((600.0..620.0).contains(&x), "the peak is at {x}");
+        assert!((615.0..635.0).contains(&x), "the peak is at {x}");
     }
 
     #[test]
@@ -422,7 +428,7 @@ mod tests {
         ) {
             let lines: Vec<_> = names.iter().map(|name| line(name, points.clone())).collect();
             let chart = Chart { marks, log_y, title: names.concat(), lines, ..Chart::default() };
-            for svg in [chart.svg(), chart.compact_svg()] {
+            for svg in [chart.svg(), chart.page_svgs().1] {
                 prop_assert!(Document::parse(&svg).is_ok(), "{}", svg);
                 prop_assert!(!svg.contains("NaN\"") && !svg.contains("inf "), "{}", svg);
             }

@@ -45,18 +45,18 @@ impl HeatMap {
     /// An SVG document with a transparent ground, as wide as labels of a character for each column need; colours as in
     /// [`Chart::svg`](super::Chart::svg).
     pub fn svg(&self) -> String {
-        self.scene(Format { width: 800.0, height: None }).svg()
+        self.scene(Format { width: 800.0, height: None }).framed(16.0).svg()
     }
 
-    /// The SVG and its natural width in CSS pixels.
-    pub(super) fn sized_svg(&self) -> (String, f64) {
+    /// The SVG for a page, which has margins itself, and its natural width in CSS pixels.
+    pub(super) fn page_svg(&self) -> (String, f64) {
         let scene = self.scene(Format { width: 800.0, height: None });
         (scene.svg(), scene.width)
     }
 
     /// A PNG of 1600 x 900 pixels on white.
     pub fn png(&self) -> Result<Vec<u8>> {
-        png::paint(&self.scene(Format { width: 800.0, height: Some(450.0) }), 2.0)
+        png::paint(&self.scene(Format { width: 752.0, height: Some(402.0) }).framed(24.0), 2.0)
     }
 
     fn scene(&self, format: Format) -> Scene {
@@ -80,16 +80,19 @@ impl HeatMap {
             .flatten()
             .map(|label| 11.0 * MONO * label.chars().count() as f64)
             .fold(0.0, f64::max);
+        let room = label_width + if label_width < 10.0 { 1.0 } else { 6.0 }; // letters may stand close, words not
         let mut cell_width = ((format.width - left - 8.0) / columns.max(1) as f64).min(48.0);
         if format.height.is_none() && label_width < 16.0 && columns <= 1000 && labels.is_some() {
-            cell_width = cell_width.max(label_width + 3.0);
+            cell_width = cell_width.max(label_width + 2.0);
             scene.width = scene.width.max((left + cell_width * columns as f64 + 8.0).ceil());
         }
 
         // A wide map may be scrolled: what is to be read first stands at its left end.
         let mut top = heading(&mut scene, &self.title);
-        self.scale(&mut scene, top, most);
-        top += 24.0;
+        if rows * columns > 0 {
+            self.scale(&mut scene, top, most);
+            top += 24.0;
+        }
         if !self.y_label.is_empty() {
             top += 18.0;
             scene.text(0.0, top - 6.0, Anchor::Start, Ink::Muted, fit(&self.y_label, 12.0, format.width));
@@ -97,7 +100,7 @@ impl HeatMap {
         let below = 26.0 + if self.x_label.is_empty() { 0.0 } else { 18.0 };
         let tall = match format.height {
             Some(height) => height - top - below,
-            None => (rows as f64 * 20.0).min((rows as f64 * 4.0).clamp(280.0, 640.0)).max(40.0),
+            None => (rows as f64 * 20.0).min((rows as f64 * 4.0).clamp(280.0, 640.0)).max(60.0),
         };
         let wide = cell_width * columns as f64;
         let cell_height = (tall / rows.max(1) as f64).min(48.0);
@@ -123,7 +126,7 @@ impl HeatMap {
                 let y = top + (row as f64 + 0.5) * cell_height + 4.0;
                 small(&mut scene, left - 6.0, y, Anchor::End, label);
             }
-            for (column, label) in ticks(labels, columns, cell_width, label_width + 3.0, wide / 60.0) {
+            for (column, label) in ticks(labels, columns, cell_width, room, wide / 80.0) {
                 small(
                     &mut scene,
                     left + (column as f64 + 0.5) * cell_width,
@@ -265,7 +268,7 @@ mod tests {
         let texts = document.descendants().filter(|node| node.has_tag_name("text"));
         let shown: String =
             texts.filter_map(|node| node.text()).filter(|text| text.chars().count() == 1).collect();
-        assert!(shown.contains(&"To␣be,↵<or>␣not␀␣".repeat(9)), "{shown}");
+        assert!(shown.contains(&"To·be,↵<or>·not␀·".repeat(9)), "{shown}");
     }
 
     #[test]

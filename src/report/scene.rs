@@ -118,6 +118,21 @@ impl Scene {
         }));
     }
 
+    /// The same with a margin around it.
+    pub(super) fn framed(mut self, margin: f64) -> Scene {
+        (self.width, self.height) = (self.width + 2.0 * margin, self.height + 2.0 * margin);
+        for shape in &mut self.shapes {
+            match shape {
+                Shape::Path { points, .. } => {
+                    points.iter_mut().for_each(|p| *p = (p.0 + margin, p.1 + margin))
+                }
+                Shape::Text(text) => (text.x, text.y) = (text.x + margin, text.y + margin),
+                Shape::Image(image) => (image.x, image.y) = (image.x + margin, image.y + margin),
+            }
+        }
+        self
+    }
+
     /// An SVG document with a transparent ground. Each shape has its colour for white as an attribute, for programs that
     /// know no custom properties, and in a style that a page can set.
     pub(super) fn svg(&self) -> String {

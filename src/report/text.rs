@@ -10,8 +10,8 @@ fn is_invisible(c: char) -> bool {
         | '\u{E0000}'..='\u{E007F}')
 }
 
-/// `text` for an element or a quoted attribute of HTML or XML. Line breaks and tabs stay, other control characters
-/// become their pictures, and invisible characters their code points.
+/// `text` for an element or a quoted attribute of HTML or XML. Line breaks and tabs stay, other control
+/// characters and invisible ones become their code points.
 pub(super) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -33,10 +33,10 @@ pub(super) fn visible(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
-            ' ' => out.push('␣'),
+            ' ' | '\u{A0}' => out.push('·'),
             '\n' => out.push('↵'),
             '\t' => out.push('→'),
-            '\u{A0}' => out.push('⍽'),
+            '\0'..='\x1F' => out.extend(char::from_u32(0x2400 + c as u32)),
             _ => push_visible(&mut out, c),
         }
     }
@@ -45,9 +45,7 @@ pub(super) fn visible(text: &str) -> String {
 
 fn push_visible(out: &mut String, c: char) {
     match c {
-        '\0'..='\x1F' => out.extend(char::from_u32(0x2400 + c as u32)),
-        '\x7F' => out.push('\u{2421}'),
-        '\u{80}'..='\u{9F}' => _ = write!(out, "[{:02X}]", c as u32),
+        _ if c.is_control() => _ = write!(out, "[{:02X}]", c as u32),
         '\u{FFFE}' | '\u{FFFF}' => out.push('\u{FFFD}'), // no characters of XML
         _ if is_invisible(c) => _ = write!(out, "[{:04X}]", c as u32),
         _ => out.push(c),
@@ -91,10 +89,10 @@ mod tests {
     #[test]
     fn nothing_is_markup_or_hidden() {
         assert_eq!(escape("<a href=\"x\">'&'"), "&lt;a href=&quot;x&quot;&gt;&#39;&amp;&#39;");
-        assert_eq!(escape("a\nb\tc\0\x1B\r"), "a\nb\tc␀␛␍");
+        assert_eq!(escape("a\nb\tc\0\x1B\r"), "a\nb\tc[00][1B][0D]");
         assert_eq!(escape("\u{202E}x\u{200B}\u{85}\u{FFFF}"), "[202E]x[200B][85]\u{FFFD}");
         assert_eq!(escape("日本 שלום 👩\u{200D}🔬"), "日本 שלום 👩\u{200D}🔬");
-        assert_eq!(visible("a b\n\t\0\u{A0}"), "a␣b↵→␀⍽");
+        assert_eq!(visible("a b\n\t\0\u{A0}"), "a·b↵→␀·");
     }
 
     #[test]
