@@ -195,3 +195,153 @@ fn report() -> Report {
         ],
     }
 }
+
+/// Finds Chromium, or says how to get it.
+fn chromium() -> PathBuf {
+    let names = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let places = std::env::split_paths(&path).flat_map(|folder| names.map(|name| folder.join(name)));
+    let mac = PathBuf::from("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome");
+    let found = places.chain([mac]).find(|place| place.is_file());
+    found.expect(
+        "this test needs Chromium or Chrome: run scripts/test, which installs it, or install it yourself",
+    )
+}
+
+/// What a browser made of a page.
+struct Visit {
+    /// What the page's own script left as JSON.
+    found: Value,
+    /// Console messages and everything else that the browser said.
+    said: String,
+    /// The addresses that the browser asked for because of the page.
+    requests: Vec<String>,
+}
+
+/// Opens `page`; `dark` is the scheme that the system asks for.
+fn visit(page: &str, dark: bool) -> Visit {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, log) = (folder.path().join("page.html"), folder.path().join("net.json"));
+    fs::write(&file, page).unwrap();
+    let mut browser = Command::new(chromium());
+    browser.args([
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--hide-scrollbars",
+    ]);
+    browser.args([
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+    ]);
+    browser.args([
+        "--disable-extensions",
+        "--host-resolver-rules=MAP * ~NOTFOUND",
+        "--enable-logging=stderr",
+        "--v=0",
+    ]);
+    browser.arg(format!("--user-data-dir={}", folder.path().join("profile").display()));
+    browser.arg(format!("--log-net-log={}", log.display()));
+    browser.arg("--window-size=1400,900");
+    browser.arg(format!("--blink-settings=preferredColorScheme={}", if dark { 0 } else { 1 }));
+    let output = browser.arg("--dump-dom").arg(format!("file://{}", file.display())).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}");
+    let dom = String::from_utf8_lossy(&output.stdout).into_owned();
+    let found = dom.split_once("data-found=\"").map_or(Value::Null, |(_, rest)| {
+        serde_json::from_str(&rest[..rest.find('"').unwrap()].replace("&quot;", "\"").replace("&amp;", "&"))
+            .unwrap()
+    });
+    Visit { found, said, requests: requests(&log) }
+}
+
+/// The addresses in a log of Chromium's network that a page asked for, with its file's origin "null". The browser's own
+/// services, which nothing switches off for good, have none.
+fn requests(log: &Path) -> Vec<String> {
+    let log: Value = serde_json::from_str(&fs::read_to_string(log).unwrap()).unwrap();
+    let of_page =
+        |event: &&Value| event["params"]["initiator"].as_str().is_some_and(|from| from != "not an origin");
+    let events = log["events"].as_array().unwrap().iter().filter(of_page);
+    events.filter_map(|event| event["params"]["url"].as_str()).map(String::from).collect()
+}
+
+/// Measures a page and hands what it found to the page that frames it.
+const MEASURE: &str = r#"<script>addEventListener("load", () => {
+  const numbers = colour => colour.match(/[\d.]+/g).map(Number);
+  const luminance = colour => {
+    const [r, g, b] = colour.map(v => v / 255).map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const ground = element => {
+    const colour = numbers(getComputedStyle(element).backgroundColor);
+    return colour.length == 3 || colour[3] > 0 ? colour : ground(element.parentElement);
+  };
+  let contrast = 21, faintest = "";
+  for (const element of document.querySelectorAll("h1, h2, h3, p, li, dt, dd, th, td, pre, text")) {
+    const style = getComputedStyle(element);
+    const ink = luminance(numbers(element.tagName == "text" ? style.fill : style.color)), under = luminance(ground(element));
+    const ratio = (Math.max(ink, under) + 0.05) / (Math.min(ink, under) + 0.05);
+    if (ratio < contrast) [contrast, faintest] = [ratio, element.tagName];
+  }
+  const overlaps = [];
+  let pictures = 0;
+  for (const picture of document.querySelectorAll("svg")) {
+    const boxes = [...picture.querySelectorAll("text")].map(text => [text.getBoundingClientRect(), text.textContent]);
+    if (picture.getBoundingClientRect().width == 0) continue;
+    pictures += 1;
+    boxes.forEach(([a, one], i) => boxes.slice(i + 1).forEach(([b, other]) => {
+      const across = Math.min(a.right, b.right) - Math.max(a.left, b.left);
+      const down = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
+      if (across > 1 && down > 3) overlaps.push(one + " | " + other);
+    }));
+  }
+  parent.document.documentElement.dataset.found = JSON.stringify({
+    width: innerWidth, content: document.documentElement.scrollWidth,
+    dark: matchMedia("(prefers-color-scheme: dark)").matches, contrast, faintest, pictures, overlaps,
+  });
+});</script>"#;
+
+/// `page`, free to run the measuring script, in a frame of that width: a window of Chromium is never as narrow as a telephone.
+fn framed(page: &str, width: u32) -> String {
+    let (before, rest) = page.split_once("<meta http-equiv").expect("the page has a policy");
+    let (_, after) = rest.split_once("/>").unwrap();
+    let page = format!("{before}{MEASURE}{after}").replace('&', "&amp;").replace('"', "&quot;");
+    format!(
+        "<!DOCTYPE html><html><head><meta charset=\"utf-8\"><meta name=\"color-scheme\" content=\"light dark\"></head>\
+         <body><iframe srcdoc=\"{page}\" style=\"width:{width}px;height:800px;border:0\"></iframe></body></html>"
+    )
+}
+
+#[test]
+fn a_page_fits_every_screen_in_light_and_dark() {
+    let page = html(&report());
+    for (width, dark) in [(360, false), (360, true), (1280, false), (1280, true)] {
+        let Visit { found, said, .. } = visit(&framed(&page, width), dark);
+        assert!(!said.contains("CONSOLE"), "{said}");
+        assert_eq!((&found["width"], &found["dark"]), (&width.into(), &dark.into()), "{said}");
+        assert!(found["content"].as_u64().unwrap() <= width.into(), "{width} px: {found}");
+        assert!(found["contrast"].as_f64().unwrap() >= 4.5, "{width} px, dark {dark}: {found}");
+        assert_eq!(found["pictures"], 7, "each picture is shown once");
+        assert_eq!(found["overlaps"], Value::Array(vec![]), "{width} px");
+    }
+}
+
+#[test]
+fn a_page_runs_nothing_and_asks_for_nothing() {
+    let Visit { said, requests, .. } = visit(&html(&report()), false);
+    assert!(!said.contains("CONSOLE"), "{said}");
+    assert_eq!(requests, [""; 0]);
+}
+
+/// The tests above would see it.
+#[test]
+fn a_page_that_fails_and_asks_is_seen() {
+    let page =
+        "<!DOCTYPE html><img src=\"http://example.invalid/a.png\"><script>console.error('told')</script>";
+    let Visit { said, requests, .. } = visit(page, false);
+    assert!(said.contains("CONSOLE") && said.contains("told"), "{said}");
+    assert!(requests.iter().any(|address| address == "http://example.invalid/a.png"), "{requests:?}");
+}

@@ -48,8 +48,11 @@ const COMPACT: Format = Format { width: 340.0, height: 280.0, columns: 1.0 };
 /// For a PNG of two pixels a unit, without its margin.
 const PICTURE: Format = Format { width: 752.0, height: 402.0, columns: 2.0 };
 
-/// At most so many rows of a legend and of labels of marks.
+/// At most so many rows of labels of marks.
 const ROWS: usize = 3;
+/// At most so many rows of a legend.
+const LEGEND_ROWS: usize = 5;
+/// The height of a row of the legend.
 const ROW: f64 = 18.0;
 
 impl Chart {
@@ -179,9 +182,10 @@ impl Chart {
         for (i, name) in names.iter().enumerate() {
             let length = SAMPLE + 6.0 + 12.0 * width(name);
             let rest = self.lines.len() - i - 1;
-            let kept_free = if row + 1 == ROWS && rest > 0 { 12.0 * width(&more(rest)) + 16.0 } else { 0.0 };
+            let kept_free =
+                if row + 1 == LEGEND_ROWS && rest > 0 { 12.0 * width(&more(rest)) + 16.0 } else { 0.0 };
             if x > 0.0 && x + length + kept_free > scene.width {
-                if row + 1 == ROWS {
+                if row + 1 == LEGEND_ROWS {
                     scene.text(x, top + ROW * row as f64 + 12.0, Anchor::Start, Ink::Muted, more(rest + 1));
                     break;
                 }
@@ -246,28 +250,42 @@ impl Mark {
     }
 }
 
-/// Labels beside their lines, in rows from below, none over another label or line; and the number of rows. From the right
-/// on, because a label reaches over the lines to its right, which are then the lower ones.
+/// Labels beside their lines, in rows from below, none over another label or line; and the number of rows. To the right
+/// of the lines, or to the left where more labels find a place so.
 fn place_marks(marks: &[(f64, &String)], width: f64) -> (Vec<Mark>, usize) {
-    let mut taken = [const { Vec::<(f64, f64)>::new() }; ROWS];
     let mut sorted = marks.to_vec();
-    sorted.sort_by(|a, b| b.0.total_cmp(&a.0));
+    sorted.sort_by(|a, b| a.0.total_cmp(&b.0));
     sorted.dedup_by(|b, a| (b.0 - a.0).abs() < 0.5 && a.1 == b.1);
+    // A label reaches over the lines beside it, which must be the lower ones: they come first.
+    let right = place_labels(sorted.iter().rev(), width, Anchor::Start);
+    let left = place_labels(sorted.iter(), width, Anchor::End);
+    let count = |(placed, _): &(Vec<Mark>, usize)| placed.iter().filter(|mark| mark.label.is_some()).count();
+    if count(&left) > count(&right) { left } else { right }
+}
+
+fn place_labels<'a>(
+    marks: impl Iterator<Item = &'a (f64, &'a String)>,
+    width: f64,
+    preferred: Anchor,
+) -> (Vec<Mark>, usize) {
+    let mut taken = [const { Vec::<(f64, f64)>::new() }; ROWS];
     let mut placed = Vec::new();
-    for (x, label) in sorted {
+    for &(x, label) in marks {
         let label = fit(label, 12.0, 0.6 * width);
         let length = 12.0 * self::width(&label) + 5.0;
-        let (anchor, span) = if x + length <= width {
-            (Anchor::Start, (x, x + length))
-        } else {
-            (Anchor::End, (x - length, x))
+        let (before, after) = ((Anchor::End, (x - length, x)), (Anchor::Start, (x, x + length)));
+        let (anchor, span) = match preferred {
+            Anchor::End if x >= length => before,
+            Anchor::Start if x + length > width => before,
+            _ => after,
         };
-        let free = |row: &Vec<(f64, f64)>, (from, to): (f64, f64)| {
-            row.iter().all(|t| t.1 + 4.0 < from || to + 4.0 < t.0)
+        let free = |row: usize, (from, to): (f64, f64)| {
+            taken[row].iter().all(|t| t.1 + 4.0 < from || to + 4.0 < t.0)
         };
+        let inside = !label.is_empty() && span.0 >= 0.0 && span.1 <= width;
         let row = (0..ROWS)
-            .find(|&row| free(&taken[row], span) && (0..row).all(|below| free(&taken[below], (x, x))));
-        let row = row.filter(|_| !label.is_empty() && span.0 >= 0.0);
+            .filter(|_| inside)
+            .find(|&row| free(row, span) && (0..row).all(|below| free(below, (x, x))));
         if let Some(row) = row {
             taken[row].push(span);
             (0..row).for_each(|below| taken[below].push((x, x)));

@@ -94,8 +94,8 @@ impl HeatMap {
             top += 24.0;
         }
         if !self.y_label.is_empty() {
-            top += 18.0;
-            scene.text(0.0, top - 6.0, Anchor::Start, Ink::Muted, fit(&self.y_label, 12.0, format.width));
+            top += 22.0;
+            scene.text(0.0, top - 8.0, Anchor::Start, Ink::Muted, fit(&self.y_label, 12.0, format.width));
         }
         let below = 26.0 + if self.x_label.is_empty() { 0.0 } else { 18.0 };
         let tall = match format.height {
