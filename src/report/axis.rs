@@ -127,7 +127,7 @@ fn linear_ticks(lo: f64, hi: f64, most: usize, integers: bool) -> Vec<(f64, Stri
     // Whole multiples of the step, divided where it is a fraction: 0.3 is 3 / 10, not 3 x 0.1.
     let value = |i: i64| {
         let i = i as f64 * digit;
-        if power < 0 && power >= -300 { i / 10f64.powi(-power) } else { i * 10f64.powi(power) }
+        if (-300..0).contains(&power) { i / 10f64.powi(-power) } else { i * 10f64.powi(power) }
     };
     let step = digit * 10f64.powi(power);
     let (first, last) = ((lo / step - 1e-9).ceil() as i64, (hi / step + 1e-9).floor() as i64);

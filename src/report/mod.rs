@@ -7,6 +7,7 @@
 mod axis;
 mod chart;
 mod heat_map;
+mod marks;
 mod page;
 mod png;
 mod scene;

@@ -147,7 +147,7 @@ fn paint_text(area: &Area, text: &Text, scale: f64) -> Painted {
     let colour = colour(text.ink);
     let style = TextStyle::from(font).color(&colour).pos(Pos::new(across, VPos::Center));
     let (x, y) = ((text.x * scale).round() as i32, ((text.y - 0.08 * text.size) * scale).round() as i32);
-    let strokes = if text.bold { scale.round() as i32 / 3 + 1 } else { 1 };
+    let strokes = if text.bold { (0.7 * scale) as i32 + 1 } else { 1 };
     for shift in 0..strokes {
         area.draw_text(&text.content, &style, (x + shift, y))?;
     }
