@@ -147,6 +147,7 @@ fn labels(values: &[f64], power: i32) -> Vec<String> {
         1e4.. => (3, "k"),
         _ => (0, ""),
     };
+    let (unit, suffix) = if unit - power > 3 { (0, "") } else { (unit, suffix) }; // nobody reads 1.000001M
     let label = |&v: &f64| {
         if v == 0.0 {
             return "0".into();
@@ -185,6 +186,7 @@ mod tests {
             ([0.0, 2.0], 10, &["0", "1", "2"]), // whole numbers only
             ([1e-30, 3e-30], 2, &["1e−30", "2e−30", "3e−30"]),
             ([1e6, 1.01e6], 2, &["1.000M", "1.005M", "1.010M"]),
+            ([1e6, 1e6 + 2.0], 2, &["1000000", "1000001", "1000002"]),
             ([-2e30, 1e30], 3, &["−2e30", "−1e30", "0", "1e30"]),
         ] {
             assert_eq!(labels_of(exact(&ends), most), expected, "{ends:?}");

@@ -66,7 +66,7 @@ impl HeatMap {
         let mut scene = Scene { width: format.width, height: 0.0, title: title.into(), shapes: Vec::new() };
         let most = self.rows.iter().flatten().filter(|v| v.is_finite()).fold(0f32, |most, &v| most.max(v));
 
-        let row_labels = self.row_labels.as_deref().map(|labels| spelled(labels, rows, 140.0));
+        let row_labels = self.row_labels.as_deref().map(|labels| spelled(labels, rows, 180.0));
         let row_width = match &row_labels {
             Some(labels) => {
                 labels.iter().map(|label| 11.0 * MONO * label.chars().count() as f64).fold(0.0, f64::max)
@@ -81,7 +81,7 @@ impl HeatMap {
             .map(|label| 11.0 * MONO * label.chars().count() as f64)
             .fold(0.0, f64::max);
         let room = label_width + if label_width < 10.0 { 1.0 } else { 6.0 }; // letters may stand close, words not
-        let mut cell_width = ((format.width - left - 8.0) / columns.max(1) as f64).min(48.0);
+        let mut cell_width = ((format.width - left - 8.0) / columns.max(1) as f64).min(room.max(48.0));
         if format.height.is_none() && label_width < 16.0 && columns <= 1000 && labels.is_some() {
             cell_width = cell_width.max(label_width + 2.0);
             scene.width = scene.width.max((left + cell_width * columns as f64 + 8.0).ceil());

@@ -28,12 +28,13 @@ pub(super) fn escape(text: &str) -> String {
     out
 }
 
-/// `text` on one line with every character visible, as for the characters along an axis.
+/// `text` on one line with every character visible, as for the characters along an axis. Spaces within stay.
 pub(super) fn visible(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
+    let within = text.len() - text.trim_start().len()..text.trim_end().len();
+    for (at, c) in text.char_indices() {
         match c {
-            ' ' | '\u{A0}' => out.push('·'),
+            ' ' | '\u{A0}' if !within.contains(&at) => out.push('·'),
             '\n' => out.push('↵'),
             '\t' => out.push('→'),
             '\0'..='\x1F' => out.extend(char::from_u32(0x2400 + c as u32)),
@@ -57,6 +58,7 @@ pub(super) fn width(text: &str) -> f64 {
     let of = |c: char| match c {
         'i' | 'j' | 'l' | 't' | 'f' | 'I' | '.' | ',' | ':' | '\'' | '|' | ' ' => 0.34,
         'm' | 'w' | 'M' | 'W' | '@' | '%' => 0.9,
+        '0'..='9' => 0.64,
         'A'..='Z' => 0.68,
         '\0'..='\u{2FF}' => 0.58,
         '\u{300}'..='\u{36F}' => 0.0,
@@ -92,7 +94,8 @@ mod tests {
         assert_eq!(escape("a\nb\tc\0\x1B\r"), "a\nb\tc[00][1B][0D]");
         assert_eq!(escape("\u{202E}x\u{200B}\u{85}\u{FFFF}"), "[202E]x[200B][85]\u{FFFD}");
         assert_eq!(escape("日本 שלום 👩\u{200D}🔬"), "日本 שלום 👩\u{200D}🔬");
-        assert_eq!(visible("a b\n\t\0\u{A0}"), "a·b↵→␀·");
+        assert_eq!(visible(" "), "·");
+        assert_eq!(visible("\n a b\t\0\u{A0}"), "↵·a b→␀·");
     }
 
     #[test]
