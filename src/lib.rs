@@ -57,7 +57,9 @@
 //! | [`tensor`], [`tape`], [`parameters`] | a shape over a buffer; the flat list that is walked for gradients; the arenas |
 //! | [`ops`] | one file an operation: mathematics, launches, backward rule; they are methods of [`tape::Tape`] |
 //! | [`nn`], [`optim`] | layers and optimizers, with PyTorch's names |
-//! | [`data`], [`train`] | text, tables of numbers and time series; the training loops, model files and text generation of the command `bptt` |
+//! | [`data`] | text from files of any size, tables of numbers, time series |
+//! | [`train`] | what is learnt, the training loop, runs and checkpoints, generation and forecasts: all that the command `bptt` does |
+//! | `report` | charts, heat maps and the HTML page of a training run, from plain data; behind the feature `report` |
 //! | [`bench`](mod@bench) | training steps, kernels and launches measured, as peers are |
 //! | [`verify`] | every kernel and every gradient held to a 64-bit reference with derived limits; whole models to PyTorch's results |
 //!
@@ -80,6 +82,8 @@ pub mod nn;
 pub mod ops;
 pub mod optim;
 pub mod parameters;
+#[cfg(feature = "report")]
+pub mod report;
 pub mod tape;
 pub mod tensor;
 pub mod train;
