@@ -3,18 +3,23 @@
 use std::num::{IntErrorKind, ParseIntError};
 use std::str::FromStr;
 
-/// A whole number.
-pub fn whole<T: FromStr<Err = ParseIntError>>(text: &str) -> Result<T, String> {
-    text.parse().map_err(|error: ParseIntError| too_large_or(&error, "must be a whole number, 0 or more"))
+/// A whole number, within what files can hold.
+pub fn whole<T: FromStr<Err = ParseIntError> + TryInto<i64> + Copy>(text: &str) -> Result<T, String> {
+    let number: T = text
+        .parse()
+        .map_err(|error: ParseIntError| too_large_or(&error, "must be a whole number, 0 or more"))?;
+    if number.try_into().is_ok() { Ok(number) } else { Err("too large".into()) }
 }
 
-/// A whole number of at least 1.
-pub fn at_least_1<T: FromStr<Err = ParseIntError> + From<bool> + PartialOrd>(
-    text: &str,
-) -> Result<T, String> {
+/// A whole number of at least 1, within what files can hold.
+pub fn at_least_1<T: FromStr<Err = ParseIntError> + TryInto<i64> + Copy>(text: &str) -> Result<T, String> {
     let must = "must be a whole number of at least 1";
     let number: T = text.parse().map_err(|error| too_large_or(&error, must))?;
-    if number >= T::from(true) { Ok(number) } else { Err(must.into()) }
+    match number.try_into() {
+        Err(_) => Err("too large".into()),
+        Ok(number) if number < 1 => Err(must.into()),
+        Ok(_) => Ok(number),
+    }
 }
 
 fn too_large_or(error: &ParseIntError, must: &str) -> String {
@@ -40,7 +45,9 @@ pub fn at_most_1(text: &str) -> Result<f64, String> {
 
 /// A number above 0 and at most 1.
 pub fn top_share(text: &str) -> Result<f64, String> {
-    number(text).filter(|x| *x > 0.0 && *x <= 1.0).ok_or_else(|| "must be a number above 0 and at most 1".into())
+    number(text)
+        .filter(|x| *x > 0.0 && *x <= 1.0)
+        .ok_or_else(|| "must be a number above 0 and at most 1".into())
 }
 
 /// A number of 1 or more.

@@ -40,13 +40,13 @@ pub struct TableArgs {
     #[arg(long, value_name = "CHAR", value_parser = super::train::delimiter)]
     delimiter: Option<char>,
     /// Whether the first row holds names [default: found out]
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true)]
     header: Option<bool>,
     /// The columns to read, by name or number from 1, in the model's order [default: by the model's names]
     #[arg(long, value_name = "NAME,..", value_delimiter = ',')]
     columns: Option<Vec<String>>,
     /// Whether the first row is the newest [default: as in the training]
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true)]
     newest_first: Option<bool>,
 }
 

@@ -47,19 +47,33 @@ fn numbers() {
         ("train hihello --hidden 1000000", 2, "hidden must be from 1 to 65536, got 1000000"),
         ("train hihello --hidden 7", 2, "hidden must be the number of distinct characters, 5, got 7"),
         ("train text --hidden 1000000", 2, "hidden must be from 1 to 65536, got 1000000"),
-        ("train text --hidden 65536", 2, "make 8593342489 parameters, the most is 268435456"),
+        ("train text --hidden 65536", 2, "make 34363539481 parameters, the most is 268435456"),
         ("train text --layers 1000000000", 2, "layers must be from 1 to 1024, got 1000000000"),
         ("train text --embedding 1000000000", 2, "embedding must be from 1 to 65536"),
-        ("train text --hidden 18446744073709551615", 2, "hidden must be from 1 to 65536"),
+        ("train text --hidden 18446744073709551615", 2, "too large"),
         ("train text --steps 1 --epochs 1", 2, "cannot be used with"),
         ("train text --batch 100", 2, "the default text has 180 characters"),
         ("train text --batch 10", 2, "too few for batch 10; name a longer one with --file"),
         ("train text --sequence 18", 2, "too few for sequence 18"),
-        ("train text --sequence 18446744073709551615", 2, "too few for sequence 18446744073709551615"),
+        ("train text --sequence 9223372036854775807", 2, "too few for sequence 9223372036854775807"),
         ("train text --batch 4 --sequence 4", 2, "too few for batch 4 and sequence 4"),
         ("train text --clip nan", 2, "must be a number from 0 to 3e38"),
         ("train text --clip -1", 2, "must be a number from 0 to 3e38"),
         ("train text --seed -1", 2, "must be a whole number, 0 or more"),
+        ("train text --batch -1", 2, "must be a whole number, 0 or more"),
+        ("train text --batch 0", 2, "batch must be at least 1, got 0"),
+        ("train text --dropout 1.5", 2, "must be a number from 0 to 1"),
+        ("train timeseries --split 1", 2, "must be a number above 0 and below 1"),
+        (
+            "train hihello --schedule plateau",
+            2,
+            "schedule plateau needs a validation loss, which only text has",
+        ),
+        ("train hihello --csv x", 2, "--csv is no option of hihello"),
+        ("train text --linear", 2, "--linear is no option of text"),
+        ("train timeseries --newest-first=maybe", 2, "invalid value 'maybe'"),
+        ("generate --top-p 0", 2, "must be a number above 0 and at most 1"),
+        ("generate --repetition 0.5", 2, "must be a number of at least 1"),
         ("generate --temperature -1", 2, "must be a number from 0 to 3e38"),
         ("generate --temperature nan", 2, "must be a number from 0 to 3e38"),
         ("generate --top-k -1", 2, "must be a whole number, 0 or more"),
@@ -67,7 +81,7 @@ fn numbers() {
         ("generate --seed 99999999999999999999", 2, "too large"),
     ];
     let mut more = Vec::new();
-    for option in ["hidden", "layers", "batch", "sequence", "embedding", "steps", "epochs"] {
+    for option in ["hidden", "layers", "sequence", "embedding", "steps", "epochs"] {
         for (value, says) in [("0", whole), ("-1", whole), ("1e3", whole), ("abc", whole)] {
             more.push((format!("train text --{option} {value}"), says));
         }
@@ -84,7 +98,12 @@ fn numbers() {
 fn usage() {
     let rows = [
         ("nonsense", 2, "unrecognized subcommand 'nonsense'; see bptt"),
-        ("train tex", 2, "a similar subcommand exists: 'text'; see bptt"),
+        ("train tex", 2, "a similar value exists: 'text'"),
+        (
+            "train",
+            2,
+            "name an experiment (hihello, charseq, longseq, text, timeseries), a --config or a run to --resume",
+        ),
         ("train text --hiden 3", 2, "a similar argument exists: '--hidden'; see bptt"),
         ("train text extra", 2, "unexpected argument 'extra' found"),
         ("train text --file", 2, "a value is required for '--file <FILE>'"),
@@ -144,7 +163,7 @@ fn places_for_the_model() {
         (
             "train hihello --out taken",
             2,
-            "taken exists already; name another --out, or overwrite its model with --force",
+            "taken exists already; name another --out, go on with it with --resume taken, or overwrite it with --force",
         ),
         ("train text --out taken", 2, "taken exists already"),
         ("train hihello --out file", 2, "file exists already"),
@@ -205,7 +224,8 @@ fn arguments_that_are_no_text() {
     let folder = folder();
     let bad = OsStr::from_bytes(b"\xFF\xFE");
     let with = |args: &[&str]| run(command(folder.path(), args.iter().map(OsStr::new).chain([bad])));
-    assert!(with(&["train", "text", "--file"]).failed(3).ends_with(": no such file"));
+    let settings = with(&["train", "text", "--file"]);
+    assert!(settings.failed(2).contains("a run keeps its settings as text: rename the file"), "{settings:?}");
     assert!(with(&["generate", "--prompt"]).failed(2).contains("invalid UTF-8"));
     assert!(with(&["generate"]).failed(3).contains("no such folder"));
     // A path need not be text.

@@ -63,7 +63,10 @@ fn json_of_text() {
     let events = run.events();
     check_done(&events, "text", 20);
     let done = events.last().unwrap();
-    assert_eq!(keys(done), [&DONE[..], &["validation_loss", "bits_per_character"]].concat());
+    assert_eq!(
+        keys(done),
+        [&DONE[..], &["validation_loss", "bits_per_character", "best_step", "best_validation_loss"]].concat()
+    );
     let validations: Vec<_> = events.iter().filter(|event| event["event"] == "validation").collect();
     assert_eq!(validations.len(), 10);
     assert_eq!(keys(validations[0]), ["event", "step", "validation_loss", "bits_per_character"]);
@@ -158,9 +161,16 @@ fn help_is_readable() {
         ("train hihello --help", Some(0), "[default: 5, the number of distinct characters]"),
         ("train charseq --help", Some(0), "[default: 50]"),
         ("train longseq --help", Some(0), "Number of recurrent layers [default: 2]"),
-        ("train longseq --help", Some(0), "Learning rate of Adam [default: 0.1]"),
-        ("train text --help", Some(0), "Learning rate of Adam [default: 0.002]"),
+        ("train longseq --help", Some(0), "Learning rate [default: 0.1]"),
+        ("train text --help", Some(0), "Learning rate [default: 0.002]"),
         ("train text --help", Some(0), "Size of the recurrent layers [default: 128]"),
+        ("train text --help", Some(0), "Streams read side by side"),
+        ("train timeseries --help", Some(0), "Rows that a forecast is made from [default: 7]"),
+        (
+            "train --help",
+            Some(0),
+            "Learning rate [default: hihello 0.1, charseq 0.1, longseq 0.1, text 0.002",
+        ),
         ("generate --help", Some(0), "[default: the newest in runs/]"),
         ("devices --help", Some(0), "BPTT_DEVICE"),
     ] {

@@ -61,7 +61,7 @@ pub struct Data {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<PathBuf>,
     /// Text: what a token is, characters (of UTF-8) or bytes
-    #[arg(long, value_name = "UNIT", value_parser = ["characters", "bytes"])]
+    #[arg(long, value_name = "UNIT", value_parser = ["characters", "bytes"], hide_possible_values = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     tokens: Option<String>,
     /// Time series: a table of numbers [default: a synthetic series of 732 days]
@@ -73,7 +73,7 @@ pub struct Data {
     #[serde(skip_serializing_if = "Option::is_none")]
     delimiter: Option<char>,
     /// Time series: whether the first row holds names [default: found out]
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     header: Option<bool>,
     /// Time series: the columns to read, by name or number from 1 [default: all]
@@ -85,7 +85,7 @@ pub struct Data {
     #[serde(skip_serializing_if = "Option::is_none")]
     target: Option<String>,
     /// Time series: the first row is the newest
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     newest_first: Option<bool>,
     /// Time series: rows that a forecast is made from
@@ -101,7 +101,7 @@ pub struct Data {
     #[serde(skip_serializing_if = "Option::is_none")]
     split: Option<f64>,
     /// Time series: minmax or standard, by the training part's statistics; original: each part by its own, which leaks
-    #[arg(long, value_name = "KIND", value_parser = ["minmax", "standard", "original"])]
+    #[arg(long, value_name = "KIND", value_parser = ["minmax", "standard", "original"], hide_possible_values = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     scaler: Option<String>,
 }
@@ -110,7 +110,7 @@ pub struct Data {
 #[command(next_help_heading = "Model")]
 pub struct Model {
     /// The recurrent layers: rnn, lstm or gru
-    #[arg(long, value_name = "KIND", value_parser = ["rnn", "lstm", "gru"])]
+    #[arg(long, value_name = "KIND", value_parser = ["rnn", "lstm", "gru"], hide_possible_values = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     cell: Option<String>,
     /// Size of the recurrent layers
@@ -130,7 +130,7 @@ pub struct Model {
     #[serde(skip_serializing_if = "Option::is_none")]
     embedding: Option<usize>,
     /// Sentences: make the logits by a linear layer
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     linear: Option<bool>,
 }
@@ -159,7 +159,7 @@ pub struct Train {
     #[serde(skip_serializing_if = "Option::is_none")]
     sequence: Option<usize>,
     /// adam, adamw, sgd, rmsprop or adagrad
-    #[arg(long, value_name = "KIND", value_parser = ["adam", "adamw", "sgd", "rmsprop", "adagrad"])]
+    #[arg(long, value_name = "KIND", value_parser = ["adam", "adamw", "sgd", "rmsprop", "adagrad"], hide_possible_values = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     optimizer: Option<String>,
     /// Learning rate
@@ -176,7 +176,7 @@ pub struct Train {
     clip: Option<f64>,
     /// How the learning rate changes: constant, cosine, onecycle, step, exponential or, of text, plateau
     #[arg(long, value_name = "KIND",
-        value_parser = ["constant", "cosine", "onecycle", "step", "exponential", "plateau"])]
+        value_parser = ["constant", "cosine", "onecycle", "step", "exponential", "plateau"], hide_possible_values = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     schedule: Option<String>,
     /// Steps between two changes of the schedule step
@@ -253,12 +253,19 @@ impl Args {
     /// The options that were given, in the sections of config.toml.
     pub fn table(&self, experiment: Experiment) -> Result<Table> {
         fn section(value: &impl Serialize) -> Result<Value> {
-            Value::try_from(value).map_err(|error| Error::argument("train", error.to_string()))
+            // The one thing that TOML cannot hold is a path that is no text.
+            Value::try_from(value).map_err(|error| {
+                let message =
+                    format!("{error}, and a run keeps its settings as text: rename the file or its folder");
+                Error::argument("train", message)
+            })
         }
         let mut table = Table::new();
-        for (name, value) in
-            [("data", section(&self.data)?), ("model", section(&self.model)?), ("train", section(&self.train)?)]
-        {
+        for (name, value) in [
+            ("data", section(&self.data)?),
+            ("model", section(&self.model)?),
+            ("train", section(&self.train)?),
+        ] {
             table.insert(name.into(), value);
         }
         if let Some(device) = &self.run.device {
@@ -286,36 +293,42 @@ pub fn delimiter(text: &str) -> Result<char, String> {
 /// The command as it is for an experiment, if one is named: only its options, with its defaults.
 pub fn with_defaults(command: clap::Command, experiment: Option<Experiment>) -> clap::Command {
     let keys = ["data", "model", "train"].map(|section| (section, keys(section)));
-    keys.into_iter().flat_map(|(section, keys)| keys.into_iter().map(move |key| (section, key))).fold(
-        command,
-        |command, (section, key)| {
-            let help = match experiment {
-                Some(experiment) => default(experiment, section, &key),
-                None => {
-                    let of = |experiment: Experiment| Some((experiment, default(experiment, section, &key)?));
-                    let all: Vec<_> = Experiment::ALL.into_iter().filter_map(of).collect();
-                    one_or_each(&all)
+    let keys = keys.into_iter().flat_map(|(section, keys)| keys.into_iter().map(move |key| (section, key)));
+    let command = keys.fold(command, |command, (section, key)| {
+        let help = match experiment {
+            Some(experiment) => default(experiment, section, &key),
+            None => {
+                let of = |experiment: Experiment| Some((experiment, default(experiment, section, &key)?));
+                let all: Vec<_> = Experiment::ALL.into_iter().filter_map(of).collect();
+                one_or_each(&all)
+            }
+        };
+        let takes = experiment.is_none_or(|experiment| {
+            experiment.takes(&key) || key == "epochs" && experiment.sentence().is_some()
+        });
+        command.mut_arg(key, |arg| {
+            let text = arg.get_help().expect("every option has a doc comment").to_string();
+            // Of one experiment it need not be said which an option is for.
+            let plain =
+                ["Text: ", "Time series: ", "Sentences: "].iter().find_map(|of| text.strip_prefix(of));
+            let text = match (experiment, plain) {
+                (Some(_), Some(plain)) => {
+                    let mut letters = plain.chars();
+                    letters
+                        .next()
+                        .map(|first| first.to_uppercase().chain(letters).collect())
+                        .unwrap_or_default()
                 }
+                _ => text,
             };
-            let takes = experiment.is_none_or(|experiment| {
-                experiment.takes(&key) || key == "epochs" && experiment.sentence().is_some()
-            });
-            command.mut_arg(key, |arg| {
-                let text = arg.get_help().expect("every option has a doc comment").to_string();
-                // Of one experiment it need not be said which an option is for.
-                let plain = ["Text: ", "Time series: ", "Sentences: "].iter().find_map(|of| text.strip_prefix(of));
-                let text = match (experiment, plain) {
-                    (Some(_), Some(plain)) => {
-                        let mut letters = plain.chars();
-                        letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
-                    }
-                    _ => text,
-                };
-                let help = help.filter(|_| !text.contains("[default")).map(|help| format!("{text} [default: {help}]"));
-                arg.help(help.unwrap_or(text)).hide(!takes)
-            })
-        },
-    )
+            let help =
+                help.filter(|_| !text.contains("[default")).map(|help| format!("{text} [default: {help}]"));
+            arg.help(help.unwrap_or(text)).hide(!takes)
+        })
+    });
+    // A changed option moves behind all others; so the others do the same.
+    let others = ["device", "out", "force", "config", "resume", "require_exact", "profile", "quiet", "json"];
+    others.into_iter().fold(command, |command, name| command.mut_arg(name, |arg| arg))
 }
 
 /// One default where all have the same, else each experiment's.
@@ -330,13 +343,16 @@ fn one_or_each(all: &[(Experiment, String)]) -> Option<String> {
 
 /// The keys of a section.
 fn keys(section: &str) -> Vec<String> {
-    let (_, keys) = Config::SECTIONS.iter().find(|(name, _)| *name == section).expect("a section of the settings");
+    let (_, keys) =
+        Config::SECTIONS.iter().find(|(name, _)| *name == section).expect("a section of the settings");
     keys.iter().map(|key| key.to_string()).collect()
 }
 
 /// The default of an option.
 fn default(experiment: Experiment, section: &str, key: &str) -> Option<String> {
-    if key == "hidden" && let Some(sentence) = experiment.sentence() {
+    if key == "hidden"
+        && let Some(sentence) = experiment.sentence()
+    {
         let distinct: std::collections::BTreeSet<char> = sentence.chars().collect();
         return Some(format!("{}, the number of distinct characters", distinct.len()));
     }
@@ -345,9 +361,9 @@ fn default(experiment: Experiment, section: &str, key: &str) -> Option<String> {
     }
     let defaults = Table::try_from(Config::defaults(experiment)).expect("defaults are plain values");
     match defaults.get(section)?.get(key)? {
-        // A flag is off unless it is given.
-        Value::Boolean(false) => None,
-        Value::Boolean(true) => Some("yes".into()),
+        // A flag is off unless it is given, but for one.
+        Value::Boolean(value) if key == "linear" => Some(if *value { "yes" } else { "no" }.into()),
+        Value::Boolean(_) => None,
         Value::String(value) => Some(value.clone()),
         value => Some(value.to_string().trim_end_matches(".0").to_string()),
     }
