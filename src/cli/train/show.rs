@@ -1,5 +1,6 @@
 //! What the user sees of a training.
 
+use std::cell::Cell;
 use std::fmt::Write;
 use std::io::IsTerminal;
 use std::path::Path;
@@ -25,13 +26,15 @@ pub struct Show {
     notes: Vec<String>,
     start: Instant,
     bar: ProgressBar,
+    /// The steps that were done before.
+    done: Cell<u64>,
 }
 
 impl Show {
     pub fn new(options: &options::Run, config: &Config, device: &Device, notes: Vec<String>) -> Show {
         let output = Output::new(options.json).quiet(options.quiet);
         let (experiment, device) = (config.experiment, device.clone());
-        Show { experiment, device, output, notes, start: Instant::now(), bar: ProgressBar::hidden() }
+        Show { experiment, device, output, notes, start: Instant::now(), bar: ProgressBar::hidden(), done: Cell::new(0) }
     }
 
     pub fn event(&self, event: Event) -> Result<()> {
@@ -67,8 +70,13 @@ impl Show {
     }
 
     fn begin(&self, steps: u64, done: u64) -> Result<()> {
+        self.done.set(done);
         let info = self.device.info();
-        let from = if done > 0 { format!(", from step {done} on") } else { String::new() };
+        let from = match done {
+            0 => String::new(),
+            done if done == steps => format!(": all {steps} steps are done, --steps with more goes on"),
+            done => format!(", from step {done} on"),
+        };
         self.output.line(format!("training {} on {info}{from}", self.experiment.name()))?;
         if info.software {
             self.output.note(&format!(
@@ -189,7 +197,7 @@ impl Show {
                 .line(format!("the best validation was after step {}: that model is kept", best.step))?;
         }
         if let Some(profile) = profile {
-            profile.finish(self.output, *steps)?;
+            profile.finish(self.output, steps - self.done.get())?;
         }
         let path = path.display();
         let next = match self.experiment {

@@ -1,0 +1,12 @@
+//! What the command prints, word for word: its help, and its errors. After a change that is meant,
+//! `TRYCMD=overwrite cargo test --test snapshots` writes the new words, to be read in the diff.
+#![cfg(feature = "cli")]
+
+#[test]
+fn help_and_errors() {
+    trycmd::TestCases::new()
+        .env("BPTT_DEVICE", "cpu")
+        .env("COLUMNS", "100")
+        .env("NO_COLOR", "1")
+        .case("tests/snapshots/*.trycmd");
+}
