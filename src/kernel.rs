@@ -3,10 +3,17 @@
 
 use crate::cpu::real::{Bounded, Twin};
 
-/// Whether the kernels of a package are in the table that this package's tests run.
+pub use crate::cpu::real::{Number, Real};
+
+/// What [`kernel!`](macro@crate::kernel) uses in the packages where it is called.
 #[doc(hidden)]
-pub const fn is_covered(package: &str) -> bool {
-    matches!(package.as_bytes(), b"bptt")
+pub use bytemuck;
+
+/// Whether the kernels of a module are in the table that this package's tests run: its own are, those of its users and
+/// examples are not.
+#[doc(hidden)]
+pub const fn is_covered(module: &str) -> bool {
+    matches!(module.as_bytes(), [b'b', b'p', b't', b't', b':', ..])
 }
 
 /// What a kernel does with an argument.
@@ -247,7 +254,7 @@ pub enum Slot<'a, R> {
 }
 
 /// Declares a kernel: its parameters (a `#[repr(C)]` struct of 4-byte scalars that the shader calls `p`), its
-/// arguments in binding order, its shader variants and its twin. A test holds the shader's own declarations to it.
+/// arguments in binding order, its shader variants and its twin. The [module](mod@crate::kernel) has a whole example.
 ///
 /// ```text
 /// kernel! {
@@ -256,13 +263,21 @@ pub enum Slot<'a, R> {
 ///     variants [{ "elements", "bias_add.wgsl", [] }]
 /// }
 /// ```
-/// followed by `fn bias_add<R: Real>(p: &BiasAdd, x: &[R], bias: &[R], y: &mut [R])`. A line
-/// `fast path::to::function;` before `variants` names a quicker f32 function with the same arguments. A variant of several
-/// files names them as `"a.wgsl" & "b.wgsl"`; one that needs more than [`LEAST`] ends with `needs Limits { .. }`.
+/// followed by `fn bias_add<R: Real>(p: &BiasAdd, x: &[R], bias: &[R], y: &mut [R])`: the twin. A parameter is a `u32`, an
+/// `i32` or an `f32`. An argument is `read`, `write` (every element is written) or `update` (in place), and `F32` or `I32`
+/// (a slice of `i32` in the twin).
+///
+/// A variant is its name, its shader and its compile-time constants, `("TILE", 16)` say. The shader is the name of a file
+/// in the folder `shaders` of the package that declares the kernel, or an expression in parentheses: WGSL text, a constant
+/// or `(include_str!("bias_add.wgsl"))`. One of several pieces names them as `"a.wgsl" & "b.wgsl"`; a variant that needs
+/// more than [`LEAST`] ends with `needs Limits { .. }`. A line `fast path::to::function;` before `variants` names a
+/// quicker f32 function with the same arguments as the twin.
 #[macro_export]
 macro_rules! kernel {
     (@needs) => { $crate::kernel::LEAST };
     (@needs $needs:expr) => { $needs };
+    (@source $file:literal) => { include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/", $file)) };
+    (@source ($text:expr)) => { $text };
     (@access read) => { $crate::kernel::Access::Read };
     (@access write) => { $crate::kernel::Access::Write };
     (@access update) => { $crate::kernel::Access::Update };
@@ -273,26 +288,27 @@ macro_rules! kernel {
     (@call $params:ident, $twin:path, $number:ty; $($access:ident $dtype:ident),*) => {
         |params: &[u8], slots: &mut [$crate::kernel::Slot<'_, $number>]| {
             let mut slots = slots.iter_mut();
-            $twin(bytemuck::from_bytes::<$params>(params), $($crate::kernel!(@take slots $access $dtype)),*)
+            $twin($crate::kernel::bytemuck::from_bytes::<$params>(params), $($crate::kernel!(@take slots $access $dtype)),*)
         }
     };
     (
         $(#[$doc:meta])*
-        pub static $NAME:ident = $twin:ident($params:ident { $($(#[$fdoc:meta])* $field:ident: $ftype:ident),* $(,)? };
+        $vis:vis static $NAME:ident = $twin:ident($params:ident { $($(#[$fdoc:meta])* $field:ident: $ftype:ident),* $(,)? };
             $($arg:ident: $access:ident $dtype:ident),* $(,)?);
         fast $fast:path;
         variants [$({
-            $vname:literal, $($file:literal)&+, [$(($cname:literal, $cvalue:expr)),* $(,)?] $(, needs $needs:expr)?
+            $vname:literal, $($source:tt)&+, [$(($cname:literal, $cvalue:expr)),* $(,)?] $(, needs $needs:expr)?
         }),* $(,)?]
     ) => {
         #[doc = concat!("Parameters of [`", stringify!($NAME), "`].")]
         #[repr(C)]
-        #[derive(Clone, Copy, Debug, Default, bytemuck::Pod, bytemuck::Zeroable)]
+        #[derive(Clone, Copy, Debug, Default, $crate::kernel::bytemuck::Pod, $crate::kernel::bytemuck::Zeroable)]
+        #[bytemuck(crate = "::bptt::kernel::bytemuck")]
         #[allow(missing_docs, reason = "each field is a symbol of the kernel's equation or documented there")]
-        pub struct $params { $($(#[$fdoc])* pub $field: $ftype),* }
+        $vis struct $params { $($(#[$fdoc])* pub $field: $ftype),* }
 
         $(#[$doc])*
-        pub static $NAME: $crate::kernel::Kernel = $crate::kernel::Kernel {
+        $vis static $NAME: $crate::kernel::Kernel = $crate::kernel::Kernel {
             name: stringify!($twin),
             args: &[$($crate::kernel::Declared {
                 name: stringify!($arg),
@@ -302,11 +318,11 @@ macro_rules! kernel {
             params: &[$((stringify!($field), stringify!($ftype))),*],
             variants: &[$($crate::kernel::Variant {
                 name: $vname,
-                wgsl: &[$(include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/", $file))),+],
+                wgsl: &[$($crate::kernel!(@source $source)),+],
                 constants: &[$(($cname, $cvalue)),*],
                 needs: $crate::kernel!(@needs $($needs)?),
             }),*],
-            covered: $crate::kernel::is_covered(env!("CARGO_PKG_NAME")),
+            covered: $crate::kernel::is_covered(module_path!()),
             f32: $crate::kernel!(@call $params, $fast, f32; $($access $dtype),*),
             plain: $crate::kernel!(@call $params, $twin, f32; $($access $dtype),*),
             f64: $crate::kernel!(@call $params, $twin, f64; $($access $dtype),*),
@@ -315,12 +331,12 @@ macro_rules! kernel {
     };
     (
         $(#[$doc:meta])*
-        pub static $NAME:ident = $twin:ident($($declaration:tt)*);
+        $vis:vis static $NAME:ident = $twin:ident($($declaration:tt)*);
         variants $variants:tt
     ) => {
         $crate::kernel! {
             $(#[$doc])*
-            pub static $NAME = $twin($($declaration)*);
+            $vis static $NAME = $twin($($declaration)*);
             fast $twin;
             variants $variants
         }

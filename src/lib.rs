@@ -71,6 +71,9 @@
 //! feature `cli`.
 #![deny(missing_docs)]
 
+// `kernel!` names this package by its name, in it as in others.
+extern crate self as bptt;
+
 pub mod bench;
 pub mod cpu;
 pub mod data;
