@@ -59,7 +59,7 @@ fn main() -> Result<()> {
         Some(path) => Text::open(Path::new(&path), Unit::Characters)?,
         None => Text::from_text(LONGSEQ, Unit::Characters),
     };
-    let passes: usize = arguments.next().map_or(30, |passes| passes.parse().expect("a number of passes"));
+    let passes: usize = arguments.next().map_or(20, |passes| passes.parse().expect("a number of passes"));
     let device = Device::auto()?;
     println!("device: {}", device.info());
     let vocabulary = text.vocabulary();
@@ -112,7 +112,7 @@ fn main() -> Result<()> {
         }
         let total = total.expect("a pass has a step at least").to_vec()?[0];
         final_loss = total / streams.chunks() as f32;
-        if pass == 1 || pass % (passes / 6).max(1) == 0 {
+        if pass == 1 || pass % (passes / 5).max(1) == 0 {
             let bits = f64::from(final_loss) / std::f64::consts::LN_2;
             println!("pass {pass:3}  loss {final_loss:.3}  ({bits:.2} bits a character)");
         }

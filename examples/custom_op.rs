@@ -119,11 +119,11 @@ fn main() -> Result<()> {
     let inputs: [(&str, &[usize]); 2] = [("h", &[3, 7]), ("u", &[3, 7])];
     let computation = Computation::new("leak", &inputs, |tape, x| tape.leak(x[0], x[1], 0.3));
     let report = gradient_check(&computation, 0)?;
-    println!("gradient against finite differences: {:.2} of the limit", report.share);
+    println!("gradient against finite differences: {:.1e} of the limit", report.share);
     assert!(report.passed(), "{report}");
     // Do the shaders compute what the twins say? Result and gradients on the device, within derived limits.
     let report = compare(&device, &computation, 0)?;
-    println!("device against the twins: {:.2} of the limit", report.share);
+    println!("device against the twins: {:.1e} of the limit", report.share);
     assert!(report.passed(), "{report}");
 
     // A network with it, [B, H] a step: h' = leak(h, W·x + U·h + b). It is shown a number, then 15 zeros, and asked for it.

@@ -22,18 +22,36 @@ struct Model {
 }
 
 impl Model {
-    /// One number [B, 1] for each of the windows [W, B, C].
-    fn forward(&self, tape: &mut Tape, windows: Var) -> Result<Var> {
+    /// The forecast [B, 1] of each of the windows [W, B, C], whose naive forecasts are [B, 1]. The network forecasts the
+    /// change only: prices of the test part are higher or lower than all it was trained on, and it cannot extrapolate.
+    fn forward(&self, tape: &mut Tape, batch: &Batch) -> Result<Var> {
+        let windows = tape.constant(&batch.windows);
         let states = self.lstm.forward(tape, windows, None)?;
         let last = tape.select(states.output, 0, WINDOW - 1)?; // the state after the window's last row: [B, H]
-        self.fc.forward(tape, last)
+        let change = self.fc.forward(tape, last)?;
+        let naive = tape.constant(&batch.naive);
+        tape.add(naive, change)
     }
 }
 
-/// All windows as one batch [W, N, C].
-fn on_device(device: &Device, windows: &SeriesWindows) -> Result<Tensor> {
-    let all: Vec<usize> = (0..windows.targets.len()).collect();
-    Tensor::from_f32(device, [WINDOW, all.len(), windows.columns], &windows.time_major(&all))
+/// All windows of a part as one batch, on the device.
+struct Batch {
+    windows: Tensor,
+    naive: Tensor,
+    targets: Tensor,
+}
+
+impl Batch {
+    fn new(device: &Device, part: &SeriesWindows) -> Result<Batch> {
+        let all: Vec<usize> = (0..part.targets.len()).collect();
+        let column = |values: &[f32]| Tensor::from_f32(device, [all.len(), 1], values);
+        let shape = [WINDOW, all.len(), part.columns];
+        Ok(Batch {
+            windows: Tensor::from_f32(device, shape, &part.time_major(&all))?,
+            naive: column(&part.naive)?,
+            targets: column(&part.targets)?,
+        })
+    }
 }
 
 fn main() -> Result<()> {
@@ -55,35 +73,33 @@ fn main() -> Result<()> {
     let test = SeriesWindows::new(&table, &scaler, target, WINDOW, HORIZON, test)?;
 
     let mut init = Initializer::new(&device, 0);
-    let config =
-        LstmConfig { input_size: table.columns.len(), hidden_size: HIDDEN, ..LstmConfig::default() };
+    let config = LstmConfig { input_size: table.columns.len(), hidden_size: HIDDEN, ..LstmConfig::default() };
     let lstm = Lstm::new(&mut init, "lstm", &config)?;
     let config = LinearConfig { in_features: HIDDEN, out_features: 1, bias: true };
     let model = Model { lstm, fc: Linear::new(&mut init, "fc", &config)? };
     let parameters = init.build()?;
     let mut adam = Adam::new(&parameters, AdamConfig { lr: 0.01, ..AdamConfig::default() })?;
 
-    let inputs = on_device(&device, &training)?;
-    let targets = Tensor::from_f32(&device, [training.targets.len(), 1], &training.targets)?;
+    let batch = Batch::new(&device, &training)?;
     let mut tape = Tape::new(&parameters);
-    for step in 1..=200 {
+    for step in 1..=100 {
         tape.clear();
-        let (x, y) = (tape.constant(&inputs), tape.constant(&targets));
-        let forecast = model.forward(&mut tape, x)?;
-        let loss = tape.mse_loss(forecast, y, &RegressionLoss::default())?;
+        let forecast = model.forward(&mut tape, &batch)?;
+        let targets = tape.constant(&batch.targets);
+        let loss = tape.mse_loss(forecast, targets, &RegressionLoss::default())?;
         adam.zero_grad();
         tape.backward(loss)?;
         adam.step(None)?;
         device.submit()?;
-        if step == 1 || step % 50 == 0 {
-            println!("step {step:3}  training loss {:.4}", tape.value(loss)?.to_vec()?[0]);
+        if step == 1 || step % 25 == 0 {
+            println!("step {step:3}  training loss {:.5}", tape.value(loss)?.to_vec()?[0]);
         }
     }
 
     // The test, in the data's own units.
     tape.clear();
-    let x = tape.constant(&on_device(&device, &test)?);
-    let forecast = tape.no_grad(|tape| model.forward(tape, x))?;
+    let batch = Batch::new(&device, &test)?;
+    let forecast = tape.no_grad(|tape| model.forward(tape, &batch))?;
     let forecast = tape.value(forecast)?.to_vec()?;
     let rmse = |forecast: &[f32]| {
         let squares = forecast.iter().zip(&test.targets).map(|(f, y)| f64::from(f - y).powi(2));

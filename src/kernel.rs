@@ -1,5 +1,115 @@
 //! A kernel: a name, a plain CPU twin and one or more shader variants, with the same parameters and the
 //! same buffers in the same order. [`kernel!`](macro@crate::kernel) declares one.
+//!
+//! # An operation of one's own
+//!
+//! A program that uses this package can add operations in the way in which its own are made, and they run on every device:
+//!
+//! 1. a kernel: a shader in WGSL and a twin, tied together by [`kernel!`](macro@crate::kernel);
+//! 2. a function that makes the result with [`Tensor::empty`](crate::tensor::Tensor::empty) and
+//!    [`Device::launch`](crate::device::Device::launch), and pushes it to the tape with a rule for the gradients of its
+//!    inputs, by [`Tape::push`](crate::tape::Tape::push);
+//! 3. the proof: [`gradient_check`](crate::verify::gradients::gradient_check) holds the gradients to finite differences of
+//!    the twin in 64 bits, [`compare`](crate::verify::gradients::compare) holds a device to the twin, within limits that
+//!    are derived from the twin's own formula.
+//!
+//! The swish or SiLU, y = x·σ(x):
+//!
+//! ```
+//! use bptt::kernel;
+//! use bptt::kernel::{Dtype, Plan, Real};
+//! use bptt::prelude::*;
+//! use bptt::verify::gradients::{Computation, compare, gradient_check};
+//!
+//! kernel! {
+//!     /// `y[i] = x[i]·σ(x[i])`
+//!     static SWISH = swish(Swish { count: u32 }; x: read F32, y: write F32);
+//!     variants [{ "elements", (SWISH_WGSL), [] }] // or "swish.wgsl", a file in the package's folder `shaders`
+//! }
+//! const SWISH_WGSL: &str = "
+//! @group(0) @binding(0) var<storage, read> x: array<f32>;
+//! @group(0) @binding(1) var<storage, read_write> y: array<f32>;
+//!
+//! @compute @workgroup_size(GROUP)
+//! fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+//!     for (var i = id.x; i < p.count; i += groups.x * GROUP) {
+//!         y[i] = x[i] * sigmoid(x[i]);
+//!     }
+//! }";
+//! fn swish<R: Real>(p: &Swish, x: &[R], y: &mut [R]) {
+//!     for i in 0..p.count as usize {
+//!         y[i] = x[i] * x[i].sigmoid();
+//!     }
+//! }
+//!
+//! kernel! {
+//!     /// `dx[i] = dy[i]·s·(1 + x[i]·(1 - s))` with `s = σ(x[i])`
+//!     static SWISH_BACKWARD = swish_backward(SwishBackward { count: u32 }; x: read F32, dy: read F32, dx: write F32);
+//!     variants [{ "elements", (SWISH_BACKWARD_WGSL), [] }]
+//! }
+//! const SWISH_BACKWARD_WGSL: &str = "
+//! @group(0) @binding(0) var<storage, read> x: array<f32>;
+//! @group(0) @binding(1) var<storage, read> dy: array<f32>;
+//! @group(0) @binding(2) var<storage, read_write> dx: array<f32>;
+//!
+//! @compute @workgroup_size(GROUP)
+//! fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+//!     for (var i = id.x; i < p.count; i += groups.x * GROUP) {
+//!         let s = sigmoid(x[i]);
+//!         dx[i] = dy[i] * s * (1.0 + x[i] * (1.0 - s));
+//!     }
+//! }";
+//! fn swish_backward<R: Real>(p: &SwishBackward, x: &[R], dy: &[R], dx: &mut [R]) {
+//!     for i in 0..p.count as usize {
+//!         let (one, s) = (R::of(1.0), x[i].sigmoid());
+//!         dx[i] = dy[i] * s * (one + x[i] * (one - s));
+//!     }
+//! }
+//!
+//! fn apply_swish(tape: &mut Tape, x: Var) -> Result<Var> {
+//!     let input = tape.value(x)?.clone(); // shares the memory
+//!     let (device, shape, count) = (input.device(), input.shape(), input.count());
+//!     let y = Tensor::empty(&device, Dtype::F32, shape)?;
+//!     let params = Swish { count: count as u32 };
+//!     device.launch(&Plan::elements(&SWISH, count), &params, &[input.read(), y.write()])?;
+//!     tape.push("swish", &[x], y, move || {
+//!         Box::new(move |gradients| {
+//!             let dy = gradients.of_output()?;
+//!             let dx = Tensor::empty(&device, Dtype::F32, shape)?;
+//!             let params = SwishBackward { count: count as u32 };
+//!             let args = [input.read(), dy.read(), dx.write()];
+//!             device.launch(&Plan::elements(&SWISH_BACKWARD, count), &params, &args)?;
+//!             gradients.give(0, dx)
+//!         })
+//!     })
+//! }
+//!
+//! # fn main() -> Result<()> {
+//! let computation = Computation::new("swish", &[("x", &[5, 3])], |tape, x| apply_swish(tape, x[0]));
+//! let report = gradient_check(&computation, 0)?;
+//! assert!(report.passed(), "{report}");
+//! let report = compare(&Device::auto()?, &computation, 0)?;
+//! assert!(report.passed(), "{report}");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! `examples/custom_op.rs` has an operation of two inputs and a parameter, and trains a network with it.
+//!
+//! ## What a shader finds, and what it keeps to
+//!
+//! Behind the text of a variant come `shaders/common.wgsl` (`sigmoid`, `tanh_rational` in place of the builtin `tanh`,
+//! `exp_nonpositive`, `is_nan`, Philox), the constants of the variant, [`GROUP`], and the parameters as `p`;
+//! [`Kernel::wgsl`] gives the whole. The arguments are the bindings of group 0 in the order of the declaration, `read` as
+//! `var<storage, read>`, `write` and `update` as `var<storage, read_write>`. A device refuses a shader that is not valid,
+//! at the first launch; that two buffers of one type are swapped only [`compare`](crate::verify::gradients::compare) on
+//! a GPU finds, a software one say.
+//!
+//! A kernel has at most 8 arguments and 32 parameters. A thread writes what no other thread writes in the launch, and a
+//! buffer that is written is given once. With [`Plan::elements`] a kernel strides over its grid, as above, so that any number
+//! of elements works; other grids are a [`Plan`] with the number of workgroups. The CPU runs the twin alone: where its speed
+//! matters, `fast` names a second function (see [`kernel!`](macro@crate::kernel)). Kernels of this package whose tests have
+//! shown that their loops end run without the guards that WGSL puts into loops and divisions; those of others keep them.
 
 use crate::cpu::real::{Bounded, Twin};
 

@@ -21,7 +21,9 @@ impl Faults {
     pub fn watch(device: &wgpu::Device) -> Self {
         let faults = Faults::default();
         let uncaptured = faults.clone();
-        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| uncaptured.set(describe(&error, DEFECT))));
+        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+            uncaptured.set(describe(&error, DEFECT))
+        }));
         let lost = faults.clone();
         device.set_device_lost_callback(move |reason, message| {
             lost.set(format!("the device was lost ({reason:?}: {message}); run again, with a smaller batch if it happens again"));
