@@ -73,9 +73,7 @@ pub(crate) fn unreadable(path: &Path, error: &io::Error) -> Error {
 /// The contents of a file, which has at most so many bytes.
 pub(crate) fn read_whole(path: &Path, most: u64) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(most + 1).read_to_end(&mut bytes))
-        .map_err(|error| unreadable(path, &error))?;
+    File::open(path).and_then(|file| file.take(most + 1).read_to_end(&mut bytes)).map_err(|error| unreadable(path, &error))?;
     match bytes.len() as u64 <= most {
         true => Ok(bytes),
         false => Err(Error::data(path, format!("has more than {most} bytes, the most that can be read"))),

@@ -5,7 +5,7 @@ mod common;
 use bptt::device::Device;
 use bptt::error::Error;
 use bptt::kernel;
-use bptt::kernel::{Dtype, Kernel, Plan, Real};
+use bptt::kernel::{Kernel, Plan, Real};
 use bptt::tensor::Tensor;
 use common::{devices, gpu};
 

@@ -45,8 +45,7 @@ pub fn run(args: Args) -> Result<()> {
                 return Err(Error::data(&file, "has one token: nothing follows it that could be predicted"));
             }
             let sequence = args.sequence.min(text.len() - 1);
-            let metrics =
-                evaluate_text(&model, &text, sequence, &interruption())?.ok_or(Error::Interrupted)?;
+            let metrics = evaluate_text(&model, &text, sequence, &interruption())?.ok_or(Error::Interrupted)?;
             let (bits, perplexity) = (bits_per_character(metrics.loss), metrics.loss.exp());
             output.line(format!(
                 "{} of {} predicted: loss {:.4}, {bits:.3} bits each, perplexity {perplexity:.3}, accuracy {:.3}",
@@ -86,9 +85,8 @@ pub fn run(args: Args) -> Result<()> {
         (Model::Char(_), ..) => {
             Err(Error::argument("eval", format!("{name} is a model of text: name one with --file FILE")))
         }
-        (Model::Series(_), ..) => Err(Error::argument(
-            "eval",
-            format!("{name} is a model of a time series: name a table with --csv FILE"),
-        )),
+        (Model::Series(_), ..) => {
+            Err(Error::argument("eval", format!("{name} is a model of a time series: name a table with --csv FILE")))
+        }
     }
 }

@@ -40,9 +40,7 @@ pub fn at_most_1(text: &str) -> Result<f64, String> {
 
 /// A number above 0 and at most 1.
 pub fn top_share(text: &str) -> Result<f64, String> {
-    number(text)
-        .filter(|x| *x > 0.0 && *x <= 1.0)
-        .ok_or_else(|| "must be a number above 0 and at most 1".into())
+    number(text).filter(|x| *x > 0.0 && *x <= 1.0).ok_or_else(|| "must be a number above 0 and at most 1".into())
 }
 
 /// A number of 1 or more.

@@ -56,14 +56,12 @@ impl OptimizerKind {
             OptimizerKind::Sgd => {
                 Box::new(Sgd::new(parameters, SgdConfig { lr, weight_decay, ..SgdConfig::default() })?)
             }
-            OptimizerKind::Rmsprop => Box::new(Rmsprop::new(
-                parameters,
-                RmspropConfig { lr, weight_decay, ..RmspropConfig::default() },
-            )?),
-            OptimizerKind::Adagrad => Box::new(Adagrad::new(
-                parameters,
-                AdagradConfig { lr, weight_decay, ..AdagradConfig::default() },
-            )?),
+            OptimizerKind::Rmsprop => {
+                Box::new(Rmsprop::new(parameters, RmspropConfig { lr, weight_decay, ..RmspropConfig::default() })?)
+            }
+            OptimizerKind::Adagrad => {
+                Box::new(Adagrad::new(parameters, AdagradConfig { lr, weight_decay, ..AdagradConfig::default() })?)
+            }
         })
     }
 }

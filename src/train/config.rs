@@ -365,8 +365,7 @@ impl Config {
     pub fn check_resumed(&self, begun: &Config) -> Result<()> {
         let (new, old) = (self.table()?, begun.table()?);
         for (section, keys) in Config::SECTIONS {
-            let value =
-                |table: &Table, key: &str| table.get(section).and_then(|section| section.get(key)).cloned();
+            let value = |table: &Table, key: &str| table.get(section).and_then(|section| section.get(key)).cloned();
             for key in keys.iter().filter(|key| !Config::MAY_CHANGE.contains(key)) {
                 let (new, old) = (value(&new, key), value(&old, key));
                 if new != old && *key != "epochs" {
@@ -385,10 +384,7 @@ impl Config {
         let fault = |key, message: String| Err(Fault { key, message });
         let Config { data, model, train, .. } = self;
         if self.format != 1 {
-            return fault(
-                "format",
-                format!("must be 1, got {}: it was written by a newer version", self.format),
-            );
+            return fault("format", format!("must be 1, got {}: it was written by a newer version", self.format));
         }
         for (key, size) in [
             ("steps", train.steps),
@@ -513,16 +509,11 @@ fn parse(text: &str) -> Result<Config, Wrong> {
                         return Err((at(), unknown(&format!("in [{name}] "), key, known)));
                     }
                     if !experiment.takes(key) {
-                        return Err((
-                            at(),
-                            format!("{key} means nothing to the experiment {}", experiment.name()),
-                        ));
+                        return Err((at(), format!("{key} means nothing to the experiment {}", experiment.name())));
                     }
                 }
             }
-            (_, Some((name, _))) => {
-                return Err((place(&[name]), format!("{name} must be a section, [{name}]")));
-            }
+            (_, Some((name, _))) => return Err((place(&[name]), format!("{name} must be a section, [{name}]"))),
             (_, None) if TOP.contains(&&**key) => {}
             (_, None) => {
                 let sections = Config::SECTIONS.map(|(name, _)| name);
@@ -534,8 +525,7 @@ fn parse(text: &str) -> Result<Config, Wrong> {
     let config: Config = whole.try_into().map_err(|error: toml::de::Error| {
         let message = one_line(&error);
         // The error names the key, in backquotes at its end.
-        let path: Vec<&str> =
-            message.rsplit('`').nth(1).map(|path| path.split('.').collect()).unwrap_or_default();
+        let path: Vec<&str> = message.rsplit('`').nth(1).map(|path| path.split('.').collect()).unwrap_or_default();
         (place(&path), message)
     })?;
     config.check().map_err(|fault| {

@@ -41,10 +41,7 @@ impl ForecastMetrics {
             .filter_map(|f| f.actual.map(|actual| (f.predicted - actual, f.naive - actual)))
             .collect();
         if known.is_empty() {
-            return Err(Error::argument(
-                "forecast",
-                "no forecast's outcome is known: there are too few rows",
-            ));
+            return Err(Error::argument("forecast", "no forecast's outcome is known: there are too few rows"));
         }
         let mean = |error: fn(&(f64, f64)) -> f64| known.iter().map(error).sum::<f64>() / known.len() as f64;
         Ok(ForecastMetrics {
@@ -142,8 +139,7 @@ pub fn forecast(model: &SeriesModel, table: &Table) -> Result<Vec<Forecast>> {
     let config = &model.config;
     if table.columns.len() != config.columns.len() {
         let (found, wanted) = (table.columns.len(), config.columns.len());
-        let message =
-            format!("the model reads {wanted} columns ({}), got {found}", config.columns.join(", "));
+        let message = format!("the model reads {wanted} columns ({}), got {found}", config.columns.join(", "));
         return Err(Error::argument("forecast", message));
     }
     let scaler = scaler_of(model, table);

@@ -47,10 +47,7 @@ impl SentenceTask {
     /// [`Error::Argument`] when the experiment has no sentence, or the settings make no model; [`Error::Gpu`] on a fault.
     pub fn new(device: &Device, config: &mut Config) -> Result<SentenceTask> {
         let Some(sentence) = config.experiment.sentence() else {
-            return Err(Error::argument(
-                "SentenceTask",
-                format!("{} has no sentence", config.experiment.name()),
-            ));
+            return Err(Error::argument("SentenceTask", format!("{} has no sentence", config.experiment.name())));
         };
         let text = Text::from_text(sentence, Unit::Characters);
         let vocabulary = text.vocabulary().clone();

@@ -63,15 +63,7 @@ impl TextTask {
         }
         let model = CharModel::new(device, model, train.seed)?;
         let facts = DataFacts { bytes: text.bytes(), hash: text.hash() };
-        Ok(TextTask {
-            model,
-            facts,
-            streams,
-            held_out,
-            states: Vec::new(),
-            logits: None,
-            targets: Vec::new(),
-        })
+        Ok(TextTask { model, facts, streams, held_out, states: Vec::new(), logits: None, targets: Vec::new() })
     }
 }
 
@@ -128,9 +120,7 @@ impl Task for TextTask {
         let shape = [config.layers, self.streams.batch(), config.hidden];
         let count = if states.is_empty() { 0 } else { config.cell.states() };
         let find = |name: &&str| {
-            states
-                .iter()
-                .find(|(found, of, values)| found == name && **of == shape && values.len() == of.count())
+            states.iter().find(|(found, of, values)| found == name && **of == shape && values.len() == of.count())
         };
         let states_of: Vec<_> = STATES[..count].iter().filter_map(find).collect();
         if states.len() != count || states_of.len() != count {

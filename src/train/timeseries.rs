@@ -78,10 +78,8 @@ impl SeriesTask {
         };
         let (training, test) = split_rows(table.rows(), *split, window, horizon).map_err(in_csv)?;
         let scaler = fit(*kind, &table, training.clone());
-        let own =
-            if *kind == ScalerKind::Original { fit(*kind, &table, test.clone()) } else { scaler.clone() };
-        let windows =
-            |scaler, rows| SeriesWindows::new(&table, scaler, target, window, horizon, rows).map_err(in_csv);
+        let own = if *kind == ScalerKind::Original { fit(*kind, &table, test.clone()) } else { scaler.clone() };
+        let windows = |scaler, rows| SeriesWindows::new(&table, scaler, target, window, horizon, rows).map_err(in_csv);
         let (training, test) = (windows(&scaler, training)?, windows(&own, test)?);
 
         let count = training.targets.len();

@@ -176,18 +176,15 @@ impl<'a> Trainer<'a> {
             return refuse("its checkpoint is of another model than its settings and data make".into());
         }
         if found.data != self.progress.data {
-            let message =
-                "the data are not those that it was trained on: they have changed, or another file was named";
+            let message = "the data are not those that it was trained on: they have changed, or another file was named";
             return refuse(message.into());
         }
         if let Some(difference) = found.platform.difference(&self.progress.platform) {
-            let message =
-                format!("the run was made with {difference}: it goes on, but not with the same bits");
+            let message = format!("the run was made with {difference}: it goes on, but not with the same bits");
             (hooks.on_event)(Event::Note(message))?;
         }
         // The plateau's settings are the run's own; those asked for now count for a schedule that begins only now.
-        let plateau =
-            if self.progress.plateau.is_some() { found.plateau.or(self.progress.plateau) } else { None };
+        let plateau = if self.progress.plateau.is_some() { found.plateau.or(self.progress.plateau) } else { None };
         let platform = self.progress.platform.clone();
         load(self.task.model().parameters(), &checkpoint.model).map_err(|error| at(run, error))?;
         self.optimizer.load_state(&checkpoint.optimizer).map_err(|error| at(run, error))?;
@@ -207,8 +204,7 @@ impl<'a> Trainer<'a> {
         }
         if self.progress.step > self.config.steps {
             let (done, steps) = (self.progress.step, self.config.steps);
-            let message =
-                format!("{done} steps are done already; --steps, {steps}, counts from the beginning");
+            let message = format!("{done} steps are done already; --steps, {steps}, counts from the beginning");
             return Err(Error::argument("train", message));
         }
         Ok(())
@@ -316,7 +312,12 @@ impl<'a> Trainer<'a> {
     }
 
     /// Takes note of a validation: whether it is the best so far.
-    fn validated(&mut self, loss: f64, run: &mut Option<&mut Run>, hooks: &mut Hooks<'_>) -> Result<bool> {
+    fn validated(
+        &mut self,
+        loss: f64,
+        run: &mut Option<&mut Run>,
+        hooks: &mut Hooks<'_>,
+    ) -> Result<bool> {
         let progress = &mut self.progress;
         progress.validation_due = false;
         progress.validation_loss = Some(loss);
@@ -406,9 +407,7 @@ fn report(row: &Row, state: &Done, hooks: &mut Hooks<'_>) -> Result<()> {
     // Some drivers report work as done that they have given up.
     if state.steps != step.min(MOST_STEPS) {
         let steps = state.steps;
-        return Err(Error::gpu(format!(
-            "step {step} was reported as done, but {steps} steps were; run again"
-        )));
+        return Err(Error::gpu(format!("step {step} was reported as done, but {steps} steps were; run again")));
     }
     Ok(())
 }

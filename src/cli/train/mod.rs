@@ -8,8 +8,7 @@ use std::path::PathBuf;
 use bptt::data::text::{LONGSEQ, Text, fit};
 use bptt::error::{Error, Result};
 use bptt::train::{
-    Config, ConfigFile, Experiment, Hooks, Outcome, Run, SentenceTask, SeriesTask, Summary, Task, TextTask,
-    train,
+    Config, ConfigFile, Experiment, Hooks, Outcome, Run, SentenceTask, SeriesTask, Summary, Task, TextTask, train,
 };
 use clap::ValueEnum;
 
@@ -29,11 +28,7 @@ pub fn with_defaults(command: clap::Command) -> clap::Command {
         None => {
             let line = |name: &options::Name| {
                 let value = name.to_possible_value().expect("every experiment can be named");
-                format!(
-                    "  {:<12}{}",
-                    value.get_name(),
-                    value.get_help().expect("every experiment has a doc comment")
-                )
+                format!("  {:<12}{}", value.get_name(), value.get_help().expect("every experiment has a doc comment"))
             };
             let lines: Vec<String> = options::Name::value_variants().iter().map(line).collect();
             format!("Experiments, each with --help of its own:\n{}", lines.join("\n"))
@@ -92,8 +87,11 @@ pub fn run(args: Args) -> Result<()> {
     let stop = interruption();
     let show = Show::new(&args.run, &config, &device, notes);
     let mut on_event = |event| show.event(event);
-    let show_every =
-        if args.run.json || experiment.sentence().is_none() { 0 } else { config.train.steps.div_ceil(SHOWN) };
+    let show_every = if args.run.json || experiment.sentence().is_none() {
+        0
+    } else {
+        config.train.steps.div_ceil(SHOWN)
+    };
     let mut hooks = Hooks { stop: &stop, on_event: &mut on_event, show_every };
     let summary = train(&device, &config, task.as_dyn(), Some(&mut run), &mut hooks)?;
     show.clear();

@@ -256,11 +256,9 @@ impl Args {
             Value::try_from(value).map_err(|error| Error::argument("train", error.to_string()))
         }
         let mut table = Table::new();
-        for (name, value) in [
-            ("data", section(&self.data)?),
-            ("model", section(&self.model)?),
-            ("train", section(&self.train)?),
-        ] {
+        for (name, value) in
+            [("data", section(&self.data)?), ("model", section(&self.model)?), ("train", section(&self.train)?)]
+        {
             table.insert(name.into(), value);
         }
         if let Some(device) = &self.run.device {
@@ -305,21 +303,15 @@ pub fn with_defaults(command: clap::Command, experiment: Option<Experiment>) -> 
             command.mut_arg(key, |arg| {
                 let text = arg.get_help().expect("every option has a doc comment").to_string();
                 // Of one experiment it need not be said which an option is for.
-                let plain =
-                    ["Text: ", "Time series: ", "Sentences: "].iter().find_map(|of| text.strip_prefix(of));
+                let plain = ["Text: ", "Time series: ", "Sentences: "].iter().find_map(|of| text.strip_prefix(of));
                 let text = match (experiment, plain) {
                     (Some(_), Some(plain)) => {
                         let mut letters = plain.chars();
-                        letters
-                            .next()
-                            .map(|first| first.to_uppercase().chain(letters).collect())
-                            .unwrap_or_default()
+                        letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
                     }
                     _ => text,
                 };
-                let help = help
-                    .filter(|_| !text.contains("[default"))
-                    .map(|help| format!("{text} [default: {help}]"));
+                let help = help.filter(|_| !text.contains("[default")).map(|help| format!("{text} [default: {help}]"));
                 arg.help(help.unwrap_or(text)).hide(!takes)
             })
         },
@@ -338,16 +330,13 @@ fn one_or_each(all: &[(Experiment, String)]) -> Option<String> {
 
 /// The keys of a section.
 fn keys(section: &str) -> Vec<String> {
-    let (_, keys) =
-        Config::SECTIONS.iter().find(|(name, _)| *name == section).expect("a section of the settings");
+    let (_, keys) = Config::SECTIONS.iter().find(|(name, _)| *name == section).expect("a section of the settings");
     keys.iter().map(|key| key.to_string()).collect()
 }
 
 /// The default of an option.
 fn default(experiment: Experiment, section: &str, key: &str) -> Option<String> {
-    if key == "hidden"
-        && let Some(sentence) = experiment.sentence()
-    {
+    if key == "hidden" && let Some(sentence) = experiment.sentence() {
         let distinct: std::collections::BTreeSet<char> = sentence.chars().collect();
         return Some(format!("{}, the number of distinct characters", distinct.len()));
     }

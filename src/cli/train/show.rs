@@ -185,8 +185,7 @@ impl Show {
             self.output.line("stopped early: the validation loss no longer fell")?;
         }
         if let Some(best) = best.filter(|best| best.step != *steps) {
-            self.output
-                .line(format!("the best validation was after step {}: that model is kept", best.step))?;
+            self.output.line(format!("the best validation was after step {}: that model is kept", best.step))?;
         }
         if let Some(profile) = profile {
             profile.finish(self.output, *steps)?;

@@ -60,14 +60,10 @@ impl CharModelConfig {
         match self.tokens {
             Unit::Bytes if self.vocabulary.is_empty() => Ok(Vocabulary::bytes()),
             Unit::Bytes => refuse("the vocabulary must be empty where tokens are bytes".into()),
-            Unit::Characters => {
-                Vocabulary::from_chars(self.vocabulary.chars()).map_err(|error| match error {
-                    Error::Argument { op, message } => {
-                        Error::argument(op, format!("the vocabulary {message}"))
-                    }
-                    other => other,
-                })
-            }
+            Unit::Characters => Vocabulary::from_chars(self.vocabulary.chars()).map_err(|error| match error {
+                Error::Argument { op, message } => Error::argument(op, format!("the vocabulary {message}")),
+                other => other,
+            }),
         }
     }
 
@@ -180,12 +176,7 @@ impl CharModel {
     ///
     /// # Errors
     /// [`Error::Argument`] when a token is not of the vocabulary or shapes do not fit; [`Error::Gpu`] on a fault.
-    pub fn forward(
-        &self,
-        tape: &mut Tape,
-        tokens: &Indices,
-        states: &[Var],
-    ) -> Result<(Var, RecurrentOutput)> {
+    pub fn forward(&self, tape: &mut Tape, tokens: &Indices, states: &[Var]) -> Result<(Var, RecurrentOutput)> {
         let x = match &self.embedding {
             Some(embedding) => embedding.forward(tape, tokens)?,
             None => tape.constant(&tokens.one_hot(self.vocabulary.len())?),
@@ -197,7 +188,12 @@ impl CharModel {
     ///
     /// # Errors
     /// As [`CharModel::forward`].
-    pub fn forward_vectors(&self, tape: &mut Tape, x: Var, states: &[Var]) -> Result<(Var, RecurrentOutput)> {
+    pub fn forward_vectors(
+        &self,
+        tape: &mut Tape,
+        x: Var,
+        states: &[Var],
+    ) -> Result<(Var, RecurrentOutput)> {
         let states = self.rnn.forward(tape, x, states)?;
         let logits = match &self.fc {
             Some(fc) => fc.forward(tape, states.output)?,

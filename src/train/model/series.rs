@@ -54,10 +54,7 @@ impl SeriesModelConfig {
             }
         }
         if self.target >= columns {
-            return refuse(format!(
-                "target must be one of the {columns} columns, counted from 0, got {}",
-                self.target
-            ));
+            return refuse(format!("target must be one of the {columns} columns, counted from 0, got {}", self.target));
         }
         self.scaler.check(columns)?;
         let sizes = self.sizes();

@@ -163,7 +163,8 @@ impl Checkpoint {
     pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<Checkpoint> {
         let bad = |message: String| Error::data(path, message);
         let damaged = |why: &str| bad(format!("is no whole checkpoint: {why}"));
-        let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| damaged(&error.to_string()))?;
+        let (_, header) =
+            SafeTensors::read_metadata(bytes).map_err(|error| damaged(&error.to_string()))?;
         let file = SafeTensors::deserialize(bytes).map_err(|error| damaged(&error.to_string()))?;
         let metadata = header.metadata().as_ref().ok_or_else(|| damaged("it has no metadata"))?;
         let (Some(progress), Some(sum)) = (metadata.get(PROGRESS), metadata.get(CHECKSUM)) else {
@@ -177,8 +178,7 @@ impl Checkpoint {
         let progress: Progress = serde_json::from_str(progress)
             .map_err(|error| bad(format!("cannot be read by this version of bptt: {error}")))?;
         if progress.format != 1 {
-            let message =
-                format!("has format {}, from a newer version of bptt; this one reads 1", progress.format);
+            let message = format!("has format {}, from a newer version of bptt; this one reads 1", progress.format);
             return Err(bad(message));
         }
         let mut checkpoint =

@@ -85,8 +85,7 @@ impl Metrics {
             let mut file = File::options().write(true).open(path).map_err(failed)?;
             let found = file.metadata().map_err(failed)?.len();
             if found < bytes {
-                let message =
-                    format!("has {found} bytes, but {bytes} belong to the checkpoint: rows were lost");
+                let message = format!("has {found} bytes, but {bytes} belong to the checkpoint: rows were lost");
                 return Err(Error::data(path, message));
             }
             file.set_len(bytes).and_then(|()| file.seek(SeekFrom::End(0))).map_err(failed)?;

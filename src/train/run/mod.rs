@@ -174,7 +174,8 @@ impl Run {
             let name = path.file_name()?.to_str()?;
             name.strip_prefix("step-")?.strip_suffix(".safetensors")?.parse().ok()
         };
-        let mut found: Vec<(u64, PathBuf)> = entries.filter_map(|path| Some((step(&path)?, path))).collect();
+        let mut found: Vec<(u64, PathBuf)> =
+            entries.filter_map(|path| Some((step(&path)?, path))).collect();
         found.sort();
         Ok(found)
     }
@@ -187,9 +188,7 @@ impl Run {
         self.begin()?;
         let folder = self.path.join(CHECKPOINTS);
         match fs::create_dir(&folder) {
-            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-                return Err(unwritable(&folder, &error));
-            }
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(unwritable(&folder, &error)),
             Err(_) => {}
             Ok(()) => sync_folder(&folder).map_err(|error| unwritable(&folder, &error))?,
         }
@@ -207,8 +206,7 @@ impl Run {
         let kept = all.iter().filter(|(step, _)| !stale(*step)).count().saturating_sub(keep.max(1));
         for (k, (step, path)) in all.iter().enumerate() {
             if stale(*step) || k < kept && Some(*step) != best {
-                fs::remove_file(path)
-                    .map_err(|error| Error::data(path, format!("cannot be removed: {error}")))?;
+                fs::remove_file(path).map_err(|error| Error::data(path, format!("cannot be removed: {error}")))?;
             }
         }
         Ok(())
@@ -359,9 +357,9 @@ fn lock(folder: &Path) -> Result<File> {
     let file = file.map_err(|error| refuse(format!("no file can be made in it: {}", error.kind())))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(fs::TryLockError::WouldBlock) => Err(refuse(
-            "another process is training in it: wait until it ends, or name another folder".into(),
-        )),
+        Err(fs::TryLockError::WouldBlock) => {
+            Err(refuse("another process is training in it: wait until it ends, or name another folder".into()))
+        }
         Err(fs::TryLockError::Error(error)) => Err(refuse(format!("cannot be locked: {error}"))),
     }
 }

@@ -8,8 +8,8 @@ use safetensors::tensor::{Dtype, SafeTensors};
 use serde::Deserialize;
 
 use crate::error::{Error, Result};
-use crate::files::read_whole;
 use crate::ops::recurrent::Nonlinearity;
+use crate::files::read_whole;
 use crate::train::weights::floats;
 
 /// The most bytes that are read of a case's files.
