@@ -1,12 +1,129 @@
 //! A kernel: a name, a plain CPU twin and one or more shader variants, with the same parameters and the
 //! same buffers in the same order. [`kernel!`](macro@crate::kernel) declares one.
+//!
+//! # An operation of one's own
+//!
+//! A program that uses this package can add operations in the way in which its own are made, and they run on every device:
+//!
+//! 1. a kernel: a shader in WGSL and a twin, tied together by [`kernel!`](macro@crate::kernel);
+//! 2. a function that makes the result with [`Tensor::empty`](crate::tensor::Tensor::empty) and
+//!    [`Device::launch`](crate::device::Device::launch), and pushes it to the tape with a rule for the gradients of its
+//!    inputs, by [`Tape::push`](crate::tape::Tape::push);
+//! 3. the proof: [`gradient_check`](crate::verify::gradients::gradient_check) holds the gradients to finite differences of
+//!    the twin in 64 bits, [`compare`](crate::verify::gradients::compare) holds a device to the twin, within limits that
+//!    are derived from the twin's own formula.
+//!
+//! The swish or SiLU, y = x·σ(x):
+//!
+//! ```
+//! use bptt::kernel;
+//! use bptt::kernel::{Dtype, Plan, Real};
+//! use bptt::prelude::*;
+//! use bptt::verify::gradients::{Computation, compare, gradient_check};
+//!
+//! kernel! {
+//!     /// `y[i] = x[i]·σ(x[i])`
+//!     static SWISH = swish(Swish { count: u32 }; x: read F32, y: write F32);
+//!     variants [{ "elements", (SWISH_WGSL), [] }] // or "swish.wgsl", a file in the package's folder `shaders`
+//! }
+//! const SWISH_WGSL: &str = "
+//! @group(0) @binding(0) var<storage, read> x: array<f32>;
+//! @group(0) @binding(1) var<storage, read_write> y: array<f32>;
+//!
+//! @compute @workgroup_size(GROUP)
+//! fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+//!     for (var i = id.x; i < p.count; i += groups.x * GROUP) {
+//!         y[i] = x[i] * sigmoid(x[i]);
+//!     }
+//! }";
+//! fn swish<R: Real>(p: &Swish, x: &[R], y: &mut [R]) {
+//!     for i in 0..p.count as usize {
+//!         y[i] = x[i] * x[i].sigmoid();
+//!     }
+//! }
+//!
+//! kernel! {
+//!     /// `dx[i] = dy[i]·s·(1 + x[i]·(1 - s))` with `s = σ(x[i])`
+//!     static SWISH_BACKWARD = swish_backward(SwishBackward { count: u32 }; x: read F32, dy: read F32, dx: write F32);
+//!     variants [{ "elements", (SWISH_BACKWARD_WGSL), [] }]
+//! }
+//! const SWISH_BACKWARD_WGSL: &str = "
+//! @group(0) @binding(0) var<storage, read> x: array<f32>;
+//! @group(0) @binding(1) var<storage, read> dy: array<f32>;
+//! @group(0) @binding(2) var<storage, read_write> dx: array<f32>;
+//!
+//! @compute @workgroup_size(GROUP)
+//! fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+//!     for (var i = id.x; i < p.count; i += groups.x * GROUP) {
+//!         let s = sigmoid(x[i]);
+//!         dx[i] = dy[i] * s * (1.0 + x[i] * (1.0 - s));
+//!     }
+//! }";
+//! fn swish_backward<R: Real>(p: &SwishBackward, x: &[R], dy: &[R], dx: &mut [R]) {
+//!     for i in 0..p.count as usize {
+//!         let (one, s) = (R::of(1.0), x[i].sigmoid());
+//!         dx[i] = dy[i] * s * (one + x[i] * (one - s));
+//!     }
+//! }
+//!
+//! fn apply_swish(tape: &mut Tape, x: Var) -> Result<Var> {
+//!     let input = tape.value(x)?.clone(); // shares the memory
+//!     let (device, shape, count) = (input.device(), input.shape(), input.count());
+//!     let y = Tensor::empty(&device, Dtype::F32, shape)?;
+//!     let params = Swish { count: count as u32 };
+//!     device.launch(&Plan::elements(&SWISH, count), &params, &[input.read(), y.write()])?;
+//!     tape.push("swish", &[x], y, move || {
+//!         Box::new(move |gradients| {
+//!             let dy = gradients.of_output()?;
+//!             let dx = Tensor::empty(&device, Dtype::F32, shape)?;
+//!             let params = SwishBackward { count: count as u32 };
+//!             let args = [input.read(), dy.read(), dx.write()];
+//!             device.launch(&Plan::elements(&SWISH_BACKWARD, count), &params, &args)?;
+//!             gradients.give(0, dx)
+//!         })
+//!     })
+//! }
+//!
+//! # fn main() -> Result<()> {
+//! let computation = Computation::new("swish", &[("x", &[5, 3])], |tape, x| apply_swish(tape, x[0]));
+//! let report = gradient_check(&computation, 0)?;
+//! assert!(report.passed(), "{report}");
+//! let report = compare(&Device::auto()?, &computation, 0)?;
+//! assert!(report.passed(), "{report}");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! `examples/custom_op.rs` has an operation of two inputs and a parameter, and trains a network with it.
+//!
+//! ## What a shader finds, and what it keeps to
+//!
+//! Behind the text of a variant come `shaders/common.wgsl` (`sigmoid`, `tanh_rational` in place of the builtin `tanh`,
+//! `exp_nonpositive`, `is_nan`, Philox), the constants of the variant, [`GROUP`], and the parameters as `p`;
+//! [`Kernel::wgsl`] gives the whole. The arguments are the bindings of group 0 in the order of the declaration, `read` as
+//! `var<storage, read>`, `write` and `update` as `var<storage, read_write>`. A device refuses a shader that is not valid,
+//! at the first launch; that two buffers of one type are swapped only [`compare`](crate::verify::gradients::compare) on
+//! a GPU finds, a software one say.
+//!
+//! A kernel has at most 8 arguments and 32 parameters. A thread writes what no other thread writes in the launch, and a
+//! buffer that is written is given once. With [`Plan::elements`] a kernel strides over its grid, as above, so that any number
+//! of elements works; other grids are a [`Plan`] with the number of workgroups. The CPU runs the twin alone: where its speed
+//! matters, `fast` names a second function (see [`kernel!`](macro@crate::kernel)). Kernels of this package whose tests have
+//! shown that their loops end run without the guards that WGSL puts into loops and divisions; those of others keep them.
 
 use crate::cpu::real::{Bounded, Twin};
 
-/// Whether the kernels of a package are in the table that this package's tests run.
+pub use crate::cpu::real::{Number, Real};
+
+/// What [`kernel!`](macro@crate::kernel) uses in the packages where it is called.
 #[doc(hidden)]
-pub const fn is_covered(package: &str) -> bool {
-    matches!(package.as_bytes(), b"bptt")
+pub use bytemuck;
+
+/// Whether the kernels of a module are in the table that this package's tests run: its own are, those of its users and
+/// examples are not.
+#[doc(hidden)]
+pub const fn is_covered(module: &str) -> bool {
+    matches!(module.as_bytes(), [b'b', b'p', b't', b't', b':', ..])
 }
 
 /// What a kernel does with an argument.
@@ -247,7 +364,7 @@ pub enum Slot<'a, R> {
 }
 
 /// Declares a kernel: its parameters (a `#[repr(C)]` struct of 4-byte scalars that the shader calls `p`), its
-/// arguments in binding order, its shader variants and its twin. A test holds the shader's own declarations to it.
+/// arguments in binding order, its shader variants and its twin. The [module](mod@crate::kernel) has a whole example.
 ///
 /// ```text
 /// kernel! {
@@ -256,13 +373,21 @@ pub enum Slot<'a, R> {
 ///     variants [{ "elements", "bias_add.wgsl", [] }]
 /// }
 /// ```
-/// followed by `fn bias_add<R: Real>(p: &BiasAdd, x: &[R], bias: &[R], y: &mut [R])`. A line
-/// `fast path::to::function;` before `variants` names a quicker f32 function with the same arguments. A variant of several
-/// files names them as `"a.wgsl" & "b.wgsl"`; one that needs more than [`LEAST`] ends with `needs Limits { .. }`.
+/// followed by `fn bias_add<R: Real>(p: &BiasAdd, x: &[R], bias: &[R], y: &mut [R])`: the twin. A parameter is a `u32`, an
+/// `i32` or an `f32`. An argument is `read`, `write` (every element is written) or `update` (in place), and `F32` or `I32`
+/// (a slice of `i32` in the twin).
+///
+/// A variant is its name, its shader and its compile-time constants, `("TILE", 16)` say. The shader is the name of a file
+/// in the folder `shaders` of the package that declares the kernel, or an expression in parentheses: WGSL text, a constant
+/// or `(include_str!("bias_add.wgsl"))`. One of several pieces names them as `"a.wgsl" & "b.wgsl"`; a variant that needs
+/// more than [`LEAST`] ends with `needs Limits { .. }`. A line `fast path::to::function;` before `variants` names a
+/// quicker f32 function with the same arguments as the twin.
 #[macro_export]
 macro_rules! kernel {
     (@needs) => { $crate::kernel::LEAST };
     (@needs $needs:expr) => { $needs };
+    (@source $file:literal) => { include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/", $file)) };
+    (@source ($text:expr)) => { $text };
     (@access read) => { $crate::kernel::Access::Read };
     (@access write) => { $crate::kernel::Access::Write };
     (@access update) => { $crate::kernel::Access::Update };
@@ -273,26 +398,27 @@ macro_rules! kernel {
     (@call $params:ident, $twin:path, $number:ty; $($access:ident $dtype:ident),*) => {
         |params: &[u8], slots: &mut [$crate::kernel::Slot<'_, $number>]| {
             let mut slots = slots.iter_mut();
-            $twin(bytemuck::from_bytes::<$params>(params), $($crate::kernel!(@take slots $access $dtype)),*)
+            $twin($crate::kernel::bytemuck::from_bytes::<$params>(params), $($crate::kernel!(@take slots $access $dtype)),*)
         }
     };
     (
         $(#[$doc:meta])*
-        pub static $NAME:ident = $twin:ident($params:ident { $($(#[$fdoc:meta])* $field:ident: $ftype:ident),* $(,)? };
+        $vis:vis static $NAME:ident = $twin:ident($params:ident { $($(#[$fdoc:meta])* $field:ident: $ftype:ident),* $(,)? };
             $($arg:ident: $access:ident $dtype:ident),* $(,)?);
         fast $fast:path;
         variants [$({
-            $vname:literal, $($file:literal)&+, [$(($cname:literal, $cvalue:expr)),* $(,)?] $(, needs $needs:expr)?
+            $vname:literal, $($source:tt)&+, [$(($cname:literal, $cvalue:expr)),* $(,)?] $(, needs $needs:expr)?
         }),* $(,)?]
     ) => {
         #[doc = concat!("Parameters of [`", stringify!($NAME), "`].")]
         #[repr(C)]
-        #[derive(Clone, Copy, Debug, Default, bytemuck::Pod, bytemuck::Zeroable)]
+        #[derive(Clone, Copy, Debug, Default, $crate::kernel::bytemuck::Pod, $crate::kernel::bytemuck::Zeroable)]
+        #[bytemuck(crate = "::bptt::kernel::bytemuck")]
         #[allow(missing_docs, reason = "each field is a symbol of the kernel's equation or documented there")]
-        pub struct $params { $($(#[$fdoc])* pub $field: $ftype),* }
+        $vis struct $params { $($(#[$fdoc])* pub $field: $ftype),* }
 
         $(#[$doc])*
-        pub static $NAME: $crate::kernel::Kernel = $crate::kernel::Kernel {
+        $vis static $NAME: $crate::kernel::Kernel = $crate::kernel::Kernel {
             name: stringify!($twin),
             args: &[$($crate::kernel::Declared {
                 name: stringify!($arg),
@@ -302,11 +428,11 @@ macro_rules! kernel {
             params: &[$((stringify!($field), stringify!($ftype))),*],
             variants: &[$($crate::kernel::Variant {
                 name: $vname,
-                wgsl: &[$(include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/", $file))),+],
+                wgsl: &[$($crate::kernel!(@source $source)),+],
                 constants: &[$(($cname, $cvalue)),*],
                 needs: $crate::kernel!(@needs $($needs)?),
             }),*],
-            covered: $crate::kernel::is_covered(env!("CARGO_PKG_NAME")),
+            covered: $crate::kernel::is_covered(module_path!()),
             f32: $crate::kernel!(@call $params, $fast, f32; $($access $dtype),*),
             plain: $crate::kernel!(@call $params, $twin, f32; $($access $dtype),*),
             f64: $crate::kernel!(@call $params, $twin, f64; $($access $dtype),*),
@@ -315,12 +441,12 @@ macro_rules! kernel {
     };
     (
         $(#[$doc:meta])*
-        pub static $NAME:ident = $twin:ident($($declaration:tt)*);
+        $vis:vis static $NAME:ident = $twin:ident($($declaration:tt)*);
         variants $variants:tt
     ) => {
         $crate::kernel! {
             $(#[$doc])*
-            pub static $NAME = $twin($($declaration)*);
+            $vis static $NAME = $twin($($declaration)*);
             fast $twin;
             variants $variants
         }

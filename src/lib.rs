@@ -43,6 +43,16 @@
 //! # }
 //! ```
 //!
+//! More to copy from, each a program of about a hundred lines that runs as it is, `cargo run --release --example hihello` say:
+//!
+//! | in `examples/` | what it shows |
+//! |---|---|
+//! | `hihello.rs` | the example above, explained for those who come from PyTorch |
+//! | `char_model.rs` | a language model: an LSTM over the characters of a file, truncated backpropagation with the state carried on, and sampling |
+//! | `time_series.rs` | a CSV file, scaled and cut into windows, forecast by an LSTM and compared with the naive forecast |
+//! | `from_pytorch.rs` | a PyTorch state dict, loaded and run, its outputs compared with PyTorch's |
+//! | `custom_op.rs` | an operation with kernels of one's own (see [`kernel`](mod@kernel)), its gradient checked, in a network |
+//!
 //! # The map
 //!
 //! The one idea is a narrow waist: a [`kernel`](mod@kernel) is a name, a plain CPU twin and one or more shaders, with the
@@ -70,6 +80,9 @@
 //! Imports point upward in this table only. The command `bptt` itself is `src/main.rs` and `src/cli/`, behind the default
 //! feature `cli`.
 #![deny(missing_docs)]
+
+// `kernel!` names this package by its name, in it as in others.
+extern crate self as bptt;
 
 pub mod bench;
 pub mod cpu;

@@ -260,6 +260,14 @@ impl Tensor {
         Ok(self.read_back()?.wait()?.f32())
     }
 
+    /// The integers. Waits for the device.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when it holds reals; [`Error::Gpu`] on a fault.
+    pub fn to_i32(&self) -> Result<Vec<i32>> {
+        self.read_back()?.wait()?.i32()
+    }
+
     /// The values in 64 bits. Waits for the device.
     ///
     /// # Errors

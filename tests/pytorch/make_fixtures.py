@@ -420,6 +420,26 @@ def state_dict():
     save("state_dict_results", {"x": x} | {f"expect.{key}": tensor for key, tensor in results.items()})
 
 
+def forecaster():
+    """What examples/from_pytorch.rs loads: the state dict of the module in its comment, a batch, and the module's outputs."""
+
+    class Forecaster(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.lstm = torch.nn.LSTM(3, 8, num_layers=2, batch_first=True)
+            self.head = torch.nn.Linear(8, 2)
+
+        def forward(self, x):
+            output, _ = self.lstm(x)
+            return self.head(output)
+
+    torch.manual_seed(7)
+    model = Forecaster()
+    save("forecaster", {k: v.contiguous().clone() for k, v in model.state_dict().items()})
+    x = torch.randn(4, 6, 3)
+    save("forecaster_results", {"x": x, "expect.y": copy.deepcopy(model).double()(x.double())})
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     print(f"PyTorch {torch.__version__}")
@@ -432,3 +452,4 @@ if __name__ == "__main__":
     optimizers()
     single_sequences()
     state_dict()
+    forecaster()

@@ -9,6 +9,9 @@ use crate::error::{Error, Result};
 /// How long a submission may take before the device counts as hung.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// What an invalid call to wgpu is, where nobody but this package can have made it.
+pub const DEFECT: &str = "a defect of bptt, please report it";
+
 /// The first fault of a device. Once there is one, every call that reaches the device returns it.
 #[derive(Clone, Default)]
 pub struct Faults(Arc<Mutex<Option<String>>>);
@@ -18,7 +21,9 @@ impl Faults {
     pub fn watch(device: &wgpu::Device) -> Self {
         let faults = Faults::default();
         let uncaptured = faults.clone();
-        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| uncaptured.set(describe(&error))));
+        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+            uncaptured.set(describe(&error, DEFECT))
+        }));
         let lost = faults.clone();
         device.set_device_lost_callback(move |reason, message| {
             lost.set(format!("the device was lost ({reason:?}: {message}); run again, with a smaller batch if it happens again"));
@@ -58,6 +63,16 @@ impl Faults {
 
     /// Runs `create` and returns what wgpu has against it as an error.
     pub fn scoped<T>(device: &wgpu::Device, what: &str, create: impl FnOnce() -> T) -> Result<T> {
+        Faults::scoped_as(device, what, DEFECT, create)
+    }
+
+    /// Like [`Faults::scoped`], with what it means that wgpu finds something invalid.
+    pub fn scoped_as<T>(
+        device: &wgpu::Device,
+        what: &str,
+        invalid: &str,
+        create: impl FnOnce() -> T,
+    ) -> Result<T> {
         let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let internal = device.push_error_scope(wgpu::ErrorFilter::Internal);
         let validation = device.push_error_scope(wgpu::ErrorFilter::Validation);
@@ -65,17 +80,17 @@ impl Faults {
         let errors = [validation.pop(), internal.pop(), memory.pop()].map(pollster::block_on);
         match errors.into_iter().flatten().next() {
             None => Ok(made),
-            Some(error) => Err(Error::gpu(format!("{what}: {}", describe(&error)))),
+            Some(error) => Err(Error::gpu(format!("{what}: {}", describe(&error, invalid)))),
         }
     }
 }
 
-fn describe(error: &wgpu::Error) -> String {
+fn describe(error: &wgpu::Error, invalid: &str) -> String {
     match error {
         wgpu::Error::OutOfMemory { .. } => {
             "the GPU's memory is used up; make the batch, the sequence or the model smaller, or use --device cpu".into()
         }
-        wgpu::Error::Validation { description, .. } => format!("a defect of bptt, please report it: {description}"),
+        wgpu::Error::Validation { description, .. } => format!("{invalid}: {description}"),
         wgpu::Error::Internal { description, .. } => format!("the driver refused: {description}"),
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::num::NonZeroU64;
 
-use super::fault::Faults;
+use super::fault::{DEFECT, Faults};
 use crate::device::contract::{MAX_ARGS, MAX_PARAMS};
 use crate::error::Result;
 use crate::kernel::{Access, Kernel, ParamSpace, Plan};
@@ -105,7 +105,9 @@ impl Pipelines {
         let text = kernel.wgsl(plan.variant, self.space);
         let (device, trusted) = (self.device.clone(), self.trusted && kernel.covered);
         let what = format!("kernel {} ({})", kernel.name, kernel.variants[plan.variant].name);
-        Faults::scoped(&device.clone(), &what, move || {
+        let invalid =
+            if kernel.covered { DEFECT } else { "its WGSL is invalid, or not what its kernel! declares" };
+        Faults::scoped_as(&device.clone(), &what, invalid, move || {
             let source = wgpu::ShaderModuleDescriptor {
                 label: Some(kernel.name),
                 source: wgpu::ShaderSource::Wgsl(text.into()),
