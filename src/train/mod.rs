@@ -4,6 +4,7 @@
 mod config;
 pub mod forecast;
 mod generate;
+pub mod inspect;
 mod model;
 mod run;
 mod sentence;
