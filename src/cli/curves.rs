@@ -7,7 +7,8 @@ use bptt::train::{Config, Experiment, Forecast, Record, Row};
 pub fn loss(record: &Record) -> Chart {
     let training = line("training", record, |row| Some(row.loss.into()));
     let validation = line("validation", record, |row| row.validation_loss);
-    let positive = || training.points.iter().chain(&validation.points).map(|p| p.1).filter(|loss| *loss > 0.0);
+    let positive =
+        || training.points.iter().chain(&validation.points).map(|p| p.1).filter(|loss| *loss > 0.0);
     let (least, most) = (positive().fold(f64::INFINITY, f64::min), positive().fold(0.0, f64::max));
     let best = validation.points.iter().copied().reduce(|best, p| if p.1 < best.1 { p } else { best });
     let last = validation.points.last().copied();
@@ -74,14 +75,21 @@ pub fn forecast(config: &Config, target: &str, [training, test]: &[Vec<Forecast>
 /// The last forecasts of the test part, so many that each can be seen.
 pub fn forecast_end(config: &Config, target: &str, test: &[Forecast]) -> Chart {
     let end = &test[test.len().saturating_sub(SEEN)..];
-    Chart { title: format!("{}: the last {} rows", title(config, target), end.len()), ..compared(target, end.iter()) }
+    Chart {
+        title: format!("The last {} rows{}", end.len(), synthetic(config)),
+        ..compared(target, end.iter())
+    }
 }
 
 const SEEN: usize = 60;
 
 fn title(config: &Config, target: &str) -> String {
-    let (rows, synthetic) = (config.data.horizon, if config.data.csv.is_none() { ", synthetic data" } else { "" });
-    format!("{target}, {rows} {} ahead{synthetic}", if rows == 1 { "row" } else { "rows" })
+    let rows = config.data.horizon;
+    format!("{target}, {rows} {} ahead{}", if rows == 1 { "row" } else { "rows" }, synthetic(config))
+}
+
+fn synthetic(config: &Config) -> &'static str {
+    if config.data.csv.is_none() { ", synthetic data" } else { "" }
 }
 
 /// A forecast's row, from 1.

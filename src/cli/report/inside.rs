@@ -18,10 +18,8 @@ pub fn sections(model: &Model, piece: &Piece) -> Result<Vec<Section>> {
             let all = inspect_text(model, tokens, targets, Outputs::All)?;
             let last = inspect_text(model, tokens, targets, Outputs::Last)?;
             let read: Vec<String> = tokens.iter().map(|token| model.vocabulary.decode(&[*token])).collect();
-            let gradients = vec![
-                ("Of the loss of the last prediction alone", &last),
-                ("Of the mean loss of all predictions", &all),
-            ];
+            let gradients =
+                vec![("Loss of the last prediction alone", &last), ("Mean loss of all predictions", &all)];
             let states = states(&all, read, "what was read", "each column a place in the text", |step| step);
             Ok(vec![states, gradient(gradients, "place in the text"), gates(&all)])
         }
@@ -31,7 +29,7 @@ pub fn sections(model: &Model, piece: &Piece) -> Result<Vec<Section>> {
             let read = "each column the last state of a window";
             let behind = (found.steps - 1) * found.batch;
             let states = states(&found, rows, "row that is forecast", read, |window| behind + window);
-            let gradients = vec![("Of the squared error of a forecast, mean over the windows", &found)];
+            let gradients = vec![("Squared error of a forecast", &found)];
             Ok(vec![states, gradient(gradients, "row of the window, the oldest first"), gates(&found)])
         }
         _ => unreachable!("a piece is made for its model"),
@@ -47,7 +45,9 @@ fn states(
     at: impl Fn(usize) -> usize,
 ) -> Section {
     let shown = |(k, layer): (usize, &bptt::train::inspect::InspectedLayer)| {
-        let unit = |unit: usize| (0..columns.len()).map(|column| layer.states[at(column) * found.hidden + unit]).collect();
+        let unit = |unit: usize| {
+            (0..columns.len()).map(|column| layer.states[at(column) * found.hidden + unit]).collect()
+        };
         Block::HeatMap(HeatMap {
             title: format!("Layer {k}"),
             x_label: x_label.into(),
@@ -94,12 +94,14 @@ fn gradient(found: Vec<(&str, &Inspection)>, x_label: &str) -> Section {
             vec![format!("layer {k}"), number(first), number(last), number(step)]
         };
         blocks.push(Block::Table {
-            head: ["", "at the first step", "at the last step", "factor a step back"].map(String::from).into(),
+            head: ["", "at the first step", "at the last step", "factor a step back"]
+                .map(String::from)
+                .into(),
             rows: reaching.gradient_norms().into_iter().enumerate().map(row).collect(),
         });
     }
     blocks.extend(found.iter().skip(1).map(chart));
-    let intro = "How much the loss depends on the state at each step, through all that follows. A curve that falls by powers \
+    let intro = "How much a loss L depends on the state h of each step, through all that follows. A curve that falls by powers \
                  of ten from right to left says that the gradient vanishes: the model cannot learn from what lies so far \
                  back. One that rises to the left says that it explodes.";
     Section { heading: "Gradients through time".into(), intro: intro.into(), blocks }
@@ -112,15 +114,22 @@ fn gates(found: &Inspection) -> Section {
         for gate in &layer.gates {
             let [low, high] = gate.saturation();
             let mean = gate.values.iter().map(|x| f64::from(*x)).sum::<f64>() / gate.values.len() as f64;
-            let (name, ends) = (name(gate.name), ends(gate.function));
-            rows.push(vec![format!("layer {k}: {name}"), number(mean), percent(low), percent(high), ends.into()]);
+            let name = format!("layer {k}: {}", name(gate.name));
+            rows.push(vec![name, number(mean), percent(low), percent(high)]);
         }
     }
-    let head = ["gate", "mean", "low", "high", "low and high are"].map(String::from).into();
-    let intro = "The share of values near the ends of a gate's range, where it hardly changes any more and lets little \
-                 gradient through. Many at both ends are a gate that decides; many at one end, always, are a gate that is \
-                 stuck.";
-    Section { heading: "Gate saturation".into(), intro: intro.into(), blocks: vec![Block::Table { head, rows }] }
+    let head = ["gate", "mean", "low", "high"].map(String::from).into();
+    let ends = match found.layers[0].gates[0].function {
+        GateFunction::Relu => "Low is 0; a ReLU has no other end.",
+        _ => {
+            "Low is below 0.1 where a gate goes from 0 to 1, below −0.9 where it goes from −1 to 1; high is above 0.9."
+        }
+    };
+    let intro = format!(
+        "The share of values near the ends of a gate's range, where it hardly changes any more and lets little gradient \
+         through. {ends} Many at both ends are a gate that decides; many at one end alone are a gate that is stuck."
+    );
+    Section { heading: "Gate saturation".into(), intro, blocks: vec![Block::Table { head, rows }] }
 }
 
 fn name(gate: &str) -> &str {
@@ -133,14 +142,6 @@ fn name(gate: &str) -> &str {
         "z" => "z, update",
         "n" => "n, candidate",
         _ => "h, state",
-    }
-}
-
-fn ends(function: GateFunction) -> &'static str {
-    match function {
-        GateFunction::Sigmoid => "below 0.1, above 0.9",
-        GateFunction::Tanh => "below −0.9, above 0.9",
-        GateFunction::Relu => "0, none",
     }
 }
 
@@ -157,8 +158,14 @@ pub fn parameters(model: &Model) -> Result<Section> {
         row.extend([mean, deviation, least, most].map(number));
         row
     };
-    let head = ["name", "shape", "count", "mean", "standard deviation", "least", "greatest"].map(String::from).into();
+    let head = ["name", "shape", "count", "mean", "standard deviation", "least", "greatest"]
+        .map(String::from)
+        .into();
     let rows = model.files().parameters().to_host()?.into_iter().map(row).collect();
     let intro = "The names are PyTorch's; rows of the recurrent layers' weights stand gate by gate.";
-    Ok(Section { heading: "Parameters".into(), intro: intro.into(), blocks: vec![Block::Table { head, rows }] })
+    Ok(Section {
+        heading: "Parameters".into(),
+        intro: intro.into(),
+        blocks: vec![Block::Table { head, rows }],
+    })
 }

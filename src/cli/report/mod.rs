@@ -102,7 +102,8 @@ fn forecasts(
     match (known.record.config.experiment, &known.model) {
         (Experiment::Timeseries, _) if file.exists() => read_forecasts(&file).map(Some),
         (Experiment::Timeseries, Some(Model::Series(_))) => {
-            let made = piece::task(known, device).and_then(|task| Ok((task.target().into(), task.forecasts()?)));
+            let made =
+                piece::task(known, device).and_then(|task| Ok((task.target().into(), task.forecasts()?)));
             piece::or_missing(made, "forecasts", missing)
         }
         _ => Ok(None),
@@ -148,7 +149,9 @@ fn notes(known: &Known, missing: Vec<String>) -> Vec<String> {
     }
     if config.experiment == Experiment::Timeseries {
         if config.data.csv.is_none() {
-            notes.push("The data are synthetic: a random walk of prices, in which nothing can be forecast.".into());
+            notes.push(
+                "The data are synthetic: a random walk of prices, in which nothing can be forecast.".into(),
+            );
         }
         if config.data.scaler == ScalerKind::Original {
             notes.push(

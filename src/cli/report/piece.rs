@@ -79,7 +79,10 @@ pub fn or_missing<T>(found: Result<T>, what: &str, missing: &mut Vec<String>) ->
     match found {
         Ok(found) => Ok(Some(found)),
         Err(error @ (Error::Data { .. } | Error::Argument { .. })) => {
-            missing.push(format!("The {what} is left out, the data cannot be read: {}", super::super::sentence(&error)));
+            missing.push(format!(
+                "The {what} is left out, the data cannot be read: {}",
+                super::super::sentence(&error)
+            ));
             Ok(None)
         }
         Err(error) => Err(error),
@@ -101,7 +104,9 @@ fn of_text(known: &Known, model: &CharModel) -> Result<Piece> {
             let text = Text::from_text(sentence, Unit::Characters);
             return of_tokens(&text, 0..text.len(), "the beginning of the sentence");
         }
-        (None, Some(file)) => (Text::open_with(file, &model.vocabulary)?, "the beginning of the held-out part"),
+        (None, Some(file)) => {
+            (Text::open_with(file, &model.vocabulary)?, "the beginning of the held-out part")
+        }
         (None, None) => (Text::from_text(LONGSEQ, config.data.tokens), "the held-out part"),
     };
     let (_, held_out) = split(text.len(), HELD_OUT);

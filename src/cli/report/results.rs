@@ -69,10 +69,10 @@ pub fn results(known: &Known) -> Pairs {
     let mut pairs = Pairs::new();
     let mut set = |name: &str, value: String| pairs.push((name.into(), value));
     if let Some(m) = test_metrics(known) {
-        set("mean squared error, test", number(m.test_mse));
-        set("of the naive forecast", number(m.naive_mse));
-        set("mean absolute error, test", number(m.test_mae));
-        set("of the naive forecast", number(m.naive_mae));
+        set("mean squared error", number(m.test_mse));
+        set("squared error, naive", number(m.naive_mse));
+        set("mean absolute error", number(m.test_mae));
+        set("absolute error, naive", number(m.naive_mae));
         return pairs;
     }
     let unit = config.data.tokens.to_string();
@@ -173,7 +173,8 @@ pub fn settings(config: &Config) -> Result<Vec<(String, Pairs)>> {
         toml::Value::String(text) => text.clone(),
         other => other.to_string(),
     };
-    let pairs = |section: &toml::Table| section.iter().map(|(key, value)| (key.clone(), shown(value))).collect();
+    let pairs =
+        |section: &toml::Table| section.iter().map(|(key, value)| (key.clone(), shown(value))).collect();
     let top = table.iter().filter(|(key, value)| !value.is_table() && *key != "format");
     let run = ("run".to_string(), top.map(|(key, value)| (key.clone(), shown(value))).collect());
     let sections = table.iter().filter_map(|(name, value)| Some((name.clone(), pairs(value.as_table()?))));
