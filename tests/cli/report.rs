@@ -26,9 +26,9 @@ fn read(path: &Path) -> String {
 fn check_pictures(plots: &Path, names: &[&str]) {
     let mut found: Vec<_> = fs::read_dir(plots).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     found.sort();
-    let mut expected: Vec<_> =
+    let mut expected: Vec<std::ffi::OsString> =
         names.iter().flat_map(|name| ["png", "svg"].map(|kind| format!("{name}.{kind}").into())).collect();
-    expected.sort_by(|a: &std::ffi::OsString, b| a.cmp(b));
+    expected.sort();
     assert_eq!(found, expected);
     for name in names {
         let mut png = png::Decoder::new(

@@ -28,7 +28,7 @@ pub fn whole(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::new();
     for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
             out.push(',');
         }
         out.push(digit);
@@ -159,7 +159,7 @@ pub fn predictions(known: &Known) -> Option<Section> {
     Some(Section {
         heading: "Predictions".into(),
         intro: "What the model says of each character from those before it, at the last step; ^ marks what is wrong.".into(),
-        blocks: vec![Block::Samples(vec![parts.join("\n")])],
+        blocks: vec![Block::Samples(vec![parts.join("\n\n")])],
     })
 }
 

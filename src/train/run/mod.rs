@@ -8,6 +8,7 @@
 //! | `checkpoints/step-N.safetensors` | all that training goes on from after step N |
 //! | `forecasts.csv` | of a time series: what the model says of every row |
 //! | `result.json` | how the training ended |
+//! | `plots`, `report.html` | what `bptt plot` and `bptt report` make of it |
 //! | `lock` | held by the process that trains |
 
 mod checkpoint;
