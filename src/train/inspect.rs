@@ -90,7 +90,7 @@ impl Gate {
 }
 
 impl Inspection {
-    /// Of each layer, at each step the norm of dL_b/dh_t, the mean over the sequences: [L][T].
+    /// Of each layer, at each step the norm of dL_b/dh_t, the mean over the sequences: L times T numbers.
     pub fn gradient_norms(&self) -> Vec<Vec<f64>> {
         let norm = |gradient: &[f32]| gradient.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
         let mean = |step: &[f32]| step.chunks_exact(self.hidden).map(norm).sum::<f64>() / self.batch as f64;
@@ -148,7 +148,7 @@ pub fn inspect_text(
     unroll.finish(loss)
 }
 
-/// Looks into a model of a time series that forecasts the scaled `targets` [B] from scaled `windows` [T, B, C]; L_b is the
+/// Looks into a model of a time series that forecasts the scaled `targets` `[B]` from scaled `windows` [T, B, C]; L_b is the
 /// squared error of forecast b.
 ///
 /// # Errors
