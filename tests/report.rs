@@ -315,17 +315,45 @@ fn framed(page: &str, width: u32) -> String {
     )
 }
 
+#[track_caller]
+fn check_fits(page: &str, width: u32, dark: bool, pictures: u32) {
+    let Visit { found, said, .. } = visit(&framed(page, width), dark);
+    assert!(!said.contains("CONSOLE"), "{said}");
+    assert_eq!((&found["width"], &found["dark"]), (&width.into(), &dark.into()), "{said}");
+    assert!(found["content"].as_u64().unwrap() <= width.into(), "{width} px: {found}");
+    assert!(found["contrast"].as_f64().unwrap() >= 4.5, "{width} px, dark {dark}: {found}");
+    assert_eq!(found["pictures"], pictures, "each picture is shown once");
+    assert_eq!(found["overlaps"], Value::Array(vec![]), "{width} px");
+}
+
 #[test]
 fn a_page_fits_every_screen_in_light_and_dark() {
     let page = html(&report());
     for (width, dark) in [(360, false), (360, true), (1280, false), (1280, true)] {
-        let Visit { found, said, .. } = visit(&framed(&page, width), dark);
-        assert!(!said.contains("CONSOLE"), "{said}");
-        assert_eq!((&found["width"], &found["dark"]), (&width.into(), &dark.into()), "{said}");
-        assert!(found["content"].as_u64().unwrap() <= width.into(), "{width} px: {found}");
-        assert!(found["contrast"].as_f64().unwrap() >= 4.5, "{width} px, dark {dark}: {found}");
-        assert_eq!(found["pictures"], 7, "each picture is shown once");
-        assert_eq!(found["overlaps"], Value::Array(vec![]), "{width} px");
+        check_fits(&page, width, dark, 7);
+    }
+}
+
+/// The pages that the command makes of runs.
+#[cfg(feature = "cli")]
+#[test]
+fn pages_of_real_runs_fit() {
+    let folder = tempfile::tempdir().unwrap();
+    let bptt = |args: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bptt"));
+        command.args(args.split(' ')).current_dir(folder.path()).env("BPTT_DEVICE", "cpu");
+        assert!(command.output().unwrap().status.success(), "{args}");
+    };
+    // Of a text: the losses, the norm, two layers, two gradients; of a series: a loss, two forecasts, a layer, a gradient.
+    for (experiment, width, dark, pictures) in
+        [("text --hidden 8 --layers 2", 360, false, 6), ("timeseries --csv table.csv", 1280, true, 5)]
+    {
+        let rows = (0..80).map(|i| format!("{},{}\n", i % 9, f64::from(i % 7).sin()));
+        fs::write(folder.path().join("table.csv"), rows.collect::<String>()).unwrap();
+        bptt(&format!("train {experiment} --steps 20 --out run --force"));
+        bptt("report run");
+        let page = fs::read_to_string(folder.path().join("run/report.html")).unwrap();
+        check_fits(&page, width, dark, pictures);
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use bptt::data::text::Unit;
 use bptt::error::{Error, Result};
-use bptt::train::{Generate, Model, Sampler, newest_model};
+use bptt::train::{CharModel, Generate, Model, Sampler, newest_model};
 use serde_json::json;
 
 use super::numbers::{at_least_1, from_1, not_negative, top_share, whole};
@@ -61,15 +61,7 @@ pub fn run(args: Args) -> Result<()> {
     };
     let device = device(&args.device)?;
     let model = Model::load_char(&path, &device)?;
-    let prompt = args.prompt.unwrap_or_else(|| {
-        let known = |c: &char| model.vocabulary.chars().contains(c);
-        match model.vocabulary.unit() {
-            Unit::Bytes => "\n".into(),
-            Unit::Characters => {
-                ['\n', ' '].into_iter().find(known).unwrap_or(model.vocabulary.chars()[0]).to_string()
-            }
-        }
-    });
+    let prompt = args.prompt.unwrap_or_else(|| default_prompt(&model));
     let mut generate = Generate::new(&model, &prompt, sampler, samples)?;
     let mut texts = vec![prompt.clone(); samples];
     let stop = interruption();
@@ -102,4 +94,15 @@ pub fn run(args: Args) -> Result<()> {
         output.event(&done)?;
     }
     Ok(())
+}
+
+/// What a text begins with where nobody says: what the model has seen at the beginning of lines or words.
+pub fn default_prompt(model: &CharModel) -> String {
+    let known = |c: &char| model.vocabulary.chars().contains(c);
+    match model.vocabulary.unit() {
+        Unit::Bytes => "\n".into(),
+        Unit::Characters => {
+            ['\n', ' '].into_iter().find(known).unwrap_or(model.vocabulary.chars()[0]).to_string()
+        }
+    }
 }

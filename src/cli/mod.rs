@@ -3,13 +3,16 @@
 
 mod bench;
 mod conform;
+mod curves;
 mod devices;
 mod eval;
 mod generate;
 mod numbers;
 mod output;
+mod plot;
 mod predict;
 mod profile;
+mod report;
 mod train;
 
 use std::process::ExitCode;
@@ -44,6 +47,10 @@ enum Command {
     Predict(predict::Args),
     /// Measure a trained model on a text or a table
     Eval(eval::Args),
+    /// Draw the curves of a run
+    Plot(plot::Args),
+    /// Make the page of a run: results, curves and a look inside the model
+    Report(report::Args),
     /// Compare with PyTorch's results, case by case
     Conform(conform::Args),
     /// Measure training steps, kernels and launches
@@ -71,6 +78,8 @@ pub fn main() -> ExitCode {
         Command::Generate(args) => generate::run(args).map(done),
         Command::Predict(args) => predict::run(args).map(done),
         Command::Eval(args) => eval::run(args).map(done),
+        Command::Plot(args) => plot::run(args).map(done),
+        Command::Report(args) => report::run(args).map(done),
         Command::Conform(args) => conform::run(args),
         Command::Bench(args) => bench::run(args).map(done),
         Command::Devices(args) => devices::run(args).map(done),

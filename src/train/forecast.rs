@@ -1,5 +1,7 @@
 //! What a model of a time series forecasts, and how well.
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 
 use super::model::SeriesModel;
@@ -7,6 +9,7 @@ use crate::data::csv::Table;
 use crate::data::scale::{Scaler, ScalerKind};
 use crate::data::series::SeriesWindows;
 use crate::error::{Error, Result};
+use crate::files::read_whole;
 use crate::tape::Tape;
 use crate::tensor::Tensor;
 
@@ -149,4 +152,40 @@ pub fn forecast(model: &SeriesModel, table: &Table) -> Result<Vec<Forecast>> {
     let scaler = scaler_of(model, table);
     let windows = SeriesWindows::forecast(table, &scaler, config.target, config.window, config.horizon)?;
     unscaled(model, &windows, table, &scaler)
+}
+
+/// The longest file of forecasts that is read.
+const MAX_BYTES: u64 = 1 << 32;
+
+/// The line above the forecasts in a run's `forecasts.csv`.
+pub(super) const HEAD: &str = "part,row,actual,predicted,naive";
+
+/// The target's name and the forecasts, the training part's first, of a run's `forecasts.csv`.
+///
+/// # Errors
+/// [`Error::Data`] names the line that is no forecast.
+pub fn read_forecasts(path: &Path) -> Result<(String, [Vec<Forecast>; 2])> {
+    let bad = |message: &str| Error::data(path, message);
+    let text = String::from_utf8(read_whole(path, MAX_BYTES)?).map_err(|_| bad("is not UTF-8 text"))?;
+    // A column's name may have lines of its own.
+    let (target, rows) =
+        text.rsplit_once(&format!("\n{HEAD}\n")).ok_or_else(|| bad("holds no forecasts of a run"))?;
+    let first = target.lines().count() + 2;
+    let target = target.trim_start_matches("# ").rsplit_once(": ").map_or(target, |(target, _)| target);
+    let mut forecasts = [Vec::new(), Vec::new()];
+    for (number, line) in (first..).zip(rows.lines()) {
+        let (part, forecast) =
+            parse(line).ok_or_else(|| bad(&format!("line {number}: is no forecast: {line:?}")))?;
+        forecasts[part].push(forecast);
+    }
+    Ok((target.into(), forecasts))
+}
+
+/// The part, 0 for training, and the forecast of a line.
+fn parse(line: &str) -> Option<(usize, Forecast)> {
+    let [part, row, actual, predicted, naive] = line.split(',').collect::<Vec<_>>().try_into().ok()?;
+    let part = ["training", "test"].iter().position(|name| *name == part)?;
+    let actual = if actual.is_empty() { None } else { Some(actual.parse().ok()?) };
+    let row = row.parse::<usize>().ok()?.checked_sub(1)?;
+    Some((part, Forecast { row, actual, predicted: predicted.parse().ok()?, naive: naive.parse().ok()? }))
 }

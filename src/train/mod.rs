@@ -1,9 +1,10 @@
 //! Training: what is learnt ([`Task`]s), the loop that all share ([`fn@train`]), the folder of a run ([`Run`]), and what is
-//! done with a trained model ([`Generate`], [`forecast`]).
+//! done with a trained model ([`Generate`], [`forecast`], [`inspect`]).
 
 mod config;
 pub mod forecast;
 mod generate;
+pub mod inspect;
 mod model;
 mod run;
 mod sentence;

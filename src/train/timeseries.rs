@@ -137,6 +137,11 @@ impl SeriesTask {
         ])
     }
 
+    /// The windows of the test part, scaled.
+    pub fn test_windows(&self) -> &SeriesWindows {
+        &self.test
+    }
+
     /// The name of the column that is forecast.
     pub fn target(&self) -> &str {
         &self.table.names[self.model.config.target]

@@ -9,5 +9,6 @@ mod devices;
 mod harness;
 mod learning;
 mod model_files;
+mod report;
 #[cfg(unix)]
 mod streams;

@@ -13,6 +13,7 @@ use bptt::train::{
 };
 use clap::ValueEnum;
 
+use super::plot;
 use super::profile::Profile;
 use super::{device, interruption};
 pub use options::{Args, delimiter};
@@ -103,6 +104,9 @@ pub fn run(args: Args) -> Result<()> {
     let result = show.result(&summary, run.path());
     task.save(&mut run)?;
     run.save_result(&result)?;
+    if let Err(error) = plot::draw(run.path(), None) {
+        show.no_plots(&error);
+    }
     show.finish(&summary, &result, run.path(), profile)
 }
 

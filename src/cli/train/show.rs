@@ -117,6 +117,13 @@ impl Show {
         Err(Error::Interrupted)
     }
 
+    /// The curves could not be drawn, which harms nothing.
+    pub fn no_plots(&self, error: &Error) {
+        if !self.output.is_json() {
+            self.output.note(&format!("the curves were not drawn: {error}"));
+        }
+    }
+
     /// How the training ended.
     pub fn result(&self, summary: &Summary, path: &Path) -> Value {
         let Summary { steps, loss, seconds, outcome, validation_loss, best, stopped_early, .. } = summary;

@@ -8,6 +8,7 @@
 //! | `checkpoints/step-N.safetensors` | all that training goes on from after step N |
 //! | `forecasts.csv` | of a time series: what the model says of every row |
 //! | `result.json` | how the training ended |
+//! | `plots`, `report.html` | what `bptt plot` and `bptt report` make of it |
 //! | `lock` | held by the process that trains |
 
 mod checkpoint;
@@ -18,7 +19,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::config::{Config, ConfigFile};
-use super::forecast::Forecast;
+use super::forecast::{Forecast, HEAD};
 use super::model::{CONFIG as MODEL_CONFIG, ModelFiles, WEIGHTS};
 use super::weights::to_bytes;
 use crate::device::Device;
@@ -233,7 +234,7 @@ impl Run {
     /// # Errors
     /// [`Error::Data`] when it cannot be written.
     pub fn save_forecasts(&mut self, target: &str, forecasts: &[Vec<Forecast>; 2]) -> Result<()> {
-        let mut text = format!("# {target}: row from 1, the oldest first\npart,row,actual,predicted,naive\n");
+        let mut text = format!("# {target}: row from 1, the oldest first\n{HEAD}\n");
         for (part, forecasts) in ["training", "test"].into_iter().zip(forecasts) {
             for Forecast { row, actual, predicted, naive } in forecasts {
                 let actual = actual.map(|actual| actual.to_string()).unwrap_or_default();
