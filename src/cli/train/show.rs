@@ -34,7 +34,15 @@ impl Show {
     pub fn new(options: &options::Run, config: &Config, device: &Device, notes: Vec<String>) -> Show {
         let output = Output::new(options.json).quiet(options.quiet);
         let (experiment, device) = (config.experiment, device.clone());
-        Show { experiment, device, output, notes, start: Instant::now(), bar: ProgressBar::hidden(), done: Cell::new(0) }
+        Show {
+            experiment,
+            device,
+            output,
+            notes,
+            start: Instant::now(),
+            bar: ProgressBar::hidden(),
+            done: Cell::new(0),
+        }
     }
 
     pub fn event(&self, event: Event) -> Result<()> {
