@@ -364,9 +364,14 @@ impl Config {
     /// [`Error::Argument`] names what cannot change.
     pub fn check_resumed(&self, begun: &Config) -> Result<()> {
         let (new, old) = (self.table()?, begun.table()?);
+        // A plateau's learning rate is its own from the beginning on.
+        let plateau = [self, begun].iter().all(|config| config.train.schedule == ScheduleKind::Plateau);
+        let may_change =
+            |key: &str| Config::MAY_CHANGE.contains(&key) && !(plateau && matches!(key, "lr" | "lr_gamma"));
         for (section, keys) in Config::SECTIONS {
-            let value = |table: &Table, key: &str| table.get(section).and_then(|section| section.get(key)).cloned();
-            for key in keys.iter().filter(|key| !Config::MAY_CHANGE.contains(key)) {
+            let value =
+                |table: &Table, key: &str| table.get(section).and_then(|section| section.get(key)).cloned();
+            for key in keys.iter().filter(|key| !may_change(key)) {
                 let (new, old) = (value(&new, key), value(&old, key));
                 if new != old && *key != "epochs" {
                     let shown = old.map_or("not set".to_string(), |old| old.to_string());
@@ -384,7 +389,7 @@ impl Config {
         let fault = |key, message: String| Err(Fault { key, message });
         let Config { data, model, train, .. } = self;
         if self.format != 1 {
-            return fault("format", format!("must be 1, got {}: it was written by a newer version", self.format));
+            return fault("format", format!("must be 1, got {}", self.format));
         }
         for (key, size) in [
             ("steps", train.steps),
@@ -475,7 +480,9 @@ impl ConfigFile {
             Error::data(path, format!("is not UTF-8 text, at offset {}", error.utf8_error().valid_up_to()))
         })?;
         let config = parse(&text).map_err(|(at, message)| {
-            let line = at.map(|at| format!("line {}: ", 1 + text[..at].matches('\n').count()));
+            let line = at.map(|at| {
+                format!("line {}: ", 1 + text.bytes().take(at).filter(|byte| *byte == b'\n').count())
+            });
             Error::data(path, line.unwrap_or_default() + &message)
         })?;
         Ok(ConfigFile { path: path.to_owned(), config })
@@ -493,6 +500,13 @@ fn parse(text: &str) -> Result<Config, Wrong> {
     let table: Table = text.parse().map_err(|error| wrong(&error))?;
     let place = |path: &[&str]| place(spans.get_ref(), path);
 
+    // Another one has other keys.
+    if let Some(format) = table.get("format").and_then(Value::as_integer).filter(|format| *format > 1) {
+        return Err((
+            place(&["format"]),
+            format!("format must be 1, got {format}, of a newer version of bptt"),
+        ));
+    }
     let Some(experiment) = table.get("experiment") else {
         let names = Experiment::ALL.map(Experiment::name).join(", ");
         return Err((None, format!("has no key experiment, which must be one of {names}")));
@@ -509,11 +523,16 @@ fn parse(text: &str) -> Result<Config, Wrong> {
                         return Err((at(), unknown(&format!("in [{name}] "), key, known)));
                     }
                     if !experiment.takes(key) {
-                        return Err((at(), format!("{key} means nothing to the experiment {}", experiment.name())));
+                        return Err((
+                            at(),
+                            format!("{key} means nothing to the experiment {}", experiment.name()),
+                        ));
                     }
                 }
             }
-            (_, Some((name, _))) => return Err((place(&[name]), format!("{name} must be a section, [{name}]"))),
+            (_, Some((name, _))) => {
+                return Err((place(&[name]), format!("{name} must be a section, [{name}]")));
+            }
             (_, None) if TOP.contains(&&**key) => {}
             (_, None) => {
                 let sections = Config::SECTIONS.map(|(name, _)| name);
@@ -525,7 +544,8 @@ fn parse(text: &str) -> Result<Config, Wrong> {
     let config: Config = whole.try_into().map_err(|error: toml::de::Error| {
         let message = one_line(&error);
         // The error names the key, in backquotes at its end.
-        let path: Vec<&str> = message.rsplit('`').nth(1).map(|path| path.split('.').collect()).unwrap_or_default();
+        let path: Vec<&str> =
+            message.rsplit('`').nth(1).map(|path| path.split('.').collect()).unwrap_or_default();
         (place(&path), message)
     })?;
     config.check().map_err(|fault| {
