@@ -52,7 +52,8 @@ pub(crate) fn remove_cut_off(folder: &Path) {
 /// A temporary file in the folder of `path`, safe on the disk.
 fn write_beside(path: &Path, bytes: &[u8]) -> io::Result<NamedTempFile> {
     let mut file = tempfile::Builder::new().prefix(PARTIAL).tempfile_in(folder(path))?;
-    file.write_all(bytes)?;
+    // As the file it is, whose errors do not name it.
+    file.as_file_mut().write_all(bytes)?;
     #[cfg(unix)]
     {
         // Temporary files are made for their owner alone; a model is a file like any other.

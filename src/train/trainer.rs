@@ -240,7 +240,7 @@ impl<'a> Trainer<'a> {
                 0 => self.saved.elapsed() >= CHECKPOINT,
                 every => self.progress.step > 0 && self.progress.step.is_multiple_of(every),
             };
-            if run.is_some() && (best || due) {
+            if run.is_some() && self.unsaved && (best || due) {
                 self.take_outcomes(0, &mut run, hooks)?;
                 self.save(run.as_mut().expect("there is one"))?;
             }

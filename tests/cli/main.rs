@@ -9,5 +9,6 @@ mod devices;
 mod harness;
 mod learning;
 mod model_files;
+mod runs;
 #[cfg(unix)]
 mod streams;

@@ -221,3 +221,94 @@ fn checksum<'a>(progress: &str, tensors: impl Iterator<Item = (&'a str, &'a Tens
     }
     format!("{:016x}", hash.digest())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn checkpoint() -> Checkpoint {
+        let progress = Progress {
+            format: 1,
+            platform: Platform::of(&Device::cpu()),
+            model: json!({"hidden": 3, "vocabulary": "ab\"ü\u{0}"}),
+            data: DataFacts { bytes: 7, hash: u64::MAX },
+            step: 12,
+            validation_due: true,
+            loss: Some(0.1),
+            seconds: 1.0 / 3.0,
+            dropout_calls: 1,
+            position: 2,
+            best: Some(Best { step: 4, loss: 0.7 }),
+            validation_loss: None,
+            worse: 1,
+            plateau: None,
+            stopped_early: false,
+            outcome: Some(Outcome::Text { accuracy: 0.5, decoded: "a\nb".into() }),
+            metrics: [1, 2],
+            row: None,
+        };
+        let tensors = |name: &str, count: usize| {
+            vec![(name.to_string(), Shape::from([count]), (0..count).map(|i| i as f32 / 3.0).collect())]
+        };
+        Checkpoint {
+            progress,
+            model: tensors("rnn.w", 5),
+            best: tensors("rnn.w", 5),
+            optimizer: [tensors("step", 1), tensors("exp_avg.rnn.w", 5)].concat(),
+            carried: tensors("h", 0),
+        }
+    }
+
+    fn is_damaged(bytes: &[u8]) -> bool {
+        matches!(Checkpoint::from_bytes(bytes), Err(Unreadable::Damaged(_)))
+    }
+
+    #[test]
+    fn is_read_as_it_was_written() {
+        let written = checkpoint();
+        let read = Checkpoint::from_bytes(&written.to_bytes()).unwrap();
+        assert_eq!(read.progress, written.progress);
+        let parts = |of: &Checkpoint| {
+            [&of.model, &of.best, &of.optimizer, &of.carried].map(|tensors| {
+                let mut tensors = tensors.clone();
+                tensors.sort_by(|a, b| a.0.cmp(&b.0));
+                tensors
+            })
+        };
+        assert_eq!(parts(&read), parts(&written));
+    }
+
+    #[test]
+    fn is_damaged_at_every_place() {
+        let whole = checkpoint().to_bytes();
+        for length in 0..whole.len() {
+            assert!(is_damaged(&whole[..length]), "cut to {length} bytes");
+        }
+        assert!(is_damaged(&[&whole[..], &[0]].concat()), "one byte more");
+        for at in 0..whole.len() {
+            for bit in 0..8 {
+                let mut flipped = whole.clone();
+                flipped[at] ^= 1 << bit;
+                assert!(is_damaged(&flipped), "bit {bit} of byte {at} flipped: {:?}", whole[at] as char);
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn is_damaged_at_many_places(changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..20)) {
+            let whole = checkpoint().to_bytes();
+            let mut changed = whole.clone();
+            for (at, byte) in changes {
+                let at = at.index(changed.len());
+                changed[at] = byte;
+            }
+            // Spaces between the parts of the header may be others.
+            let space = |bytes: &[u8]| -> Vec<u8> { bytes.iter().map(|b| if b.is_ascii_whitespace() { b' ' } else { *b }).collect() };
+            prop_assert!(space(&changed) == space(&whole) || is_damaged(&changed));
+        }
+    }
+}
