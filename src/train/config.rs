@@ -185,7 +185,7 @@ pub struct TrainConfig {
     pub patience: u64,
     /// Steps between two checkpoints; 0: one a minute.
     pub checkpoint_every: u64,
-    /// How many checkpoints are kept, beside the best.
+    /// How many checkpoints are kept.
     pub keep: usize,
 }
 

@@ -183,7 +183,6 @@ impl Run {
     /// # Errors
     /// [`Error::Data`] when it cannot be written; older ones are still there then.
     pub(crate) fn save_checkpoint(&mut self, checkpoint: &Checkpoint, keep: usize) -> Result<()> {
-        self.begin()?;
         let folder = self.path.join(CHECKPOINTS);
         match fs::create_dir(&folder) {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => {
