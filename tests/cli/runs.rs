@@ -188,7 +188,7 @@ fn stopped_and_gone_on_with() {
     assert!(files(&path.join("run")) == before);
     // Of a longer one the end is not the end.
     let mut child = start(path, "train --resume run --steps 100000000");
-    reaches(&path.join("run"), 605);
+    reaches(&path.join("run"), 610);
     child.kill().unwrap();
     child.wait().unwrap();
     assert!(!path.join("run/result.json").exists());
