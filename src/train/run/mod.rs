@@ -35,6 +35,7 @@ pub use metrics::Row;
 const RUNS: &str = "runs";
 const CONFIG: &str = "config.toml";
 const CHECKPOINTS: &str = "checkpoints";
+const PLOTS: &str = "plots";
 const LOCK: &str = "lock";
 const RESULT: &str = "result.json";
 const FORECASTS: &str = "forecasts.csv";
@@ -266,8 +267,8 @@ impl Run {
     /// settings are written.
     pub(crate) fn begin(&mut self) -> Result<()> {
         let Some(config) = &self.config else { return Ok(()) };
-        for folder in [&self.path, &self.path.join(CHECKPOINTS)] {
-            remove_cut_off(folder);
+        for folder in ["", CHECKPOINTS, PLOTS] {
+            remove_cut_off(&self.path.join(folder));
         }
         if std::mem::take(&mut self.replaces) {
             for (_, path) in self.checkpoints()? {
