@@ -35,10 +35,25 @@ pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
     }
 }
 
+/// How the name of a file begins that is not whole yet.
+const PARTIAL: &str = ".bptt-";
+
+/// Removes what is left in a folder of files that were being written when the process was killed. Nobody may be writing
+/// there now.
+pub(crate) fn remove_cut_off(folder: &Path) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_name().to_str().is_some_and(|name| name.starts_with(PARTIAL)) {
+            // It is only in the way.
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}
+
 /// A temporary file in the folder of `path`, safe on the disk.
 fn write_beside(path: &Path, bytes: &[u8]) -> io::Result<NamedTempFile> {
-    let mut file = NamedTempFile::new_in(folder(path))?;
-    file.write_all(bytes)?;
+    let mut file = tempfile::Builder::new().prefix(PARTIAL).tempfile_in(folder(path))?;
+    // As the file it is, whose errors do not name it.
+    file.as_file_mut().write_all(bytes)?;
     #[cfg(unix)]
     {
         // Temporary files are made for their owner alone; a model is a file like any other.
@@ -73,9 +88,13 @@ pub(crate) fn unreadable(path: &Path, error: &io::Error) -> Error {
 /// The contents of a file, which has at most so many bytes.
 pub(crate) fn read_whole(path: &Path, most: u64) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(most + 1).read_to_end(&mut bytes))
-        .map_err(|error| unreadable(path, &error))?;
+    let read = File::open(path).and_then(|file| {
+        // At once, as far as its length is true, which is not doubled on the way then.
+        let length = file.metadata()?.len().min(most) as usize;
+        bytes.try_reserve_exact(length + 1)?;
+        file.take(most + 1).read_to_end(&mut bytes)
+    });
+    read.map_err(|error| unreadable(path, &error))?;
     match bytes.len() as u64 <= most {
         true => Ok(bytes),
         false => Err(Error::data(path, format!("has more than {most} bytes, the most that can be read"))),

@@ -185,7 +185,7 @@ pub struct TrainConfig {
     pub patience: u64,
     /// Steps between two checkpoints; 0: one a minute.
     pub checkpoint_every: u64,
-    /// How many checkpoints are kept, beside the best.
+    /// How many checkpoints are kept.
     pub keep: usize,
 }
 
@@ -364,10 +364,14 @@ impl Config {
     /// [`Error::Argument`] names what cannot change.
     pub fn check_resumed(&self, begun: &Config) -> Result<()> {
         let (new, old) = (self.table()?, begun.table()?);
+        // A plateau's learning rate is its own from the beginning on.
+        let plateau = [self, begun].iter().all(|config| config.train.schedule == ScheduleKind::Plateau);
+        let may_change =
+            |key: &str| Config::MAY_CHANGE.contains(&key) && !(plateau && matches!(key, "lr" | "lr_gamma"));
         for (section, keys) in Config::SECTIONS {
             let value =
                 |table: &Table, key: &str| table.get(section).and_then(|section| section.get(key)).cloned();
-            for key in keys.iter().filter(|key| !Config::MAY_CHANGE.contains(key)) {
+            for key in keys.iter().filter(|key| !may_change(key)) {
                 let (new, old) = (value(&new, key), value(&old, key));
                 if new != old && *key != "epochs" {
                     let shown = old.map_or("not set".to_string(), |old| old.to_string());
@@ -385,10 +389,7 @@ impl Config {
         let fault = |key, message: String| Err(Fault { key, message });
         let Config { data, model, train, .. } = self;
         if self.format != 1 {
-            return fault(
-                "format",
-                format!("must be 1, got {}: it was written by a newer version", self.format),
-            );
+            return fault("format", format!("must be 1, got {}", self.format));
         }
         for (key, size) in [
             ("steps", train.steps),
@@ -479,7 +480,9 @@ impl ConfigFile {
             Error::data(path, format!("is not UTF-8 text, at offset {}", error.utf8_error().valid_up_to()))
         })?;
         let config = parse(&text).map_err(|(at, message)| {
-            let line = at.map(|at| format!("line {}: ", 1 + text[..at].matches('\n').count()));
+            let line = at.map(|at| {
+                format!("line {}: ", 1 + text.bytes().take(at).filter(|byte| *byte == b'\n').count())
+            });
             Error::data(path, line.unwrap_or_default() + &message)
         })?;
         Ok(ConfigFile { path: path.to_owned(), config })
@@ -497,6 +500,13 @@ fn parse(text: &str) -> Result<Config, Wrong> {
     let table: Table = text.parse().map_err(|error| wrong(&error))?;
     let place = |path: &[&str]| place(spans.get_ref(), path);
 
+    // Another one has other keys.
+    if let Some(format) = table.get("format").and_then(Value::as_integer).filter(|format| *format > 1) {
+        return Err((
+            place(&["format"]),
+            format!("format must be 1, got {format}, of a newer version of bptt"),
+        ));
+    }
     let Some(experiment) = table.get("experiment") else {
         let names = Experiment::ALL.map(Experiment::name).join(", ");
         return Err((None, format!("has no key experiment, which must be one of {names}")));

@@ -93,8 +93,9 @@ pub fn train(
     hooks: &mut Hooks<'_>,
 ) -> Result<Summary> {
     let mut trainer = Trainer::new(device, &config.train, task)?;
-    if let Some(run) = &mut run {
+    if let Some(run) = run.as_deref_mut().filter(|run| !run.replaces()) {
         trainer.resume(run, hooks)?;
+        run.begin()?;
     }
     (hooks.on_event)(Event::Begin { steps: config.train.steps, done: trainer.progress.step })?;
     trainer.run(run, hooks)
@@ -111,9 +112,11 @@ struct Trainer<'a> {
     progress: Progress,
     /// The parameters of the best validation.
     best: Option<Tensors>,
-    /// When the seconds of the progress begin.
-    start: Instant,
+    /// Up to when the seconds of the progress are counted.
+    counted: Instant,
     saved: Instant,
+    /// Whether there is something that the newest checkpoint does not hold.
+    unsaved: bool,
 }
 
 impl<'a> Trainer<'a> {
@@ -131,7 +134,7 @@ impl<'a> Trainer<'a> {
             data: task.data(),
             step: 0,
             validation_due: false,
-            loss: f32::NAN,
+            loss: None,
             seconds: 0.0,
             dropout_calls: 0,
             position: 0,
@@ -154,31 +157,35 @@ impl<'a> Trainer<'a> {
             late: LateSteps::new(),
             progress,
             best: None,
-            start: Instant::now(),
+            counted: Instant::now(),
             saved: Instant::now(),
+            unsaved: true,
             task,
         })
     }
 
     /// Goes on from the run's newest checkpoint, if it has one.
     fn resume(&mut self, run: &mut Run, hooks: &mut Hooks<'_>) -> Result<()> {
-        if !run.has_begun() {
-            return Ok(());
-        }
         let (newest, damaged) = run.newest_checkpoint()?;
         for error in damaged {
             (hooks.on_event)(Event::Note(format!("{error}; going on from an older checkpoint")))?;
         }
         let Some(checkpoint) = newest else { return Ok(()) };
         let found = &checkpoint.progress;
-        let refuse = |message: String| Err(Error::data(run.path(), message));
-        if found.model != self.progress.model {
-            return refuse("its checkpoint is of another model than its settings and data make".into());
-        }
-        if found.data != self.progress.data {
+        if found.step > self.config.steps {
+            let (done, steps) = (found.step, self.config.steps);
             let message =
-                "the data are not those that it was trained on: they have changed, or another file was named";
-            return refuse(message.into());
+                format!("{done} steps are done already; --steps, {steps}, counts from the beginning");
+            return Err(Error::argument("train", message));
+        }
+        let refuse = |message: &str| Err(Error::data(run.path(), message));
+        if found.data != self.progress.data {
+            return refuse(
+                "the data are not those that it was trained on: they have changed, or another file was named",
+            );
+        }
+        if found.model != self.progress.model {
+            return refuse("its checkpoint is of another model than its settings and data make");
         }
         if let Some(difference) = found.platform.difference(&self.progress.platform) {
             let message =
@@ -192,24 +199,18 @@ impl<'a> Trainer<'a> {
         load(self.task.model().parameters(), &checkpoint.model).map_err(|error| at(run, error))?;
         self.optimizer.load_state(&checkpoint.optimizer).map_err(|error| at(run, error))?;
         self.task.seek(found.position, &checkpoint.carried).map_err(|error| at(run, error))?;
-        if let Some(best) = found.best {
-            let model = match best.step == found.step {
-                true => checkpoint.model.clone(),
-                false => run.checkpoint(best.step)?.model,
-            };
-            self.best = Some(model);
+        if found.best.is_some() {
+            check_fit(self.task.model().parameters(), &checkpoint.best).map_err(|error| at(run, error))?;
+            self.best = Some(checkpoint.best);
         }
-        run.metrics.go_on(found.metrics, found.row)?;
+        for lost in run.metrics.go_on(found.metrics, found.row)? {
+            (hooks.on_event)(Event::Note(lost))?;
+        }
+        self.unsaved = false;
         self.progress = Progress { platform, plateau, ..checkpoint.progress };
         // It may have been asked to go on for longer than its patience.
         if self.config.patience == 0 || self.progress.worse < self.config.patience {
             self.progress.stopped_early = false;
-        }
-        if self.progress.step > self.config.steps {
-            let (done, steps) = (self.progress.step, self.config.steps);
-            let message =
-                format!("{done} steps are done already; --steps, {steps}, counts from the beginning");
-            return Err(Error::argument("train", message));
         }
         Ok(())
     }
@@ -224,12 +225,12 @@ impl<'a> Trainer<'a> {
             let mut best = false;
             if self.progress.validation_due {
                 self.take_outcomes(0, &mut run, hooks)?;
-                if let Some(loss) = self.task.validate(hooks.stop)? {
-                    best = self.validated(loss, &mut run, hooks)?;
+                match self.task.validate(hooks.stop)? {
+                    Some(loss) => best = self.validated(loss, &mut run, hooks)?,
+                    None => return self.finish(run, hooks, true),
                 }
             }
-            let ended = self.progress.step == steps || self.progress.stopped_early;
-            if ended && !self.progress.validation_due {
+            if self.progress.step == steps || self.progress.stopped_early {
                 return self.finish(run, hooks, false);
             }
             if (hooks.stop)() {
@@ -239,7 +240,7 @@ impl<'a> Trainer<'a> {
                 0 => self.saved.elapsed() >= CHECKPOINT,
                 every => self.progress.step > 0 && self.progress.step.is_multiple_of(every),
             };
-            if run.is_some() && (best || due) {
+            if run.is_some() && self.unsaved && (best || due) {
                 self.take_outcomes(0, &mut run, hooks)?;
                 self.save(run.as_mut().expect("there is one"))?;
             }
@@ -247,6 +248,7 @@ impl<'a> Trainer<'a> {
             let step = self.progress.step + 1;
             let loss = self.step(step)?;
             self.progress.step = step;
+            self.unsaved = true;
             self.take_outcomes(LATE, &mut run, hooks)?;
             self.progress.validation_due =
                 self.task.validates() && (step == steps || step.is_multiple_of(validate_every));
@@ -303,7 +305,7 @@ impl<'a> Trainer<'a> {
         while self.late.pending.len() > late {
             let (mut row, done) = self.late.next()?;
             report(&row, &done, hooks)?;
-            self.progress.loss = row.loss;
+            self.progress.loss = Some(row.loss);
             row.grad_norm = row.grad_norm.filter(|_| self.config.clip > 0.0);
             if let Some(run) = run {
                 run.metrics.push(row);
@@ -318,6 +320,11 @@ impl<'a> Trainer<'a> {
     /// Takes note of a validation: whether it is the best so far.
     fn validated(&mut self, loss: f64, run: &mut Option<&mut Run>, hooks: &mut Hooks<'_>) -> Result<bool> {
         let progress = &mut self.progress;
+        if !loss.is_finite() {
+            let at = Some(format!("step {}", progress.step));
+            return Err(smaller_lr(Error::NonFinite { what: "the validation loss".into(), at }));
+        }
+        self.unsaved = true;
         progress.validation_due = false;
         progress.validation_loss = Some(loss);
         if let Some(row) = run.as_mut().and_then(|run| run.metrics.last.as_mut()) {
@@ -349,15 +356,19 @@ impl<'a> Trainer<'a> {
         run.begin()?;
         run.metrics.save()?;
         let (position, carried) = self.task.position()?;
-        let mut progress = self.progress.clone();
-        progress.seconds += self.start.elapsed().as_secs_f64();
-        progress.position = position;
-        progress.metrics = run.metrics.bytes;
-        progress.row = run.metrics.last;
-        let checkpoint = Checkpoint { progress, model, optimizer: self.optimizer.state()?, carried };
-        run.save_checkpoint(&checkpoint, self.config.keep)?;
+        self.count_seconds();
+        let progress =
+            Progress { position, metrics: run.metrics.bytes, row: run.metrics.last, ..self.progress.clone() };
+        let (optimizer, best) = (self.optimizer.state()?, self.best.clone().unwrap_or_default());
+        run.save_checkpoint(&Checkpoint { progress, model, best, optimizer, carried }, self.config.keep)?;
         self.saved = Instant::now();
+        self.unsaved = false;
         Ok(())
+    }
+
+    fn count_seconds(&mut self) {
+        let now = Instant::now();
+        self.progress.seconds += (now - std::mem::replace(&mut self.counted, now)).as_secs_f64();
     }
 
     /// The end: checkpoint, then the best model in place of the last, and its files.
@@ -368,8 +379,11 @@ impl<'a> Trainer<'a> {
         interrupted: bool,
     ) -> Result<Summary> {
         self.take_outcomes(0, &mut run, hooks)?;
-        if let Some(run) = &mut run {
-            self.save(run)?;
+        if self.unsaved {
+            match &mut run {
+                Some(run) => self.save(run)?,
+                None => self.count_seconds(),
+            }
         }
         if let Some(best) = &self.best {
             load(self.task.model().parameters(), best)?;
@@ -383,8 +397,8 @@ impl<'a> Trainer<'a> {
         let progress = &self.progress;
         Ok(Summary {
             steps: progress.step,
-            loss: progress.loss,
-            seconds: progress.seconds + self.start.elapsed().as_secs_f64(),
+            loss: progress.loss.unwrap_or(f32::NAN),
+            seconds: progress.seconds,
             outcome: progress.outcome.clone(),
             validation_loss: progress.validation_loss,
             best: progress.best,
@@ -427,6 +441,12 @@ fn schedule(config: &TrainConfig) -> Schedule {
 
 /// Overwrites parameters with a checkpoint's.
 fn load(parameters: &Parameters, tensors: &Tensors) -> Result<()> {
+    check_fit(parameters, tensors)?;
+    tensors.iter().try_for_each(|(name, _, values)| parameters.set(name, Host::F32(values)))
+}
+
+/// An error unless a checkpoint's tensors can be the parameters.
+fn check_fit(parameters: &Parameters, tensors: &Tensors) -> Result<()> {
     let names: Vec<_> = parameters.names().map(|(name, shape)| (name.to_string(), shape)).collect();
     let fits = |(name, shape): &(String, _)| {
         tensors.iter().any(|(given, of, values)| given == name && of == shape && values.len() == of.count())
@@ -434,7 +454,10 @@ fn load(parameters: &Parameters, tensors: &Tensors) -> Result<()> {
     if tensors.len() != names.len() || !names.iter().all(fits) {
         return Err(Error::argument("train", "the checkpoint's parameters are not the model's"));
     }
-    tensors.iter().try_for_each(|(name, _, values)| parameters.set(name, Host::F32(values)))
+    match tensors.iter().all(|(.., values)| values.iter().all(|x| x.is_finite())) {
+        true => Ok(()),
+        false => Err(Error::argument("train", "a parameter of the checkpoint is not finite")),
+    }
 }
 
 /// An error about what was found in a run's checkpoint.

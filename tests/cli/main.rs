@@ -10,5 +10,6 @@ mod harness;
 mod learning;
 mod model_files;
 mod report;
+mod runs;
 #[cfg(unix)]
 mod streams;

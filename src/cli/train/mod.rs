@@ -122,7 +122,7 @@ fn absolute(path: &std::path::Path) -> Result<PathBuf> {
 enum AnyTask {
     Sentence(SentenceTask),
     Text(TextTask),
-    Series(SeriesTask),
+    Series(Box<SeriesTask>),
 }
 
 impl AnyTask {
@@ -157,7 +157,7 @@ impl AnyTask {
                             .into(),
                     );
                 }
-                AnyTask::Series(task)
+                AnyTask::Series(Box::new(task))
             }
             _ => AnyTask::Sentence(SentenceTask::new(device, config)?),
         })
@@ -167,7 +167,7 @@ impl AnyTask {
         match self {
             AnyTask::Sentence(task) => task,
             AnyTask::Text(task) => task,
-            AnyTask::Series(task) => task,
+            AnyTask::Series(task) => &mut **task,
         }
     }
 

@@ -203,7 +203,7 @@ pub struct Train {
     #[arg(long, value_name = "N", value_parser = whole::<u64>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     checkpoint_every: Option<u64>,
-    /// Checkpoints to keep, beside the best
+    /// Checkpoints to keep
     #[arg(long, value_name = "N", value_parser = at_least_1::<usize>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     keep: Option<usize>,

@@ -1,7 +1,6 @@
 //! All that a training goes on from, as one safetensors file with a checksum over everything in it.
 
 use std::collections::HashMap;
-use std::path::Path;
 
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
@@ -10,7 +9,6 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::metrics::Row;
 use crate::device::Device;
-use crate::error::{Error, Result};
 use crate::kernel::Limits;
 use crate::optim::ReduceLrOnPlateau;
 use crate::tensor::Shape;
@@ -35,8 +33,8 @@ pub(crate) struct Progress {
     pub step: u64,
     /// Whether the validation after the last step is still to be made.
     pub validation_due: bool,
-    /// The loss of the last step.
-    pub loss: f32,
+    /// The loss of the last step, if there is one.
+    pub loss: Option<f32>,
     /// Seconds of training so far.
     pub seconds: f64,
     /// Random numbers drawn for dropout.
@@ -119,39 +117,41 @@ impl Platform {
 pub(crate) struct Checkpoint {
     pub progress: Progress,
     pub model: Tensors,
+    /// The parameters of the best validation.
+    pub best: Tensors,
     pub optimizer: Tensors,
     /// The states carried from batch to batch.
     pub carried: Tensors,
+}
+
+/// Why a file is no checkpoint to go on from.
+#[derive(Debug)]
+pub(crate) enum Unreadable {
+    /// It is not as it was written: an older one may be.
+    Damaged(String),
+    /// It is whole, but not of this version of bptt.
+    Foreign(String),
 }
 
 /// Keys of the file's metadata.
 const PROGRESS: &str = "bptt";
 const CHECKSUM: &str = "checksum";
 
-/// The beginnings of the tensors' names.
-const MODEL: &str = "model.";
-const OPTIMIZER: &str = "optimizer.";
-const CARRIED: &str = "carried.";
+/// The parts of a checkpoint: a tensor's name begins with its part and a dot.
+const PARTS: [&str; 4] = ["model", "best", "optimizer", "carried"];
 
 impl Checkpoint {
     pub fn to_bytes(&self) -> Vec<u8> {
         let progress = serde_json::to_string(&self.progress).expect("progress is plain values");
-        let parts = [(MODEL, &self.model), (OPTIMIZER, &self.optimizer), (CARRIED, &self.carried)];
-        let named = |(kind, tensors): (&str, &'_ Tensors)| {
-            tensors.iter().map(move |(name, ..)| format!("{kind}{name}")).collect::<Vec<_>>()
-        };
-        let names: Vec<String> = parts.into_iter().flat_map(named).collect();
-        let tensors = parts.into_iter().flat_map(|(_, tensors)| tensors);
-        let views: Vec<(&str, TensorView<'_>)> = names
-            .iter()
-            .zip(tensors)
-            .map(|(name, (_, shape, values))| {
-                let bytes = bytemuck::cast_slice(values);
-                let view = TensorView::new(Dtype::F32, shape.to_vec(), bytes);
-                (name.as_str(), view.expect("values fill their shape"))
+        let parts = PARTS.into_iter().zip([&self.model, &self.best, &self.optimizer, &self.carried]);
+        let views: Vec<(String, TensorView<'_>)> = parts
+            .flat_map(|(part, tensors)| tensors.iter().map(move |tensor| (part, tensor)))
+            .map(|(part, (name, shape, values))| {
+                let view = TensorView::new(Dtype::F32, shape.to_vec(), bytemuck::cast_slice(values));
+                (format!("{part}.{name}"), view.expect("values fill their shape"))
             })
             .collect();
-        let checksum = checksum(&progress, views.iter().map(|(name, view)| (*name, view)));
+        let checksum = checksum(&progress, views.iter().map(|(name, view)| (name.as_str(), view)));
         let metadata = HashMap::from([(PROGRESS.into(), progress), (CHECKSUM.into(), checksum)]);
         safetensors::serialize(views, Some(metadata)).expect("names are distinct and lengths fit a file")
     }
@@ -159,46 +159,48 @@ impl Checkpoint {
     /// Reads one back, of any model.
     ///
     /// # Errors
-    /// [`Error::Data`] when anything in it is not as it was written.
-    pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<Checkpoint> {
-        let bad = |message: String| Error::data(path, message);
-        let damaged = |why: &str| bad(format!("is no whole checkpoint: {why}"));
+    /// What is wrong with it.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Checkpoint, Unreadable> {
+        let damaged = |why: &str| Unreadable::Damaged(format!("is no whole checkpoint: {why}"));
+        let foreign =
+            |why: String| Unreadable::Foreign(format!("cannot be read by this version of bptt: {why}"));
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| damaged(&error.to_string()))?;
         let file = SafeTensors::deserialize(bytes).map_err(|error| damaged(&error.to_string()))?;
         let metadata = header.metadata().as_ref().ok_or_else(|| damaged("it has no metadata"))?;
         let (Some(progress), Some(sum)) = (metadata.get(PROGRESS), metadata.get(CHECKSUM)) else {
-            return Err(bad("is a safetensors file, but no checkpoint of bptt".into()));
+            return Err(damaged("it is a safetensors file of something else"));
         };
         let mut tensors = file.tensors();
         tensors.sort_by(|a, b| a.0.cmp(&b.0));
         if *sum != checksum(progress, tensors.iter().map(|(name, view)| (name.as_str(), view))) {
             return Err(damaged("its checksum is wrong"));
         }
-        let progress: Progress = serde_json::from_str(progress)
-            .map_err(|error| bad(format!("cannot be read by this version of bptt: {error}")))?;
-        if progress.format != 1 {
-            let message =
-                format!("has format {}, from a newer version of bptt; this one reads 1", progress.format);
-            return Err(bad(message));
+        /// What all formats have.
+        #[derive(Deserialize)]
+        struct Format {
+            format: u32,
         }
-        let mut checkpoint =
-            Checkpoint { progress, model: Vec::new(), optimizer: Vec::new(), carried: Vec::new() };
-        for (name, view) in tensors {
-            let (kind, name) = name.split_once('.').unwrap_or(("", &name));
-            let to = match kind {
-                "model" => &mut checkpoint.model,
-                "optimizer" => &mut checkpoint.optimizer,
-                "carried" => &mut checkpoint.carried,
-                _ => return Err(damaged(&format!("it has an unknown tensor {name:?}"))),
+        let unknown = |error: serde_json::Error| foreign(error.to_string());
+        let Format { format } = serde_json::from_str(progress).map_err(unknown)?;
+        if format != 1 {
+            return Err(foreign(format!("it has format {format}, not 1")));
+        }
+        let progress: Progress = serde_json::from_str(progress).map_err(unknown)?;
+        let mut parts = [(); PARTS.len()].map(|()| Tensors::new());
+        for (full, view) in tensors {
+            let (part, name) = full.split_once('.').unwrap_or_default();
+            let Some(part) = PARTS.iter().position(|known| *known == part) else {
+                return Err(foreign(format!("it has an unknown tensor {full:?}")));
             };
             if view.dtype() != Dtype::F32 || view.shape().len() > crate::tensor::MAX_RANK {
-                return Err(damaged(&format!("{name:?} is {:?} of shape {:?}", view.dtype(), view.shape())));
+                return Err(foreign(format!("{full:?} is {:?} of shape {:?}", view.dtype(), view.shape())));
             }
             let values =
                 view.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().expect("4 bytes")));
-            to.push((name.to_string(), Shape::from(view.shape()), values.collect()));
+            parts[part].push((name.to_string(), Shape::from(view.shape()), values.collect()));
         }
-        Ok(checkpoint)
+        let [model, best, optimizer, carried] = parts;
+        Ok(Checkpoint { progress, model, best, optimizer, carried })
     }
 }
 
@@ -218,4 +220,95 @@ fn checksum<'a>(progress: &str, tensors: impl Iterator<Item = (&'a str, &'a Tens
         part(view.data());
     }
     format!("{:016x}", hash.digest())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn checkpoint() -> Checkpoint {
+        let progress = Progress {
+            format: 1,
+            platform: Platform::of(&Device::cpu()),
+            model: json!({"hidden": 3, "vocabulary": "ab\"ü\u{0}"}),
+            data: DataFacts { bytes: 7, hash: u64::MAX },
+            step: 12,
+            validation_due: true,
+            loss: Some(0.1),
+            seconds: 1.0 / 3.0,
+            dropout_calls: 1,
+            position: 2,
+            best: Some(Best { step: 4, loss: 0.7 }),
+            validation_loss: None,
+            worse: 1,
+            plateau: None,
+            stopped_early: false,
+            outcome: Some(Outcome::Text { accuracy: 0.5, decoded: "a\nb".into() }),
+            metrics: [1, 2],
+            row: None,
+        };
+        let tensors = |name: &str, count: usize| {
+            vec![(name.to_string(), Shape::from([count]), (0..count).map(|i| i as f32 / 3.0).collect())]
+        };
+        Checkpoint {
+            progress,
+            model: tensors("rnn.w", 5),
+            best: tensors("rnn.w", 5),
+            optimizer: [tensors("step", 1), tensors("exp_avg.rnn.w", 5)].concat(),
+            carried: tensors("h", 0),
+        }
+    }
+
+    fn is_damaged(bytes: &[u8]) -> bool {
+        matches!(Checkpoint::from_bytes(bytes), Err(Unreadable::Damaged(_)))
+    }
+
+    #[test]
+    fn is_read_as_it_was_written() {
+        let written = checkpoint();
+        let read = Checkpoint::from_bytes(&written.to_bytes()).unwrap();
+        assert_eq!(read.progress, written.progress);
+        let parts = |of: &Checkpoint| {
+            [&of.model, &of.best, &of.optimizer, &of.carried].map(|tensors| {
+                let mut tensors = tensors.clone();
+                tensors.sort_by(|a, b| a.0.cmp(&b.0));
+                tensors
+            })
+        };
+        assert_eq!(parts(&read), parts(&written));
+    }
+
+    #[test]
+    fn is_damaged_at_every_place() {
+        let whole = checkpoint().to_bytes();
+        for length in 0..whole.len() {
+            assert!(is_damaged(&whole[..length]), "cut to {length} bytes");
+        }
+        assert!(is_damaged(&[&whole[..], &[0]].concat()), "one byte more");
+        for at in 0..whole.len() {
+            for bit in 0..8 {
+                let mut flipped = whole.clone();
+                flipped[at] ^= 1 << bit;
+                assert!(is_damaged(&flipped), "bit {bit} of byte {at} flipped: {:?}", whole[at] as char);
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn is_damaged_at_many_places(changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..20)) {
+            let whole = checkpoint().to_bytes();
+            let mut changed = whole.clone();
+            for (at, byte) in changes {
+                let at = at.index(changed.len());
+                changed[at] = byte;
+            }
+            // Spaces between the parts of the header may be others.
+            let space = |bytes: &[u8]| -> Vec<u8> { bytes.iter().map(|b| if b.is_ascii_whitespace() { b' ' } else { *b }).collect() };
+            prop_assert!(space(&changed) == space(&whole) || is_damaged(&changed));
+        }
+    }
 }

@@ -1,14 +1,14 @@
 //! What is known of each step, as JSON lines and as CSV.
 
 use std::fs::File;
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::files::{read_whole, unwritable};
+use crate::files::{read_whole, unreadable, unwritable};
 
 /// The files.
 pub(crate) const FILES: [&str; 2] = ["metrics.jsonl", "metrics.csv"];
@@ -51,7 +51,7 @@ pub(crate) struct Metrics {
     files: Option<[File; 2]>,
     /// What is not written yet.
     text: [Vec<u8>; 2],
-    /// Bytes in the files and in `text`.
+    /// Bytes in the files, as far as they count, and in `text`.
     pub bytes: [u64; 2],
     /// The last row: a validation may complete it.
     pub last: Option<Row>,
@@ -75,28 +75,28 @@ impl Metrics {
         }
     }
 
-    /// Goes on behind so many bytes, and with a last row.
+    /// Goes on behind so many bytes, with the first write, and with a last row. Gives what should be in the files and is
+    /// not: training can go on without it.
     ///
     /// # Errors
-    /// [`Error::Data`] when a file is shorter, or cannot be written.
-    pub fn go_on(&mut self, bytes: [u64; 2], last: Option<Row>) -> Result<()> {
-        let open = |(path, bytes): (&PathBuf, u64)| {
-            let failed = |error: io::Error| unwritable(path, &error);
-            let mut file = File::options().write(true).open(path).map_err(failed)?;
-            let found = file.metadata().map_err(failed)?.len();
-            if found < bytes {
-                let message =
-                    format!("has {found} bytes, but {bytes} belong to the checkpoint: rows were lost");
-                return Err(Error::data(path, message));
+    /// [`Error::Data`] when a file cannot be read.
+    pub fn go_on(&mut self, bytes: [u64; 2], last: Option<Row>) -> Result<Vec<String>> {
+        let mut lost = Vec::new();
+        for (k, path) in self.paths.iter().enumerate() {
+            let kept = whole_lines(path, bytes[k]).map_err(|error| unreadable(path, &error))?;
+            if kept != bytes[k] {
+                let (path, bytes) = (path.display(), bytes[k]);
+                lost.push(format!(
+                    "{path}: has {kept} of {bytes} bytes: going on without the rows that were lost"
+                ));
             }
-            file.set_len(bytes).and_then(|()| file.seek(SeekFrom::End(0))).map_err(failed)?;
-            Ok(file)
-        };
-        let [json, csv] = &self.paths;
-        self.files = Some([open((json, bytes[0]))?, open((csv, bytes[1]))?]);
-        (self.bytes, self.last) = (bytes, last);
-        self.text = [Vec::new(), Vec::new()];
-        Ok(())
+            if kept > 0 {
+                self.text[k].clear();
+            }
+            self.bytes[k] = kept + self.text[k].len() as u64;
+        }
+        self.last = last;
+        Ok(lost)
     }
 
     /// The next row.
@@ -139,9 +139,12 @@ impl Metrics {
 
     fn write(&mut self) -> Result<()> {
         if self.files.is_none() {
-            let [json, csv] = &self.paths;
-            let create = |path: &PathBuf| File::create(path).map_err(|error| unwritable(path, &error));
-            self.files = Some([create(json)?, create(csv)?]);
+            let open = |k: usize| {
+                let path = &self.paths[k];
+                open_behind(path, self.bytes[k] - self.text[k].len() as u64)
+                    .map_err(|error| unwritable(path, &error))
+            };
+            self.files = Some([open(0)?, open(1)?]);
         }
         let files = self.files.as_mut().expect("just opened");
         for ((file, text), path) in files.iter_mut().zip(&mut self.text).zip(&self.paths) {
@@ -151,6 +154,30 @@ impl Metrics {
         self.written = Instant::now();
         Ok(())
     }
+}
+
+/// More than the bytes of any row.
+const LONGEST: u64 = 1 << 12;
+
+/// How many bytes of a file are whole lines, at most so many; of one that is not there none.
+fn whole_lines(path: &Path, most: u64) -> io::Result<u64> {
+    let mut file = match File::open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(0),
+        opened => opened?,
+    };
+    let end = file.metadata()?.len().min(most);
+    let start = file.seek(SeekFrom::Start(end.saturating_sub(LONGEST)))?;
+    let mut tail = Vec::new();
+    file.take(end - start).read_to_end(&mut tail)?;
+    Ok(tail.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| start + at as u64 + 1))
+}
+
+/// A file, to be written behind so many bytes: what is there now is of steps that are done again.
+fn open_behind(path: &Path, bytes: u64) -> io::Result<File> {
+    let mut file = File::options().write(true).create(true).truncate(false).open(path)?;
+    file.set_len(bytes)?;
+    file.seek(SeekFrom::End(0))?;
+    Ok(file)
 }
 
 /// The longest `metrics.jsonl` that is read.

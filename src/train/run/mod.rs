@@ -7,8 +7,8 @@
 //! | `metrics.jsonl`, `metrics.csv` | a [`Row`] a step |
 //! | `checkpoints/step-N.safetensors` | all that training goes on from after step N |
 //! | `forecasts.csv` | of a time series: what the model says of every row |
-//! | `result.json` | how the training ended |
 //! | `plots`, `report.html` | what `bptt plot` and `bptt report` make of it |
+//! | `result.json` | how the training ended |
 //! | `lock` | held by the process that trains |
 
 mod checkpoint;
@@ -24,8 +24,9 @@ use super::model::{CONFIG as MODEL_CONFIG, ModelFiles, WEIGHTS};
 use super::weights::to_bytes;
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::files::{read_whole, sync_folder, unwritable, write_whole};
+use crate::files::{read_whole, remove_cut_off, sync_folder, unwritable, write_whole};
 
+use checkpoint::Unreadable;
 pub(crate) use checkpoint::{Checkpoint, Platform, Progress};
 pub use checkpoint::{DataFacts, Tensors};
 pub(crate) use metrics::Metrics;
@@ -35,9 +36,12 @@ pub use metrics::Row;
 const RUNS: &str = "runs";
 const CONFIG: &str = "config.toml";
 const CHECKPOINTS: &str = "checkpoints";
+const PLOTS: &str = "plots";
 const LOCK: &str = "lock";
 const RESULT: &str = "result.json";
 const FORECASTS: &str = "forecasts.csv";
+/// The largest checkpoint that is read.
+const MAX_CHECKPOINT: u64 = 1 << 40;
 /// The largest result that is read.
 const MAX_RESULT: u64 = 64 << 20;
 
@@ -116,9 +120,12 @@ impl Run {
             let message = format!("holds no {CONFIG}: it is no run, or one that ended before it began");
             return Err(Error::data(path, message));
         }
+        // In the folder of something else no lock is made.
+        ConfigFile::read(&file)?;
+        let lock = lock(path)?;
+        // The process that had the lock may have changed them.
         let config = ConfigFile::read(&file)?;
         let (path, metrics) = (path.to_owned(), Metrics::new(path));
-        let lock = lock(&path)?;
         Ok((Run { path, _lock: lock, made: Vec::new(), replaces: false, config: None, metrics }, config))
     }
 
@@ -127,40 +134,33 @@ impl Run {
         &self.path
     }
 
-    /// Writes the settings: at once, or with the first that is saved where another run's are replaced.
+    /// The settings: they are written when training begins, and where another run's are replaced with the first that is
+    /// saved.
     ///
     /// # Errors
-    /// [`Error::Argument`] when a path in them is not UTF-8; [`Error::Data`] when they cannot be written.
+    /// [`Error::Argument`] when a path in them is not UTF-8.
     pub fn set_config(&mut self, config: &Config) -> Result<()> {
         self.config = Some(config.to_toml()?);
-        if self.replaces { Ok(()) } else { self.begin() }
+        Ok(())
     }
 
     /// The newest checkpoint that is whole, and what is wrong with newer ones.
     ///
     /// # Errors
-    /// [`Error::Data`] when there are some, but none is whole.
+    /// [`Error::Data`] when there are some, but none is whole, or the newest that is cannot be read.
     pub(crate) fn newest_checkpoint(&self) -> Result<(Option<Checkpoint>, Vec<Error>)> {
         let mut damaged = Vec::new();
         for (_, path) in self.checkpoints()?.into_iter().rev() {
-            match read_checkpoint(&path) {
+            match Checkpoint::from_bytes(&read_whole(&path, MAX_CHECKPOINT)?) {
                 Ok(checkpoint) => return Ok((Some(checkpoint), damaged)),
-                Err(error) => damaged.push(error),
+                Err(Unreadable::Damaged(why)) => damaged.push(Error::data(path, why)),
+                Err(Unreadable::Foreign(why)) => return Err(Error::data(path, why)),
             }
         }
         match damaged.into_iter().next() {
             Some(error) => Err(error),
             None => Ok((None, Vec::new())),
         }
-    }
-
-    /// The checkpoint of a step.
-    pub(crate) fn checkpoint(&self, step: u64) -> Result<Checkpoint> {
-        read_checkpoint(&self.checkpoint_path(step))
-    }
-
-    fn checkpoint_path(&self, step: u64) -> PathBuf {
-        self.path.join(CHECKPOINTS).join(format!("step-{step}.safetensors"))
     }
 
     /// All checkpoints, the oldest first.
@@ -180,12 +180,11 @@ impl Run {
         Ok(found)
     }
 
-    /// Writes a checkpoint, reads it back, and only then removes older ones: the last `keep` stay, and the best.
+    /// Writes a checkpoint, reads it back, and only then removes older ones: the last `keep` stay.
     ///
     /// # Errors
     /// [`Error::Data`] when it cannot be written; older ones are still there then.
     pub(crate) fn save_checkpoint(&mut self, checkpoint: &Checkpoint, keep: usize) -> Result<()> {
-        self.begin()?;
         let folder = self.path.join(CHECKPOINTS);
         match fs::create_dir(&folder) {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => {
@@ -194,25 +193,22 @@ impl Run {
             Err(_) => {}
             Ok(()) => sync_folder(&folder).map_err(|error| unwritable(&folder, &error))?,
         }
-        let path = self.checkpoint_path(checkpoint.progress.step);
+        let now = checkpoint.progress.step;
+        let path = folder.join(format!("step-{now}.safetensors"));
         let bytes = checkpoint.to_bytes();
         write_whole(&[(&path, &bytes)])?;
         if read_whole(&path, bytes.len() as u64)? != bytes {
             return Err(Error::data(&path, "reads otherwise than it was written: the disk is failing"));
         }
         self.made.clear();
-        let best = checkpoint.progress.best.map(|best| best.step);
-        let all = self.checkpoints()?;
-        // Those of later steps are of a training that went on otherwise.
-        let stale = |step: u64| step > checkpoint.progress.step;
-        let kept = all.iter().filter(|(step, _)| !stale(*step)).count().saturating_sub(keep.max(1));
-        for (k, (step, path)) in all.iter().enumerate() {
-            if stale(*step) || k < kept && Some(*step) != best {
-                fs::remove_file(path)
-                    .map_err(|error| Error::data(path, format!("cannot be removed: {error}")))?;
-            }
+        // Those of later steps are damaged.
+        let (older, later): (Vec<_>, _) = self.checkpoints()?.into_iter().partition(|(step, _)| *step <= now);
+        let dropped = older.len().saturating_sub(keep.max(1));
+        for (_, path) in older.iter().take(dropped).chain(&later) {
+            remove(path)?;
         }
-        Ok(())
+        // What has gone on has not ended as they say.
+        [RESULT, FORECASTS].iter().try_for_each(|name| remove(&self.path.join(name)))
     }
 
     /// Writes a model, whole or not at all.
@@ -268,23 +264,29 @@ impl Run {
         write_whole(&[(&self.path.join(RESULT), format!("{result:#}\n").as_bytes())])
     }
 
-    /// Before the first that is saved: what is left of another run is removed, and the settings are written.
+    /// Before the first that is saved: what is left of another run is removed, and of writes that were cut off, and the
+    /// settings are written.
     pub(crate) fn begin(&mut self) -> Result<()> {
         let Some(config) = &self.config else { return Ok(()) };
+        for folder in ["", CHECKPOINTS, PLOTS] {
+            remove_cut_off(&self.path.join(folder));
+        }
         if std::mem::take(&mut self.replaces) {
             for (_, path) in self.checkpoints()? {
-                fs::remove_file(&path)
-                    .map_err(|error| Error::data(&path, format!("cannot be removed: {error}")))?;
+                remove(&path)?;
             }
-            for name in [RESULT, FORECASTS, metrics::FILES[0], metrics::FILES[1]] {
-                // It may not be there.
-                let _ = fs::remove_file(self.path.join(name));
-            }
+            let files = [RESULT, FORECASTS, metrics::FILES[0], metrics::FILES[1]];
+            files.iter().try_for_each(|name| remove(&self.path.join(name)))?;
         }
         let file = self.path.join(CONFIG);
         write_whole(&[(&file, config.as_bytes())])?;
         self.config = None;
         Ok(())
+    }
+
+    /// Whether another run's files are in the folder, which are replaced with the first that is saved.
+    pub(crate) fn replaces(&self) -> bool {
+        self.replaces
     }
 
     /// Whether metrics can be written by now.
@@ -301,6 +303,7 @@ impl Drop for Run {
         for name in [CONFIG, metrics::FILES[0], metrics::FILES[1], LOCK] {
             let _ = fs::remove_file(self.path.join(name));
         }
+        let _ = fs::remove_dir(self.path.join(CHECKPOINTS));
         drop(Made(std::mem::take(&mut self.made)));
     }
 }
@@ -315,9 +318,14 @@ pub(crate) fn smaller_lr(error: Error) -> Error {
     }
 }
 
-fn read_checkpoint(path: &Path) -> Result<Checkpoint> {
-    let most = path.metadata().map(|data| data.len()).unwrap_or(0);
-    Checkpoint::from_bytes(&read_whole(path, most)?, path)
+/// Removes a file, if there is one.
+fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(Error::data(path, format!("cannot be removed: {error}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Folders that are removed again when dropped, unless there is something in them.
