@@ -49,7 +49,7 @@ pub fn run(args: Args) -> Result<()> {
                 evaluate_text(&model, &text, sequence, &interruption())?.ok_or(Error::Interrupted)?;
             let (bits, perplexity) = (bits_per_character(metrics.loss), metrics.loss.exp());
             output.line(format!(
-                "{} of {} predicted: loss {:.4}, {bits:.3} bits each, perplexity {perplexity:.3}, accuracy {:.3}",
+                "{} {} predicted: loss {:.4}, {bits:.3} bits each, perplexity {perplexity:.3}, accuracy {:.3}",
                 metrics.tokens,
                 text.vocabulary().unit(),
                 metrics.loss,

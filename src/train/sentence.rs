@@ -4,7 +4,7 @@
 use super::config::{Config, Experiment};
 use super::model::{CharModel, CharModelConfig, ModelFiles};
 use super::run::{DataFacts, Tensors};
-use super::trainer::Task;
+use super::task::Task;
 use super::{Outcome, argmax, share_equal};
 use crate::data::text::{CHARSEQ, HIHELLO, LONGSEQ, Text, Unit, Windows};
 use crate::device::Device;

@@ -3,7 +3,7 @@
 use super::config::Config;
 use super::model::{CharModel, CharModelConfig, ModelFiles};
 use super::run::{DataFacts, Tensors};
-use super::trainer::Task;
+use super::task::Task;
 use super::{Outcome, argmax, share_equal};
 use crate::data::text::{Chunk, HELD_OUT, Streams, Text, split};
 use crate::device::Device;
@@ -61,6 +61,7 @@ impl TextTask {
         if let Some(epochs) = train.epochs.take() {
             train.steps = epochs.saturating_mul(streams.chunks() as u64);
         }
+        train.validate_every = train.validate_every();
         let model = CharModel::new(device, model, train.seed)?;
         let facts = DataFacts { bytes: text.bytes(), hash: text.hash() };
         Ok(TextTask {

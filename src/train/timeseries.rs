@@ -8,8 +8,8 @@ use super::Outcome;
 use super::config::{Config, DataConfig};
 use super::forecast::{Forecast, ForecastMetrics, fit, unscaled};
 use super::model::{ModelFiles, SeriesModel, SeriesModelConfig};
-use super::run::{DataFacts, Tensors};
-use super::trainer::Task;
+use super::run::{DataFacts, Run, Tensors};
+use super::task::Task;
 use crate::cpu::philox;
 use crate::data::csv::{CsvOptions, Table, read_table};
 use crate::data::scale::{Scaler, ScalerKind};
@@ -233,5 +233,9 @@ impl Task for SeriesTask {
         }
         self.taken = position;
         Ok(())
+    }
+
+    fn save(&self, run: &mut Run) -> Result<()> {
+        run.save_forecasts(&self.table.names[self.model.config.target], &self.forecasts()?)
     }
 }

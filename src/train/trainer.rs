@@ -1,67 +1,17 @@
 //! The loop that all experiments share: steps, validations, checkpoints, and the way back from one.
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::config::{Config, ScheduleKind, TrainConfig};
-use super::model::ModelFiles;
-use super::run::{Checkpoint, DataFacts, Platform, Progress, Row, Run, Tensors, smaller_lr};
+use super::late::{LATE, LateSteps};
+use super::run::{Checkpoint, Platform, Progress, Run, Tensors, smaller_lr};
+use super::task::Task;
 use super::{Best, Event, OnEvent, Outcome, Summary};
 use crate::device::{Device, Host};
 use crate::error::{Error, Result};
-use crate::optim::{
-    Control, LrSchedule, MOST_STEPS, Optimizer, PlateauConfig, ReduceLrOnPlateau, Schedule, StateReadBack,
-    StepState,
-};
+use crate::optim::{LrSchedule, Optimizer, PlateauConfig, ReduceLrOnPlateau, Schedule};
 use crate::parameters::Parameters;
 use crate::tape::{DropoutStream, Tape, Var};
-
-/// What is learnt: a model, data in order, the loss on them, and how well it does on data that are held out.
-pub trait Task {
-    /// The model.
-    fn model(&self) -> &dyn ModelFiles;
-
-    /// What the data are, to be known again.
-    fn data(&self) -> DataFacts;
-
-    /// Records the loss of the next batch.
-    ///
-    /// # Errors
-    /// [`Error::Data`] when the data can no longer be read; [`Error::Gpu`] on a fault.
-    fn loss(&mut self, tape: &mut Tape) -> Result<Var>;
-
-    /// What the step on the tape predicted.
-    ///
-    /// # Errors
-    /// [`Error::Gpu`] on a fault.
-    fn outcome(&mut self, tape: &Tape) -> Result<Outcome>;
-
-    /// Whether data are held out for [`Task::validate`].
-    fn validates(&self) -> bool {
-        false
-    }
-
-    /// The mean loss on held-out data; `None` when `stop` ended it.
-    ///
-    /// # Errors
-    /// As [`Task::loss`].
-    fn validate(&mut self, stop: &dyn Fn() -> bool) -> Result<Option<f64>> {
-        let _ = stop;
-        Ok(None)
-    }
-
-    /// Where in the data the next batch begins, and the states that it begins with: names, shapes and values.
-    ///
-    /// # Errors
-    /// [`Error::Gpu`] on a fault.
-    fn position(&self) -> Result<(u64, Tensors)>;
-
-    /// Goes on from there.
-    ///
-    /// # Errors
-    /// [`Error::Argument`] when it is no place in the data; [`Error::Gpu`] on a fault.
-    fn seek(&mut self, position: u64, states: &Tensors) -> Result<()>;
-}
 
 /// How the world takes part in a training.
 pub struct Hooks<'a> {
@@ -75,9 +25,6 @@ pub struct Hooks<'a> {
 
 /// The time between two checkpoints where no number of steps is given.
 const CHECKPOINT: Duration = Duration::from_secs(60);
-
-/// How often in a training the held-out part is evaluated.
-const VALIDATIONS: u64 = 10;
 
 /// Trains a task's model; with a run, saves in its folder what the settings ask for, and goes on from its newest
 /// checkpoint where there is one. When `stop` says so it ends after the current step, with a checkpoint.
@@ -217,10 +164,7 @@ impl<'a> Trainer<'a> {
 
     fn run(&mut self, mut run: Option<&mut Run>, hooks: &mut Hooks<'_>) -> Result<Summary> {
         let steps = self.config.steps;
-        let validate_every = match self.config.validate_every {
-            0 => steps.div_ceil(VALIDATIONS),
-            every => every,
-        };
+        let validate_every = self.config.validate_every();
         loop {
             let mut best = false;
             if self.progress.validation_due {
@@ -304,7 +248,8 @@ impl<'a> Trainer<'a> {
     ) -> Result<()> {
         while self.late.pending.len() > late {
             let (mut row, done) = self.late.next()?;
-            report(&row, &done, hooks)?;
+            (hooks.on_event)(Event::Step { step: row.step, loss: row.loss })?;
+            done.check(&row)?;
             self.progress.loss = Some(row.loss);
             row.grad_norm = row.grad_norm.filter(|_| self.config.clip > 0.0);
             if let Some(run) = run {
@@ -408,25 +353,6 @@ impl<'a> Trainer<'a> {
     }
 }
 
-/// Tells of a step, and ends the training where it was not done.
-fn report(row: &Row, state: &Done, hooks: &mut Hooks<'_>) -> Result<()> {
-    let Row { step, loss, .. } = *row;
-    (hooks.on_event)(Event::Step { step, loss })?;
-    if state.stopped {
-        let what = if loss.is_finite() { "the gradient" } else { "the loss" };
-        let at = Some(format!("step {step}; try a smaller --lr"));
-        return Err(Error::NonFinite { what: what.into(), at });
-    }
-    // Some drivers report work as done that they have given up.
-    if state.steps != step.min(MOST_STEPS) {
-        let steps = state.steps;
-        return Err(Error::gpu(format!(
-            "step {step} was reported as done, but {steps} steps were; run again"
-        )));
-    }
-    Ok(())
-}
-
 /// The schedule in the library's terms.
 fn schedule(config: &TrainConfig) -> Schedule {
     let TrainConfig { steps, lr_every: step_size, lr_gamma: gamma, .. } = *config;
@@ -465,40 +391,5 @@ fn at(run: &Run, error: Error) -> Error {
     match error {
         Error::Argument { message, .. } => Error::data(run.path(), message),
         other => other,
-    }
-}
-
-/// The outcomes of steps on their way to the host. They are looked at some steps late, so that the host never waits for
-/// the step that the device is at.
-struct LateSteps {
-    pending: VecDeque<(u64, f64, StateReadBack)>,
-}
-
-/// How many steps an outcome may be late.
-const LATE: usize = 4;
-
-/// Whether a step was done.
-struct Done {
-    steps: u64,
-    stopped: bool,
-}
-
-impl LateSteps {
-    fn new() -> Self {
-        LateSteps { pending: VecDeque::with_capacity(LATE + 1) }
-    }
-
-    /// Records the copy of a step's outcome. Before the step is submitted: then the copy goes with it.
-    fn push(&mut self, step: u64, lr: f64, control: &Control) -> Result<()> {
-        self.pending.push_back((step, lr, control.read_back()?));
-        Ok(())
-    }
-
-    /// The oldest outcome.
-    fn next(&mut self) -> Result<(Row, Done)> {
-        let (step, lr, state) = self.pending.pop_front().expect("called only while there are some");
-        let StepState { steps, stopped, watched: loss, grad_norm } = state.wait()?;
-        let row = Row { step, loss, lr, grad_norm: Some(grad_norm), validation_loss: None };
-        Ok((row, Done { steps, stopped }))
     }
 }

@@ -5,7 +5,9 @@ mod show;
 
 use std::path::PathBuf;
 
+use bptt::data::scale::ScalerKind;
 use bptt::data::text::{LONGSEQ, Text, fit};
+use bptt::device::Device;
 use bptt::error::{Error, Result};
 use bptt::train::{
     Config, ConfigFile, Experiment, Hooks, Outcome, Run, SentenceTask, SeriesTask, Summary, Task, TextTask,
@@ -44,16 +46,13 @@ pub fn with_defaults(command: clap::Command) -> clap::Command {
 }
 
 pub fn run(args: Args) -> Result<()> {
-    let file = match (&args.run.config, &args.run.resume) {
-        (Some(path), _) => Some(ConfigFile::read(path)?),
-        (None, Some(_)) | (None, None) => None,
-    };
-    let (run, file) = match &args.run.resume {
-        Some(path) => {
+    let (run, file) = match (&args.run.resume, &args.run.config) {
+        (Some(path), _) => {
             let (run, file) = Run::open(path)?;
             (Some(run), Some(file))
         }
-        None => (None, file),
+        (None, Some(path)) => (None, Some(ConfigFile::read(path)?)),
+        (None, None) => (None, None),
     };
     let experiment = match (args.experiment, &file) {
         (Some(name), _) => name.experiment(),
@@ -74,10 +73,7 @@ pub fn run(args: Args) -> Result<()> {
         None => Run::create(args.run.out.as_deref(), experiment.name(), args.run.force)?,
     };
     let mut notes = Vec::new();
-    let mut task = AnyTask::new(&device, &mut config, &args, begun.is_some(), &mut notes)?;
-    if config.train.validate_every == 0 && experiment.takes("validate_every") {
-        config.train.validate_every = config.train.steps.div_ceil(VALIDATIONS);
-    }
+    let mut task = task(&device, &mut config, &args, begun.is_some(), &mut notes)?;
     for path in [&mut config.data.file, &mut config.data.csv].into_iter().flatten() {
         *path = absolute(path)?;
     }
@@ -96,7 +92,7 @@ pub fn run(args: Args) -> Result<()> {
     let show_every =
         if args.run.json || experiment.sentence().is_none() { 0 } else { config.train.steps.div_ceil(SHOWN) };
     let mut hooks = Hooks { stop: &stop, on_event: &mut on_event, show_every };
-    let summary = train(&device, &config, task.as_dyn(), Some(&mut run), &mut hooks)?;
+    let summary = train(&device, &config, &mut *task, Some(&mut run), &mut hooks)?;
     show.clear();
     if summary.interrupted {
         return show.interrupted(&summary, run.path());
@@ -110,74 +106,47 @@ pub fn run(args: Args) -> Result<()> {
     show.finish(&summary, &result, run.path(), profile)
 }
 
-/// How often in a training the held-out part is evaluated, and how often a sentence's predictions are shown.
-const VALIDATIONS: u64 = 10;
+/// How often a sentence's predictions are shown in a training.
 const SHOWN: u64 = 10;
 
 fn absolute(path: &std::path::Path) -> Result<PathBuf> {
     std::path::absolute(path).map_err(|error| Error::data(path, error))
 }
 
-/// The tasks that there are.
-enum AnyTask {
-    Sentence(SentenceTask),
-    Text(TextTask),
-    Series(Box<SeriesTask>),
-}
-
-impl AnyTask {
-    /// The task of the settings; what the user should know of it is added to `notes`.
-    fn new(
-        device: &bptt::device::Device,
-        config: &mut Config,
-        args: &Args,
-        resumed: bool,
-        notes: &mut Vec<String>,
-    ) -> Result<AnyTask> {
-        Ok(match config.experiment {
-            Experiment::Text => {
-                let text = match &config.data.file {
-                    Some(path) => Text::open(path, config.data.tokens)?,
-                    None => Text::from_text(LONGSEQ, config.data.tokens),
-                };
-                // What was resolved before is taken as it is.
-                let named = |name| resumed || args.run.config.is_some() || args.names(name);
-                notes.extend(fit_to(config, text.len(), [named("batch"), named("sequence")])?);
-                AnyTask::Text(TextTask::new(device, config, &text)?)
-            }
-            Experiment::Timeseries => {
-                let task = SeriesTask::new(device, config)?;
-                if config.data.csv.is_none() {
-                    notes.push("no --csv was named: the data are synthetic, a random walk of prices".into());
-                }
-                if config.data.scaler == bptt::data::scale::ScalerKind::Original {
-                    notes.push(
-                        "--scaler original scales the test part by its own minima and maxima, as the original did: \
-                         what is to be forecast leaks into the inputs"
-                            .into(),
-                    );
-                }
-                AnyTask::Series(Box::new(task))
-            }
-            _ => AnyTask::Sentence(SentenceTask::new(device, config)?),
-        })
-    }
-
-    fn as_dyn(&mut self) -> &mut dyn Task {
-        match self {
-            AnyTask::Sentence(task) => task,
-            AnyTask::Text(task) => task,
-            AnyTask::Series(task) => &mut **task,
+/// The task of the settings; what the user should know of it is added to `notes`.
+fn task(
+    device: &Device,
+    config: &mut Config,
+    args: &Args,
+    resumed: bool,
+    notes: &mut Vec<String>,
+) -> Result<Box<dyn Task>> {
+    Ok(match config.experiment {
+        Experiment::Text => {
+            let text = match &config.data.file {
+                Some(path) => Text::open(path, config.data.tokens)?,
+                None => Text::from_text(LONGSEQ, config.data.tokens),
+            };
+            // What was resolved before is taken as it is.
+            let named = |name| resumed || args.run.config.is_some() || args.names(name);
+            notes.extend(fit_to(config, text.len(), [named("batch"), named("sequence")])?);
+            Box::new(TextTask::new(device, config, &text)?)
         }
-    }
-
-    /// What a run keeps of the task beside the model.
-    fn save(&self, run: &mut Run) -> Result<()> {
-        match self {
-            AnyTask::Series(task) => run.save_forecasts(task.target(), &task.forecasts()?),
-            _ => Ok(()),
+        Experiment::Timeseries => {
+            if config.data.csv.is_none() {
+                notes.push("no --csv was named: the data are synthetic, a random walk of prices".into());
+            }
+            if config.data.scaler == ScalerKind::Original {
+                notes.push(
+                    "--scaler original scales the test part by its own minima and maxima, as the original did: what is \
+                     to be forecast leaks into the inputs"
+                        .into(),
+                );
+            }
+            Box::new(SeriesTask::new(device, config)?)
         }
-    }
+        _ => Box::new(SentenceTask::new(device, config)?),
+    })
 }
 
 /// Makes batch and sequence fit a text of so many tokens. What the user asked for by name is taken or refused, never

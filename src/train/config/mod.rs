@@ -1,18 +1,20 @@
 //! The settings of a training: the same names in `config.toml` and on the command line.
 
+mod file;
+
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use toml::de::{DeTable, DeValue};
 use toml::{Table, Value};
 
 use crate::data::scale::ScalerKind;
 use crate::data::text::Unit;
 use crate::error::{Error, Result};
-use crate::files::read_whole;
 use crate::nn::CellKind;
 use crate::optim::OptimizerKind;
+
+pub use file::ConfigFile;
 
 /// What can be trained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -189,6 +191,16 @@ pub struct TrainConfig {
     pub keep: usize,
 }
 
+impl TrainConfig {
+    /// Steps between two validations: a tenth of the training where it is not said.
+    pub fn validate_every(&self) -> u64 {
+        match self.validate_every {
+            0 => self.steps.div_ceil(10),
+            every => every,
+        }
+    }
+}
+
 /// A key that holds something impossible, and what is wrong with it.
 struct Fault {
     key: &'static str,
@@ -352,8 +364,9 @@ impl Config {
             train.remove("epochs");
         }
         overlay(&mut table, options);
-        let config: Config =
-            table.try_into().map_err(|error: toml::de::Error| Error::argument("train", one_line(&error)))?;
+        let config: Config = table
+            .try_into()
+            .map_err(|error: toml::de::Error| Error::argument("train", wrong_value(&error)))?;
         config.check().map_err(|fault| Error::argument("train", fault.to_string()))?;
         Ok(config)
     }
@@ -447,133 +460,13 @@ impl Config {
     }
 
     fn table(&self) -> Result<Table> {
-        Table::try_from(self).map_err(|error| {
-            Error::argument("train", format!("cannot be written to config.toml: {}", one_line(&error)))
-        })
+        Table::try_from(self)
+            .map_err(|error| Error::argument("train", format!("cannot be written to config.toml: {error}")))
     }
 }
 
 /// The devices compute in 32 bits, where larger numbers are infinite.
 const LARGEST: f64 = 3e38;
-
-/// The longest config.toml that is read.
-const MAX_BYTES: u64 = 1 << 20;
-
-/// A `config.toml` that has been read.
-#[derive(Clone, Debug)]
-pub struct ConfigFile {
-    /// Where it is.
-    pub path: PathBuf,
-    /// What it says, completed with the defaults.
-    pub config: Config,
-}
-
-impl ConfigFile {
-    /// Reads and checks it.
-    ///
-    /// # Errors
-    /// [`Error::Data`] names file and line: of what is no TOML, an unknown key with the nearest known one, a value of the
-    /// wrong type, an impossible value.
-    pub fn read(path: &Path) -> Result<ConfigFile> {
-        let bytes = read_whole(path, MAX_BYTES)?;
-        let text = String::from_utf8(bytes).map_err(|error| {
-            Error::data(path, format!("is not UTF-8 text, at offset {}", error.utf8_error().valid_up_to()))
-        })?;
-        let config = parse(&text).map_err(|(at, message)| {
-            let line = at.map(|at| {
-                format!("line {}: ", 1 + text.bytes().take(at).filter(|byte| *byte == b'\n').count())
-            });
-            Error::data(path, line.unwrap_or_default() + &message)
-        })?;
-        Ok(ConfigFile { path: path.to_owned(), config })
-    }
-}
-
-/// Where in the text something is wrong, and what.
-type Wrong = (Option<usize>, String);
-
-fn parse(text: &str) -> Result<Config, Wrong> {
-    let wrong = |error: &toml::de::Error| {
-        (error.span().map(|span| span.start.min(text.len())), format!("is no TOML: {}", one_line(error)))
-    };
-    let spans = DeTable::parse(text).map_err(|error| wrong(&error))?;
-    let table: Table = text.parse().map_err(|error| wrong(&error))?;
-    let place = |path: &[&str]| place(spans.get_ref(), path);
-
-    // Another one has other keys.
-    if let Some(format) = table.get("format").and_then(Value::as_integer).filter(|format| *format > 1) {
-        return Err((
-            place(&["format"]),
-            format!("format must be 1, got {format}, of a newer version of bptt"),
-        ));
-    }
-    let Some(experiment) = table.get("experiment") else {
-        let names = Experiment::ALL.map(Experiment::name).join(", ");
-        return Err((None, format!("has no key experiment, which must be one of {names}")));
-    };
-    let experiment = Experiment::deserialize(experiment.clone())
-        .map_err(|error| (place(&["experiment"]), format!("experiment: {}", one_line(&error))))?;
-    let mut whole = Table::try_from(Config::defaults(experiment)).expect("defaults are plain values");
-    for (key, value) in &table {
-        match (value, Config::SECTIONS.iter().find(|(name, _)| name == key)) {
-            (Value::Table(section), Some((name, known))) => {
-                for key in section.keys() {
-                    let at = || place(&[name, key]);
-                    if !known.contains(&&**key) {
-                        return Err((at(), unknown(&format!("in [{name}] "), key, known)));
-                    }
-                    if !experiment.takes(key) {
-                        return Err((
-                            at(),
-                            format!("{key} means nothing to the experiment {}", experiment.name()),
-                        ));
-                    }
-                }
-            }
-            (_, Some((name, _))) => {
-                return Err((place(&[name]), format!("{name} must be a section, [{name}]")));
-            }
-            (_, None) if TOP.contains(&&**key) => {}
-            (_, None) => {
-                let sections = Config::SECTIONS.map(|(name, _)| name);
-                return Err((place(&[key]), unknown("", key, &[&TOP[..], &sections[..]].concat())));
-            }
-        }
-    }
-    overlay(&mut whole, &table);
-    let config: Config = whole.try_into().map_err(|error: toml::de::Error| {
-        let message = one_line(&error);
-        // The error names the key, in backquotes at its end.
-        let path: Vec<&str> =
-            message.rsplit('`').nth(1).map(|path| path.split('.').collect()).unwrap_or_default();
-        (place(&path), message)
-    })?;
-    config.check().map_err(|fault| {
-        let at = Config::SECTIONS.iter().find_map(|(section, _)| place(&[section, fault.key]));
-        (at.or_else(|| place(&[fault.key])), fault.to_string())
-    })?;
-    Ok(config)
-}
-
-/// The keys outside any section.
-const TOP: [&str; 3] = ["format", "experiment", "device"];
-
-fn unknown(place: &str, key: &str, known: &[&str]) -> String {
-    let near = |known: &&&str| strsim::jaro_winkler(key, known);
-    let nearest = known.iter().max_by(|a, b| near(a).total_cmp(&near(b))).expect("there are known keys");
-    format!("unknown key {place}{key:?}; the nearest is {nearest:?}")
-}
-
-/// Where the value at a path of keys begins.
-fn place(table: &DeTable<'_>, path: &[&str]) -> Option<usize> {
-    let (first, rest) = path.split_first()?;
-    let (key, value) = table.iter().find(|(key, _)| key.get_ref() == first)?;
-    match (value.get_ref(), rest) {
-        (_, []) => Some(key.span().start),
-        (DeValue::Table(table), rest) => place(table, rest),
-        _ => None,
-    }
-}
 
 /// The keys of `from` in place of those of `to`, section by section.
 fn overlay(to: &mut Table, from: &Table) {
@@ -585,7 +478,15 @@ fn overlay(to: &mut Table, from: &Table) {
     }
 }
 
-/// An error's message without line breaks.
-fn one_line(error: &impl fmt::Display) -> String {
-    error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
+/// What is wrong with a value, and of which key.
+fn wrong_value(error: &toml::de::Error) -> String {
+    let text = error.to_string();
+    let key = text.rsplit('`').nth(1).and_then(|path| path.rsplit('.').next()).unwrap_or("a key");
+    let message = ["u64", "u32", "usize"]
+        .into_iter()
+        .fold(error.message().to_string(), |text, kind| {
+            text.replace(&format!("expected {kind}"), "expected a whole number")
+        })
+        .replace("expected f64", "expected a number");
+    format!("{key}: {message}")
 }
