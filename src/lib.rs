@@ -74,7 +74,8 @@
 //! | [`verify`] | every kernel and every gradient held to a 64-bit reference with derived limits; whole models to PyTorch's results |
 //!
 //! How a kernel runs (variant, tile, grid) is chosen by a pure function of its parameters and the device's limits, beside its twin: `plan`, or
-//! [`kernel::Plan::elements`] where every element is independent. A launch on the CPU costs one uncontended lock and about
+//! [`kernel::Plan::elements`] where every element is independent. Matrix products and recurrent kernels ask [`plans`] first, which a measurement may
+//! have filled. A launch on the CPU costs one uncontended lock and about
 //! 50 ns.
 //!
 //! Imports point upward in this table only. The command `bptt` itself is `src/main.rs` and `src/cli/`, behind the default
@@ -95,6 +96,7 @@ pub mod nn;
 pub mod ops;
 pub mod optim;
 pub mod parameters;
+pub mod plans;
 #[cfg(feature = "report")]
 pub mod report;
 pub mod tape;

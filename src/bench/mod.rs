@@ -7,6 +7,7 @@ mod kernels;
 mod report;
 mod roofline;
 mod train;
+mod tune;
 
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,7 @@ pub use kernels::kernels;
 pub use report::{read_medians, write_report};
 pub use roofline::Roofline;
 pub use train::{Set, training};
+pub use tune::{Compared, tune};
 
 /// Something to be measured.
 pub struct Case {

@@ -14,12 +14,15 @@ mod predict;
 mod profile;
 mod report;
 mod train;
+mod tune;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bptt::device::Device;
 use bptt::error::{Error, Result};
+use bptt::plans::load_plans;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use output::{Output, STDOUT};
@@ -55,6 +58,8 @@ enum Command {
     Conform(conform::Args),
     /// Measure training steps, kernels and launches
     Bench(bench::Args),
+    /// Find out how kernels run fastest on this GPU
+    Tune(tune::Args),
     /// List the devices
     Devices(devices::Args),
 }
@@ -82,6 +87,7 @@ pub fn main() -> ExitCode {
         Command::Report(args) => report::run(args).map(done),
         Command::Conform(args) => conform::run(args),
         Command::Bench(args) => bench::run(args).map(done),
+        Command::Tune(args) => tune::run(args).map(done),
         Command::Devices(args) => devices::run(args).map(done),
     };
     match result {
@@ -149,14 +155,26 @@ fn exit_code(error: &Error) -> u8 {
     }
 }
 
-/// The device of that name; where BPTT_DEVICE overrode it, an error says so.
+/// Where `bptt tune` keeps what it finds: BPTT_PLANS, else in the user's folder for settings.
+fn plans_file() -> Option<PathBuf> {
+    match std::env::var_os("BPTT_PLANS") {
+        Some(path) => Some(path.into()),
+        None => dirs::config_dir().map(|folder| folder.join("bptt").join("plans.json")),
+    }
+}
+
+/// The device of that name, with the plans that were found for it; where BPTT_DEVICE overrode the name, an error says so.
 fn device(name: &str) -> Result<Device> {
-    Device::named(name).map_err(|error| match error {
+    let device = Device::named(name).map_err(|error| match error {
         Error::NoDevice { asked, message } if asked != name.trim() => {
             Error::NoDevice { asked, message: format!("BPTT_DEVICE asks for it; {message}") }
         }
         other => other,
-    })
+    })?;
+    if let Some(file) = plans_file() {
+        device.set_plans(load_plans(&file, device.info())?);
+    }
+    Ok(device)
 }
 
 /// From here on Ctrl-C does not end the process, but makes the answer to this question, asked between steps, true.

@@ -6,6 +6,7 @@ use super::packed::{PANEL, Packed, Strided, TILE, Target, with_rows};
 use super::real::Real;
 use super::threads::{Shared, in_blocks, in_large_blocks};
 use crate::kernel::{Limits, MAX_GROUPS, Plan, Processor, SUBGROUP};
+use crate::plans::{Site, Way};
 
 crate::kernel! {
     /// Matrix product: `c[i, j]` = Σ_k a(i, k) · b(k, j), plus the old `c[i, j]` where `accumulate` is 1. Element (i, k) of a
@@ -32,6 +33,12 @@ const ANY: usize = 2;
 const NN: usize = 3;
 const NT: usize = 4;
 const TN: usize = 5;
+
+impl Way for Plan {
+    fn name(&self) -> String {
+        self.kernel.variants[self.variant].name.into()
+    }
+}
 
 /// One workgroup a tile of c. On a GPU large tiles where there are enough of them to fill it, else small ones. On an
 /// adapter made of software that has subgroups, the variant for the arrangement of a and b: ten times as fast there.
@@ -65,6 +72,13 @@ impl Matmul {
             TN => even && self.a_row == 1 && self.b_col == 1 && fours(&[self.m, self.a_col, self.b_row]),
             _ => true,
         }
+    }
+
+    /// The sizes that its speed depends on; which of the factors is transposed, in the last.
+    pub fn site(&self) -> Site {
+        let dense = u32::from(self.a_col == 1) + 2 * u32::from(self.b_col == 1);
+        let fours = u32::from((NN..=TN).any(|variant| self.suits(variant)));
+        Site { kernel: "matmul", shape: [self.m, self.n, self.k, self.accumulate, dense, fours] }
     }
 
     /// A plan for each variant that can compute it.

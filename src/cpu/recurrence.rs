@@ -3,6 +3,7 @@
 use super::matmul::{Matmul, matmul_fast};
 use super::real::Number;
 use crate::kernel::{Kernel, Limits, MAX_GROUPS, Plan, Processor};
+use crate::plans::{Site, Way};
 
 /// One of the steps that a launch makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +62,13 @@ pub struct Schedule {
     pub steps: u32,
 }
 
+impl Way for Schedule {
+    fn name(&self) -> String {
+        let order = if self.plan.grid[0] == 1 && self.steps > 1 { "sequence" } else { "step" };
+        format!("{}, {order}", self.plan.kernel.variants[self.plan.variant].name)
+    }
+}
+
 /// Declares a recurrent kernel: as [`kernel!`](macro@crate::kernel), with its shader, that of its pass, the columns of a
 /// unit, and the rows of a tile in so many rounds, in place of variants.
 macro_rules! recurrent_kernel {
@@ -114,17 +122,56 @@ impl Product {
     pub fn schedule(&self, kernel: &'static Kernel, steps: u32, limits: &Limits) -> Schedule {
         match limits.processor {
             Processor::Cpu => Schedule { plan: self.sequence(kernel, TILES), steps },
-            _ if limits.allow(&kernel.variants[LANES_OF_ONE]) && self.iterations() < MOST_ITERATIONS => {
+            _ if self.suits(kernel, LANES_OF_ONE, limits) => {
                 let variant = if self.hidden.is_multiple_of(4) { LANES_OF_FOUR } else { LANES_OF_ONE };
-                self.cheaper(kernel, variant, steps, SOFTWARE)
+                self.cheaper(kernel, variant, steps, limits)
             }
-            Processor::Software => self.cheaper(kernel, TILES, steps, SOFTWARE),
-            Processor::Gpu => self.cheaper(kernel, TILES, steps, GPU),
+            _ => self.cheaper(kernel, TILES, steps, limits),
         }
     }
 
+    /// All schedules that a device allows.
+    pub fn schedules(&self, kernel: &'static Kernel, steps: u32, limits: &Limits) -> Vec<Schedule> {
+        let suitable = [TILES, LANES_OF_ONE, LANES_OF_FOUR].into_iter();
+        let suitable = suitable.filter(|variant| self.suits(kernel, *variant, limits));
+        let both = |variant| self.both(kernel, variant, steps, costs(limits)).map(|(schedule, _)| schedule);
+        // A sequence of one step is a step that less of the device works at.
+        let differs = |schedule: &Schedule| schedule.steps > 1 || schedule.plan.grid[0] > 1 || steps == 1;
+        let mut all: Vec<Schedule> = suitable.flat_map(both).filter(differs).collect();
+        all.dedup_by_key(|schedule| schedule.name());
+        all
+    }
+
+    /// The sizes that its speed depends on.
+    pub fn site(&self, kernel: &'static Kernel, steps: u32) -> Site {
+        let Product { batch, hidden, columns, inner } = *self;
+        Site { kernel: kernel.name, shape: [steps, batch, hidden, columns, inner, 0] }
+    }
+
+    /// Whether a variant can make the product on a device.
+    fn suits(&self, kernel: &'static Kernel, variant: usize, limits: &Limits) -> bool {
+        limits.allow(&kernel.variants[variant])
+            && match variant {
+                TILES => true,
+                LANES_OF_ONE => self.iterations() < MOST_ITERATIONS,
+                _ => self.iterations() < MOST_ITERATIONS && self.hidden > 0 && self.hidden.is_multiple_of(4),
+            }
+    }
+
     /// Whichever of the two schedules of a variant is estimated to be quicker.
-    fn cheaper(&self, kernel: &'static Kernel, variant: usize, steps: u32, costs: Costs) -> Schedule {
+    fn cheaper(&self, kernel: &'static Kernel, variant: usize, steps: u32, limits: &Limits) -> Schedule {
+        let [(sequence, in_sequence), (step, in_steps)] = self.both(kernel, variant, steps, costs(limits));
+        if steps <= 1 || in_steps < in_sequence { step } else { sequence }
+    }
+
+    /// The two schedules of a variant, `sequence` and `step`, and the seconds of a step in each.
+    fn both(
+        &self,
+        kernel: &'static Kernel,
+        variant: usize,
+        steps: u32,
+        costs: Costs,
+    ) -> [(Schedule, f64); 2] {
         let (sequence, step) = (self.sequence(kernel, variant), self.step(kernel, variant));
         let [rows, blocks, _] = [step.grid[1], step.grid[0], 1].map(f64::from);
         // Of one step: what each workgroup reads and adds up, how many of them run at once, and in how many turns.
@@ -133,13 +180,12 @@ impl Product {
         let block = costs.start + work * costs.per_column;
         let in_sequence = turns(rows) * blocks * block;
         let in_steps = costs.launch + turns(rows * blocks) * block;
-        if steps == 1 || in_steps < in_sequence {
-            return Schedule { plan: step, steps: 1 };
-        }
         // No launch is to take longer than a watchdog lets it, nor to loop further than the adapter does.
         let loops = self.iterations() * u64::from(step.grid[0]);
-        let most = (costs.most_iterations / loops).min((LONGEST / in_sequence) as u64).max(1);
-        Schedule { plan: sequence, steps: steps.min(most.try_into().unwrap_or(u32::MAX)) }
+        let most = (costs.most_iterations / loops).min((LONGEST / in_sequence).max(1.0) as u64);
+        let in_sequence = if most == 0 { f64::INFINITY } else { in_sequence };
+        let steps = steps.min(most.clamp(1, u64::from(u32::MAX)) as u32);
+        [(Schedule { plan: sequence, steps }, in_sequence), (Schedule { plan: step, steps: 1 }, in_steps)]
     }
 
     /// Iterations of the loops of a lane for a block of units: over k, and over what it finishes.
@@ -179,6 +225,14 @@ impl Product {
                 && (plan.variant == TILES || plan.grid[0] > 1 || loops(plan.variant) < MOST_ITERATIONS)
         };
         variants.flat_map(both).filter(able).collect()
+    }
+}
+
+/// What the parts of a step cost on a device.
+fn costs(limits: &Limits) -> Costs {
+    match limits.processor {
+        Processor::Gpu => GPU,
+        Processor::Cpu | Processor::Software => SOFTWARE,
     }
 }
 
@@ -234,6 +288,54 @@ pub fn add_biases(width: usize, x: &[f32], b_ih: &[f32], b_hh: &[f32], a: &mut [
             for ((a, b_ih), b_hh) in row.iter_mut().zip(b_ih).zip(b_hh) {
                 *a += b_ih + b_hh;
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::cpu::lstm_forward::LSTM_FORWARD;
+    use crate::kernel::{LEAST, SUBGROUP};
+
+    /// The loops of a lane in one launch.
+    fn iterations(product: &Product, schedule: &Schedule) -> u64 {
+        let blocks = if schedule.plan.grid[0] == 1 {
+            product.step(schedule.plan.kernel, schedule.plan.variant).grid[0]
+        } else {
+            1
+        };
+        product.iterations() * u64::from(blocks) * u64::from(schedule.steps)
+    }
+
+    proptest! {
+        /// On adapters made of software no launch loops further than they do, whatever the shape; and what is chosen is one
+        /// of the schedules that there are.
+        #[test]
+        fn no_schedule_breaks_a_limit(
+            batch in 1u32..5000,
+            hidden in 1u32..5000,
+            columns in prop_oneof![Just(1u32), Just(3), Just(4)],
+            inner in 1u32..20_000,
+            steps in 1u32..100_000,
+            subgroup in any::<bool>(),
+        ) {
+            let product = Product { batch, hidden, columns, inner };
+            let limits = if subgroup { SUBGROUP } else { LEAST };
+            let limits = Limits { processor: Processor::Software, ..limits };
+            let chosen = product.schedule(&LSTM_FORWARD, steps, &limits);
+            let all = product.schedules(&LSTM_FORWARD, steps, &limits);
+            prop_assert!(all.iter().any(|other| other.name() == chosen.name()), "{chosen:?} is none of {all:?}");
+            for schedule in all.iter().chain([&chosen]) {
+                prop_assert!(limits.allow(&LSTM_FORWARD.variants[schedule.plan.variant]));
+                prop_assert!(schedule.steps >= 1 && schedule.steps <= steps);
+                let lanes = schedule.plan.variant != TILES;
+                prop_assert!(!lanes || iterations(&product, schedule) <= MOST_ITERATIONS, "{schedule:?}");
+            }
+            let names: std::collections::BTreeSet<String> = all.iter().map(Way::name).collect();
+            prop_assert_eq!(names.len(), all.len(), "{:?}", all);
         }
     }
 }

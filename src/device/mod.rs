@@ -12,10 +12,12 @@ mod host;
 mod pool;
 mod select;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::kernel::{Access, Dtype, Limits, Plan};
+use crate::plans::{PlanTable, Plans, Seen, Site, Way};
 
 pub use gpu::GpuOptions;
 pub use host::{Host, ReadBack, Values};
@@ -96,6 +98,10 @@ pub(crate) trait Backend: Send + Sync {
     fn stats(&self) -> Stats;
     fn start_profile(&self) -> Result<()>;
     fn finish_profile(&self) -> Result<Vec<KernelTime>>;
+    /// Where kernels can run in several ways.
+    fn plans(&self) -> Option<&PlanTable> {
+        None
+    }
 }
 
 /// A piece of a device's memory, as its backend made it. The number orders buffers and is never given twice.
@@ -250,6 +256,38 @@ impl Device {
     /// What it offers to kernels: what plans are made for.
     pub fn limits(&self) -> &Limits {
         self.backend.limits()
+    }
+
+    /// Lets kernels run as was found to be best on this adapter. What is not a way of this device is passed over. On the CPU
+    /// device there is one way only.
+    pub fn set_plans(&self, plans: Plans) {
+        if let Some(table) = self.backend.plans() {
+            table.set(plans);
+        }
+    }
+
+    /// What [`Device::set_plans`] set.
+    pub fn plans(&self) -> Plans {
+        self.backend.plans().map(PlanTable::get).unwrap_or_default()
+    }
+
+    /// Runs `f` and records in which ways kernels ran that could have run in several.
+    ///
+    /// # Errors
+    /// Those of `f`.
+    pub fn record_plans(&self, f: impl FnOnce() -> Result<()>) -> Result<BTreeMap<Site, Seen>> {
+        let Some(table) = self.backend.plans() else {
+            return f().map(|()| BTreeMap::new());
+        };
+        table.record();
+        let done = f();
+        let recorded = table.recorded();
+        done.map(|()| recorded)
+    }
+
+    /// The way of a kernel over a shape; `default` where no measurement found a better one.
+    pub(crate) fn choose<W: Way>(&self, site: Site, ways: impl Fn() -> Vec<W>, default: W) -> W {
+        self.backend.plans().map_or(default, |table| table.choose(site, ways, default))
     }
 
     /// A buffer of `len` elements with undefined contents.

@@ -2,7 +2,7 @@
 
 use crate::cpu::matmul::{Matmul, plan};
 use crate::error::{Error, Result};
-use crate::kernel::Dtype;
+use crate::kernel::{Dtype, Plan};
 use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
 
@@ -51,7 +51,11 @@ pub(super) fn product(a: Matrix<'_>, b: Matrix<'_>, c: &Tensor, accumulate: bool
             b_col: b.strides.1 as u32,
             accumulate: (accumulate || start > 0).into(),
         };
-        c.device().launch(&plan(&params, c.device().limits()), &params, &[a_arg, b_arg, c.update()])?;
+        let (device, limits) = (c.device(), *c.device().limits());
+        let allowed = |plan: &Plan| limits.allow(&plan.kernel.variants[plan.variant]);
+        let ways = || params.plans().into_iter().filter(allowed).collect();
+        let plan = device.choose(params.site(), ways, plan(&params, &limits));
+        device.launch(&plan, &params, &[a_arg, b_arg, c.update()])?;
     }
     Ok(())
 }

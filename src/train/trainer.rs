@@ -134,6 +134,10 @@ impl<'a> Trainer<'a> {
         if found.model != self.progress.model {
             return refuse("its checkpoint is of another model than its settings and data make");
         }
+        // Kernels run as they did, whatever has been measured since.
+        if found.platform.device == self.progress.platform.device {
+            self.device.set_plans(found.platform.plans.clone());
+        }
         if let Some(difference) = found.platform.difference(&self.progress.platform) {
             let message =
                 format!("the run was made with {difference}: it goes on, but not with the same bits");
@@ -142,7 +146,7 @@ impl<'a> Trainer<'a> {
         // The plateau's settings are the run's own; those asked for now count for a schedule that begins only now.
         let plateau =
             if self.progress.plateau.is_some() { found.plateau.or(self.progress.plateau) } else { None };
-        let platform = self.progress.platform.clone();
+        let platform = Platform::of(self.device);
         load(self.task.model().parameters(), &checkpoint.model).map_err(|error| at(run, error))?;
         self.optimizer.load_state(&checkpoint.optimizer).map_err(|error| at(run, error))?;
         self.task.seek(found.position, &checkpoint.carried).map_err(|error| at(run, error))?;

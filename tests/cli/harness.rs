@@ -53,7 +53,12 @@ pub fn folder() -> TempDir {
 pub fn command(folder: &Path, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bptt"));
     // A panic must show itself.
-    command.args(args).current_dir(folder).env("BPTT_DEVICE", "cpu").env("RUST_BACKTRACE", "1");
+    command
+        .args(args)
+        .current_dir(folder)
+        .env("BPTT_DEVICE", "cpu")
+        .env("BPTT_PLANS", folder.join("plans.json"))
+        .env("RUST_BACKTRACE", "1");
     command
 }
 

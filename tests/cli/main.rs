@@ -13,3 +13,4 @@ mod report;
 mod runs;
 #[cfg(unix)]
 mod streams;
+mod tune;

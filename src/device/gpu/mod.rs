@@ -20,6 +20,7 @@ use super::{
 };
 use crate::error::{Error, Result};
 use crate::kernel::{Access, Dtype, Limits, ParamSpace, Plan};
+use crate::plans::PlanTable;
 use fault::Faults;
 pub use open::GpuOptions;
 use pipelines::{BindKey, Pipelines};
@@ -44,6 +45,7 @@ pub struct Gpu {
     limits: Limits,
     space: ParamSpace,
     profiling: bool,
+    plans: PlanTable,
     state: Mutex<State>,
 }
 
@@ -237,6 +239,10 @@ impl State {
 }
 
 impl Backend for Gpu {
+    fn plans(&self) -> Option<&PlanTable> {
+        Some(&self.plans)
+    }
+
     fn info(&self) -> &DeviceInfo {
         &self.info
     }

@@ -7,6 +7,7 @@ use super::pipelines::PARAM_BYTES;
 use super::{Gpu, State};
 use crate::error::{Error, Result};
 use crate::kernel::{Limits, ParamSpace, Processor};
+use crate::plans::PlanTable;
 
 /// How to open a GPU. The default takes what the adapter offers.
 #[derive(Clone, Debug, Default)]
@@ -111,6 +112,7 @@ impl Gpu {
             limits: kernel_limits,
             space,
             profiling,
+            plans: PlanTable::default(),
             state: Mutex::new(state),
         })
     }

@@ -8,10 +8,10 @@ use crate::cpu::lstm_backward::{LSTM_BACKWARD, LstmBackward};
 use crate::cpu::lstm_forward::{LSTM_FORWARD, LstmForward};
 use crate::cpu::lstm_project_backward::{LSTM_PROJECT_BACKWARD, LstmProjectBackward};
 use crate::cpu::lstm_project_forward::{LSTM_PROJECT_FORWARD, LstmProjectForward};
-use crate::cpu::recurrence::Product;
+use crate::cpu::recurrence::{Product, Schedule};
 use crate::cpu::rnn_backward::{RNN_BACKWARD, RnnBackward};
 use crate::cpu::rnn_forward::{RNN_FORWARD, RnnForward};
-use crate::device::Arg;
+use crate::device::{Arg, Device};
 use crate::error::Result;
 use crate::kernel::{Kernel, Plan};
 use crate::ops::matmul::{Matrix, product};
@@ -57,6 +57,13 @@ fn maybe(tensor: Option<&Tensor>) -> Arg<'_> {
     tensor.map_or(Arg::absent(), Tensor::read)
 }
 
+/// How a recurrent kernel is to run.
+fn scheduled(device: &Device, kernel: &'static Kernel, product: Product, steps: u32) -> Schedule {
+    let limits = *device.limits();
+    let ways = || product.schedules(kernel, steps, &limits);
+    device.choose(product.site(kernel, steps), ways, product.schedule(kernel, steps, &limits))
+}
+
 impl Sequence {
     /// Launches a kernel as often as its schedule asks for, with the parameters for each part: its first step, counted in
     /// the order of the pass, and the number of its steps.
@@ -68,7 +75,7 @@ impl Sequence {
         args: &[Arg<'_>],
     ) -> Result<()> {
         let device = self.h.device();
-        let schedule = product.schedule(kernel, self.time as u32, device.limits());
+        let schedule = scheduled(&device, kernel, product, self.time as u32);
         for from in (0..self.time).step_by(schedule.steps as usize) {
             let steps = schedule.steps.min((self.time - from) as u32);
             device.launch(&schedule.plan, &params(from, steps), args)?;
@@ -147,7 +154,7 @@ impl Sequence {
                     return self.in_parts(&LSTM_FORWARD, p.product(), params, &args);
                 };
                 let device = self.h.device();
-                let plan = p.product().schedule(&LSTM_FORWARD, 1, device.limits()).plan;
+                let plan = scheduled(&device, &LSTM_FORWARD, p.product(), 1).plan;
                 for step in (0..self.time).map(|k| self.forward_time(k)) {
                     let one = LstmForward { start: step as u32, steps: 1, ..p };
                     device.launch(&plan, &one, &args)?;
@@ -242,7 +249,7 @@ impl Sequence {
                 let args =
                     [dm.read(), w_hh.read(), gates, c, lengths, projection.nothing.update(), dc, da.update()];
                 let device = self.h.device();
-                let plan = p.product().schedule(&LSTM_BACKWARD, 1, device.limits()).plan;
+                let plan = scheduled(&device, &LSTM_BACKWARD, p.product(), 1).plan;
                 let mut later = None;
                 for step in (0..self.time).rev().map(|k| self.forward_time(k)) {
                     if let Some(later) = later.replace(step) {

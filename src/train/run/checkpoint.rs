@@ -11,6 +11,7 @@ use super::metrics::Row;
 use crate::device::Device;
 use crate::kernel::Limits;
 use crate::optim::ReduceLrOnPlateau;
+use crate::plans::Plans;
 use crate::tensor::Shape;
 use crate::train::{Best, Outcome};
 
@@ -79,6 +80,8 @@ pub(crate) struct Platform {
     driver: String,
     limits: Limits,
     vectors: String,
+    /// What was found by measurement in place of the cost models' choice.
+    pub plans: Plans,
 }
 
 impl Platform {
@@ -91,6 +94,7 @@ impl Platform {
             driver: info.driver.clone(),
             limits: *device.limits(),
             vectors: format!("{:?}", pulp::Arch::new()),
+            plans: device.plans(),
         }
     }
 

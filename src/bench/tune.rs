@@ -1,0 +1,115 @@
+//! Better plans than the cost models', found by running whole training steps.
+
+use std::time::Instant;
+
+use super::{Bench, Case};
+use crate::device::Device;
+use crate::error::Result;
+use crate::plans::Plans;
+
+/// A way to run a kernel over a shape that was compared with the one that a step took until then.
+#[derive(Clone, Debug)]
+pub struct Compared {
+    /// The kernel and the shape.
+    pub site: String,
+    /// The way until then.
+    pub old: String,
+    /// The other way.
+    pub new: String,
+    /// The time of a step in the new way over that in the old: the median of measurements made in turn.
+    pub ratio: f64,
+    /// Whether the new way is taken from now on.
+    pub taken: bool,
+}
+
+/// A way is taken that makes the whole step so much faster, and is faster in three of four measurements: less is noise.
+const GAIN: f64 = 0.97;
+/// A measurement takes at least so many seconds: as many steps as that needs.
+const SAMPLE: f64 = 0.02;
+/// Pairs of measurements at least.
+const PAIRS: usize = 5;
+
+/// Tries every way of every kernel of a training step, one after the other, for `seconds` each, and keeps what makes the
+/// step faster: the device runs that way from then on. Returns the ways that are not the cost models'.
+///
+/// # Errors
+/// [`Error::Gpu`](crate::error::Error::Gpu) on a fault; those of `on_compared`.
+pub fn tune(
+    device: &Device,
+    case: Case,
+    seconds: f64,
+    on_compared: &mut dyn FnMut(&Compared) -> Result<()>,
+) -> Result<Plans> {
+    let mut bench = (case.prepare)(device)?;
+    let before = device.plans();
+    let seen = device.record_plans(|| run(&mut *bench, 1).map(drop))?;
+    let count = (SAMPLE / run(&mut *bench, 1)?).ceil().max(1.0) as usize;
+    let mut found = Plans::new();
+    for (site, seen) in seen {
+        let mut old = seen.taken.clone();
+        for new in seen.ways.into_iter().filter(|way| *way != seen.taken) {
+            let with = |way: &String| {
+                let mut plans = before.clone();
+                plans.extend(found.clone());
+                plans.insert(site.to_string(), way.clone());
+                plans
+            };
+            let (ratio, high) = compare(device, &mut *bench, [with(&old), with(&new)], count, seconds)?;
+            let taken = ratio < GAIN && high < 1.0;
+            on_compared(&Compared {
+                site: site.to_string(),
+                old: old.clone(),
+                new: new.clone(),
+                ratio,
+                taken,
+            })?;
+            if taken {
+                old = new;
+            }
+        }
+        if old != seen.taken {
+            found.insert(site.to_string(), old);
+        }
+    }
+    let mut plans = before;
+    plans.extend(found.clone());
+    device.set_plans(plans);
+    Ok(found)
+}
+
+/// The time of a step with the second plans over that with the first: the median, and what three of four are below.
+fn compare(
+    device: &Device,
+    bench: &mut dyn Bench,
+    plans: [Plans; 2],
+    count: usize,
+    seconds: f64,
+) -> Result<(f64, f64)> {
+    // The first step in a new way compiles its kernels.
+    for plans in &plans {
+        device.set_plans(plans.clone());
+        run(bench, 1)?;
+    }
+    let start = Instant::now();
+    let mut ratios = Vec::new();
+    while ratios.len() < PAIRS || start.elapsed().as_secs_f64() < seconds {
+        let mut times = [0.0; 2];
+        for (time, plans) in times.iter_mut().zip(&plans) {
+            device.set_plans(plans.clone());
+            *time = run(bench, count)?;
+        }
+        ratios.push(times[1] / times[0]);
+    }
+    ratios.sort_by(f64::total_cmp);
+    Ok((ratios[ratios.len() / 2], ratios[ratios.len() * 3 / 4]))
+}
+
+/// Seconds of a step, over so many of them.
+fn run(bench: &mut dyn Bench, count: usize) -> Result<f64> {
+    let start = Instant::now();
+    for _ in 0..count {
+        bench.step()?;
+    }
+    bench.fetch()?;
+    Ok(start.elapsed().as_secs_f64() / count as f64)
+}

@@ -1,0 +1,33 @@
+//! `bptt tune`.
+
+use super::harness::{bptt, folder};
+
+#[test]
+fn what_is_found_is_kept_and_followed() {
+    let folder = folder();
+    let run = bptt(folder.path(), "tune --only hihello --seconds 0.01 --out found/plans.json --json");
+    let events = run.events();
+    let (done, compared) = events.split_last().unwrap();
+    assert!(compared.iter().any(|event| event["site"].as_str().unwrap().starts_with("rnn_forward 6 1 5")));
+    assert!(
+        compared.iter().all(|event| event["ratio"].as_f64().unwrap() > 0.0 && event["old"] != event["new"])
+    );
+    let taken = compared.iter().filter(|event| event["taken"] == true).count();
+    assert!(done["plans"].as_u64().unwrap() <= taken as u64);
+    assert_eq!(folder.path().join("found/plans.json").exists(), done["plans"] != 0);
+
+    // Every command reads the file, so none goes on with a damaged one.
+    std::fs::write(folder.path().join("plans.json"), "{").unwrap();
+    let says = bptt(folder.path(), "train hihello --device gpu").failed(3).to_string();
+    assert!(
+        says.contains("plans.json: holds no plans of bptt") && says.contains("run bptt tune again"),
+        "{says}"
+    );
+}
+
+#[test]
+fn what_cannot_be_tuned() {
+    let folder = folder();
+    let says = bptt(folder.path(), "tune --only nonsense").failed(2).to_string();
+    assert_eq!(says, "there is no training step nonsense: see bptt bench train");
+}
