@@ -19,7 +19,7 @@ pub use kernels::kernels;
 pub use report::{read_medians, write_report};
 pub use roofline::Roofline;
 pub use train::{Set, training};
-pub use tune::{Compared, tune};
+pub use tune::{Compared, task_case, tune};
 
 /// Something to be measured.
 pub struct Case {

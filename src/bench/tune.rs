@@ -2,10 +2,12 @@
 
 use std::time::Instant;
 
-use super::{Bench, Case};
+use super::{Bench, Case, Facts};
 use crate::device::Device;
 use crate::error::Result;
 use crate::plans::Plans;
+use crate::tensor::Tensor;
+use crate::train::{Config, Stepper, Task};
 
 /// A way to run a kernel over a shape that was compared with the one that a step took until then.
 #[derive(Clone, Debug)]
@@ -112,4 +114,38 @@ fn run(bench: &mut dyn Bench, count: usize) -> Result<f64> {
     }
     bench.fetch()?;
     Ok(start.elapsed().as_secs_f64() / count as f64)
+}
+
+/// The training step of a task with a run's settings.
+pub fn task_case(name: String, config: Config, task: Box<dyn Task>) -> Case {
+    let about = format!("a step of {}", config.experiment.name());
+    let prepare = move |_: &Device| {
+        let stepper = Stepper::new(&config.train, task.model().parameters())?;
+        Ok(Box::new(TaskBench { stepper, task, lr: config.train.lr, loss: None }) as Box<dyn Bench>)
+    };
+    Case { name, about, prepare: Box::new(prepare) }
+}
+
+struct TaskBench {
+    stepper: Stepper,
+    task: Box<dyn Task>,
+    lr: f64,
+    loss: Option<Tensor>,
+}
+
+impl Bench for TaskBench {
+    fn step(&mut self) -> Result<()> {
+        let (_, loss) = self.stepper.step(&mut *self.task, self.lr)?;
+        self.loss = Some(loss);
+        self.task.model().parameters().device().submit()
+    }
+
+    fn fetch(&mut self) -> Result<f64> {
+        let loss = self.loss.as_ref().expect("a step has been made");
+        Ok(loss.to_f64()?[0])
+    }
+
+    fn facts(&self) -> Facts {
+        Facts { parameters: Some(self.task.model().parameters().count()), ..Facts::default() }
+    }
 }

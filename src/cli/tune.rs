@@ -2,23 +2,27 @@
 
 use std::path::PathBuf;
 
-use bptt::bench::{Case, Compared, Set, training, tune};
+use bptt::bench::{Case, Compared, Set, task_case, training, tune};
 use bptt::error::{Error, Result};
 use bptt::plans::save_plans;
+use bptt::train::ConfigFile;
 use serde_json::json;
 
 use super::numbers::positive;
 use super::output::Output;
+use super::train::task;
 use super::{device, interruption, plans_file};
 
 /// Options of `bptt tune`.
 #[derive(clap::Args)]
 pub struct Args {
+    /// The run whose training step is tuned [default: the steps of `bptt bench train`]
+    run: Option<PathBuf>,
     /// gpu, an index, part of a name; on the CPU there is nothing to tune
     #[arg(long, value_name = "NAME", default_value = "gpu")]
     device: String,
-    /// The training steps to tune, by their names in `bptt bench train` [default: all]
-    #[arg(long, value_name = "CASE,..", value_delimiter = ',')]
+    /// Only these steps of `bptt bench train`
+    #[arg(long, value_name = "CASE,..", value_delimiter = ',', conflicts_with = "run")]
     only: Vec<String>,
     /// Seconds of comparing two ways
     #[arg(long, value_name = "S", default_value_t = 1.0, value_parser = positive)]
@@ -37,10 +41,17 @@ pub fn run(args: Args) -> Result<()> {
     let Some(file) = args.out.or_else(plans_file) else {
         return Err(Error::argument("tune", "there is no folder for settings: name a file with --out"));
     };
-    let cases: Vec<Case> = training(Set::Peers)
-        .into_iter()
-        .filter(|case| args.only.is_empty() || args.only.contains(&case.name))
-        .collect();
+    let cases: Vec<Case> = match &args.run {
+        Some(path) => {
+            let ConfigFile { mut config, .. } = ConfigFile::read(&path.join("config.toml"))?;
+            let task = task(&device, &mut config, [true; 2], &mut Vec::new())?;
+            vec![task_case(path.display().to_string(), config, task)]
+        }
+        None => training(Set::Peers)
+            .into_iter()
+            .filter(|case| args.only.is_empty() || args.only.contains(&case.name))
+            .collect(),
+    };
     if let Some(unknown) = args.only.iter().find(|name| cases.iter().all(|case| case.name != **name)) {
         return Err(Error::argument(
             "tune",

@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 use super::config::{Config, ScheduleKind, TrainConfig};
 use super::late::{LATE, LateSteps};
 use super::run::{Checkpoint, Platform, Progress, Run, Tensors, smaller_lr};
+use super::stepper::Stepper;
 use super::task::Task;
 use super::{Best, Event, OnEvent, Outcome, Summary};
 use crate::device::{Device, Host};
 use crate::error::{Error, Result};
-use crate::optim::{LrSchedule, Optimizer, PlateauConfig, ReduceLrOnPlateau, Schedule};
+use crate::optim::{LrSchedule, PlateauConfig, ReduceLrOnPlateau, Schedule};
 use crate::parameters::Parameters;
-use crate::tape::{DropoutStream, Tape, Var};
+use crate::tape::Var;
 
 /// How the world takes part in a training.
 pub struct Hooks<'a> {
@@ -52,9 +53,8 @@ struct Trainer<'a> {
     device: &'a Device,
     config: &'a TrainConfig,
     task: &'a mut dyn Task,
-    optimizer: Box<dyn Optimizer>,
+    stepper: Stepper,
     schedule: LrSchedule,
-    tape: Tape,
     late: LateSteps,
     progress: Progress,
     /// The parameters of the best validation.
@@ -69,7 +69,7 @@ struct Trainer<'a> {
 impl<'a> Trainer<'a> {
     fn new(device: &'a Device, config: &'a TrainConfig, task: &'a mut dyn Task) -> Result<Trainer<'a>> {
         let parameters = task.model().parameters();
-        let optimizer = config.optimizer.build(parameters, config.lr, config.weight_decay)?;
+        let stepper = Stepper::new(config, parameters)?;
         let plateau = PlateauConfig { factor: config.lr_gamma.min(0.999), ..PlateauConfig::default() };
         let plateau = (config.schedule == ScheduleKind::Plateau)
             .then(|| ReduceLrOnPlateau::new(config.lr, plateau))
@@ -94,13 +94,11 @@ impl<'a> Trainer<'a> {
             metrics: [0; 2],
             row: None,
         };
-        let tape = Tape::new(parameters);
         Ok(Trainer {
             device,
             config,
             schedule: LrSchedule::new(config.lr, schedule(config))?,
-            optimizer,
-            tape,
+            stepper,
             late: LateSteps::new(),
             progress,
             best: None,
@@ -148,7 +146,7 @@ impl<'a> Trainer<'a> {
             if self.progress.plateau.is_some() { found.plateau.or(self.progress.plateau) } else { None };
         let platform = Platform::of(self.device);
         load(self.task.model().parameters(), &checkpoint.model).map_err(|error| at(run, error))?;
-        self.optimizer.load_state(&checkpoint.optimizer).map_err(|error| at(run, error))?;
+        self.stepper.optimizer.load_state(&checkpoint.optimizer).map_err(|error| at(run, error))?;
         self.task.seek(found.position, &checkpoint.carried).map_err(|error| at(run, error))?;
         if found.best.is_some() {
             check_fit(self.task.model().parameters(), &checkpoint.best).map_err(|error| at(run, error))?;
@@ -159,6 +157,7 @@ impl<'a> Trainer<'a> {
         }
         self.unsaved = false;
         self.progress = Progress { platform, plateau, ..checkpoint.progress };
+        self.stepper.dropout.calls = self.progress.dropout_calls;
         // It may have been asked to go on for longer than its patience.
         if self.config.patience == 0 || self.progress.worse < self.config.patience {
             self.progress.stopped_early = false;
@@ -202,9 +201,9 @@ impl<'a> Trainer<'a> {
                 self.task.validates() && (step == steps || step.is_multiple_of(validate_every));
             let show = hooks.show_every > 0 && step.is_multiple_of(hooks.show_every);
             if show || step == steps || self.progress.validation_due {
-                let outcome = self.task.outcome(&self.tape)?;
+                let outcome = self.task.outcome(&self.stepper.tape)?;
                 if show && let Outcome::Text { decoded, .. } = &outcome {
-                    let loss = self.tape.value(loss)?.to_vec()?[0];
+                    let loss = self.stepper.tape.value(loss)?.to_vec()?[0];
                     (hooks.on_event)(Event::Decoded { step, loss, text: decoded.clone() })?;
                 }
                 self.progress.outcome = Some(outcome);
@@ -214,21 +213,9 @@ impl<'a> Trainer<'a> {
 
     /// Queues a step.
     fn step(&mut self, step: u64) -> Result<Var> {
-        let TrainConfig { seed, clip, .. } = *self.config;
         let lr = self.lr(step);
-        self.optimizer.set_lr(lr)?;
-        self.tape.clear();
-        self.tape.set_training(Some(DropoutStream { seed, calls: self.progress.dropout_calls }));
-        let loss = self.task.loss(&mut self.tape)?;
-        self.progress.dropout_calls = self.tape.training().expect("set above").calls;
-        self.optimizer.zero_grad();
-        self.tape.backward(loss)?;
-        if clip > 0.0 {
-            self.optimizer.clip_grad_norm(clip)?;
-        }
-        let value = self.tape.value(loss)?.clone();
-        self.optimizer.step(Some(&value))?;
-        self.late.push(step, lr, self.optimizer.control())?;
+        let (loss, _) = self.stepper.step(self.task, lr)?;
+        self.late.push(step, lr, self.stepper.optimizer.control())?;
         self.device.submit()?;
         Ok(loss)
     }
@@ -306,9 +293,14 @@ impl<'a> Trainer<'a> {
         run.metrics.save()?;
         let (position, carried) = self.task.position()?;
         self.count_seconds();
-        let progress =
-            Progress { position, metrics: run.metrics.bytes, row: run.metrics.last, ..self.progress.clone() };
-        let (optimizer, best) = (self.optimizer.state()?, self.best.clone().unwrap_or_default());
+        let progress = Progress {
+            position,
+            dropout_calls: self.stepper.dropout.calls,
+            metrics: run.metrics.bytes,
+            row: run.metrics.last,
+            ..self.progress.clone()
+        };
+        let (optimizer, best) = (self.stepper.optimizer.state()?, self.best.clone().unwrap_or_default());
         run.save_checkpoint(&Checkpoint { progress, model, best, optimizer, carried }, self.config.keep)?;
         self.saved = Instant::now();
         self.unsaved = false;

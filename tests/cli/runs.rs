@@ -260,15 +260,24 @@ fn settings_that_cannot_be() {
             "experiment = \"text\"\n[train]\n\n\nsteps = \"many\"",
             "line 5: steps: invalid type: string \"many\", expected a whole number",
         ),
-        ("experiment = \"text\"\n[train]\nsteps = -1", "line 3: steps: invalid value: integer `-1`, expected a whole number"),
+        (
+            "experiment = \"text\"\n[train]\nsteps = -1",
+            "line 3: steps: invalid value: integer `-1`, expected a whole number",
+        ),
         ("experiment = \"text\"\n[train]\nsteps = 0", "line 3: steps must be at least 1, got 0"),
         ("experiment = \"text\"\n[train]\nlr = nan", "line 3: lr must be above 0 and at most 3e38, got NaN"),
-        ("experiment = \"text\"\n# ü\ntrain.schedule = \"plato\"", "line 3: schedule: unknown variant `plato`"),
+        (
+            "experiment = \"text\"\n# ü\ntrain.schedule = \"plato\"",
+            "line 3: schedule: unknown variant `plato`",
+        ),
         (
             "experiment = \"hihello\"\n[train]\nschedule = \"plateau\"",
             "line 3: schedule plateau needs a validation loss",
         ),
-        ("experiment = \"text\"\n[model]\nhidden = 1.5", "line 3: hidden: invalid type: floating point `1.5`, expected a whole number"),
+        (
+            "experiment = \"text\"\n[model]\nhidden = 1.5",
+            "line 3: hidden: invalid type: floating point `1.5`, expected a whole number",
+        ),
         ("experiment = \"text\"\n[model\nhidden = 1", "line 2: is no TOML: "),
         ("experiment = \"text\"\nlr == 3", "line 2: is no TOML: "),
         (

@@ -26,6 +26,19 @@ fn what_is_found_is_kept_and_followed() {
 }
 
 #[test]
+fn the_step_of_a_run_is_tuned() {
+    let folder = folder();
+    bptt(folder.path(), "train text --steps 2 --hidden 8 --cell gru --out run").done();
+    let events = bptt(folder.path(), "tune run --seconds 0.01 --json").events();
+    assert!(
+        events
+            .iter()
+            .any(|event| event["site"].as_str().is_some_and(|site| site.starts_with("gru_forward 16 1 8")))
+    );
+    assert!(events.iter().all(|event| event["event"] == "done" || event["case"] == "run"));
+}
+
+#[test]
 fn what_cannot_be_tuned() {
     let folder = folder();
     let says = bptt(folder.path(), "tune --only nonsense").failed(2).to_string();

@@ -73,7 +73,10 @@ pub fn run(args: Args) -> Result<()> {
         None => Run::create(args.run.out.as_deref(), experiment.name(), args.run.force)?,
     };
     let mut notes = Vec::new();
-    let mut task = task(&device, &mut config, &args, begun.is_some(), &mut notes)?;
+    // What was resolved before is taken as it is.
+    let resolved = begun.is_some() || args.run.config.is_some();
+    let named = ["batch", "sequence"].map(|name| resolved || args.names(name));
+    let mut task = task(&device, &mut config, named, &mut notes)?;
     for path in [&mut config.data.file, &mut config.data.csv].into_iter().flatten() {
         *path = absolute(path)?;
     }
@@ -113,12 +116,12 @@ fn absolute(path: &std::path::Path) -> Result<PathBuf> {
     std::path::absolute(path).map_err(|error| Error::data(path, error))
 }
 
-/// The task of the settings; what the user should know of it is added to `notes`.
-fn task(
+/// The task of the settings; what the user should know of it is added to `notes`. Batch and sequence, where they are
+/// `named`, are not changed to fit a text.
+pub fn task(
     device: &Device,
     config: &mut Config,
-    args: &Args,
-    resumed: bool,
+    named: [bool; 2],
     notes: &mut Vec<String>,
 ) -> Result<Box<dyn Task>> {
     Ok(match config.experiment {
@@ -127,9 +130,7 @@ fn task(
                 Some(path) => Text::open(path, config.data.tokens)?,
                 None => Text::from_text(LONGSEQ, config.data.tokens),
             };
-            // What was resolved before is taken as it is.
-            let named = |name| resumed || args.run.config.is_some() || args.names(name);
-            notes.extend(fit_to(config, text.len(), [named("batch"), named("sequence")])?);
+            notes.extend(fit_to(config, text.len(), named)?);
             Box::new(TextTask::new(device, config, &text)?)
         }
         Experiment::Timeseries => {
