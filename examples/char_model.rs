@@ -3,7 +3,7 @@
 //!
 //!     cargo run --release --example char_model [TEXT FILE] [PASSES]
 //!
-//! `bptt train char` does the same with validation, checkpoints and a page of charts.
+//! `bptt train text` does the same with validation, checkpoints and a page of charts.
 
 use std::path::Path;
 

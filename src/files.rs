@@ -51,7 +51,10 @@ pub(crate) fn remove_cut_off(folder: &Path) {
 
 /// A temporary file in the folder of `path`, safe on the disk.
 fn write_beside(path: &Path, bytes: &[u8]) -> io::Result<NamedTempFile> {
-    let mut file = tempfile::Builder::new().prefix(PARTIAL).tempfile_in(folder(path))?;
+    let mut file = tempfile::Builder::new()
+        .prefix(PARTIAL)
+        .tempfile_in(folder(path))
+        .map_err(|error| io::Error::from(error.kind()))?;
     // As the file it is, whose errors do not name it.
     file.as_file_mut().write_all(bytes)?;
     #[cfg(unix)]

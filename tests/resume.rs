@@ -143,7 +143,7 @@ fn checkpoint(bytes: &[u8]) -> BTreeMap<String, Vec<u8>> {
 struct Ended {
     files: BTreeMap<String, Vec<u8>>,
     checkpoint: BTreeMap<String, Vec<u8>>,
-    written: String,
+    written: Vec<u8>,
 }
 
 fn ended(device: &Device, path: &Path) -> Ended {
@@ -155,11 +155,11 @@ fn ended(device: &Device, path: &Path) -> Ended {
     let checkpoint = checkpoint(&files[&newest]);
     // Which older ones there are depends on where it was broken off.
     files.retain(|name, _| !name.starts_with("checkpoints/"));
-    let mut written = String::new();
+    let mut written = Vec::new();
     if let Model::Char(model) = Model::load(path, device).unwrap() {
         let prompt: String = model.vocabulary.decode(&[104 % model.vocabulary.len() as i32]);
         let mut generate = Generate::new(&model, &prompt, Sampler::default(), 1).unwrap();
-        written = (0..20).map(|_| generate.advance().unwrap().remove(0)).collect();
+        written = (0..20).flat_map(|_| generate.advance().unwrap().remove(0)).collect();
     }
     Ended { files, checkpoint, written }
 }
@@ -257,7 +257,8 @@ fn text_whose_validation_loss_stays() {
     // From a good beginning up, as the learning rate is far too large.
     let plateau = settings(Experiment::Text, 16, |config| {
         (config.model.cell, config.model.layers) = (CellKind::Gru, 2);
-        (config.train.optimizer, config.train.lr, config.train.lr_gamma) = (OptimizerKind::Rmsprop, 0.5, 0.5);
+        (config.train.optimizer, config.train.lr, config.train.lr_gamma) =
+            (OptimizerKind::Rmsprop, 0.5, Some(0.5));
         (config.train.schedule, config.train.validate_every) = (ScheduleKind::Plateau, 1);
     });
     let whole = check(&Device::cpu(), &plateau, 1);
@@ -276,7 +277,8 @@ fn timeseries() {
     for (batch, schedule) in [(200, ScheduleKind::Step), (0, ScheduleKind::Exponential)] {
         let series = settings(Experiment::Timeseries, 12, |config| {
             (config.train.batch, config.model.hidden, config.train.clip) = (batch, Some(4), 1.0);
-            (config.train.schedule, config.train.lr_every, config.train.checkpoint_every) = (schedule, 5, 5);
+            (config.train.schedule, config.train.lr_every, config.train.checkpoint_every) =
+                (schedule, Some(5), 5);
             (config.model.layers, config.model.dropout) = (2, 0.2);
         });
         check(&Device::cpu(), &series, 1);

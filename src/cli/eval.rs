@@ -65,16 +65,7 @@ pub fn run(args: Args) -> Result<()> {
             let (path, table) = args.table.read(&model)?;
             let forecasts = forecast(&model, &table).map_err(in_table(&path))?;
             let m = ForecastMetrics::of(&forecasts).map_err(in_table(&path))?;
-            output.line(format!(
-                "{} forecasts of {}: mean squared error {:.6}, mean absolute error {:.6}; naive (tomorrow equals \
-                 today): {:.6}, {:.6}",
-                m.count,
-                model.config.columns[model.config.target],
-                m.test_mse,
-                m.test_mae,
-                m.naive_mse,
-                m.naive_mae
-            ))?;
+            output.line(format!("{}: {m}", model.config.columns[model.config.target]))?;
             if !m.beats_naive() {
                 output.line("the model does not beat the naive forecast")?;
             }

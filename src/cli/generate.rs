@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use bptt::data::text::Unit;
 use bptt::error::{Error, Result};
-use bptt::train::{CharModel, Generate, Model, Sampler, newest_model};
+use bptt::train::{CharModel, Generate, Model, Sampler, newest_text_model};
 use serde_json::json;
 
 use super::numbers::{at_least_1, from_1, not_negative, top_share, whole};
@@ -57,36 +57,35 @@ pub fn run(args: Args) -> Result<()> {
     let sampler = Sampler { temperature, top_k, top_p, repetition, repetition_window, seed };
     let path = match args.model {
         Some(path) => path,
-        None => newest_model()?,
+        None => newest_text_model()?,
     };
     let device = device(&args.device)?;
     let model = Model::load_char(&path, &device)?;
     let prompt = args.prompt.unwrap_or_else(|| default_prompt(&model));
     let mut generate = Generate::new(&model, &prompt, sampler, samples)?;
-    let mut texts = vec![prompt.clone(); samples];
+    let mut texts = vec![prompt.clone().into_bytes(); samples];
     let stop = interruption();
     // The first comes as it is made; the others, made beside it, follow whole.
-    output.part(&prompt)?;
+    output.bytes(prompt.as_bytes())?;
     for _ in 0..args.length {
         let parts = generate.advance()?;
-        output.part(&parts[0])?;
-        texts.iter_mut().zip(&parts).for_each(|(text, part)| text.push_str(part));
+        output.bytes(&parts[0])?;
+        texts.iter_mut().zip(&parts).for_each(|(text, part)| text.extend(part));
         if stop() {
             output.line("")?;
             return Err(Error::Interrupted);
         }
     }
-    let rest = generate.finish();
-    output.line(&rest[0])?;
-    texts.iter_mut().zip(&rest).for_each(|(text, part)| text.push_str(part));
+    output.line("")?;
     for text in &texts[1..] {
         output.line("\n----------\n")?;
-        output.line(text)?;
+        output.bytes(text)?;
+        output.line("")?;
     }
     for (sample, text) in texts.iter().enumerate() {
         let mut done = json!({
             "event": "done", "model": path.display().to_string(), "device": device.info().to_string(),
-            "prompt": prompt, "text": text, "seed": args.seed,
+            "prompt": prompt, "text": String::from_utf8_lossy(text), "seed": args.seed,
         });
         if samples > 1 {
             done["sample"] = json!(sample);

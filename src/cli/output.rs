@@ -37,17 +37,22 @@ impl Output {
 
     /// A line for people.
     pub fn line(self, text: impl AsRef<str>) -> Result<()> {
-        if self.json || self.quiet { Ok(()) } else { print(text.as_ref(), "\n") }
+        if self.json || self.quiet { Ok(()) } else { print(text.as_ref().as_bytes(), "\n") }
     }
 
     /// Part of a line for people.
     pub fn part(self, text: &str) -> Result<()> {
-        if self.json { Ok(()) } else { print(text, "") }
+        if self.json { Ok(()) } else { print(text.as_bytes(), "") }
+    }
+
+    /// Part of what people asked for, as it is.
+    pub fn bytes(self, bytes: &[u8]) -> Result<()> {
+        if self.json { Ok(()) } else { print(bytes, "") }
     }
 
     /// A JSON object for machines.
     pub fn event(self, event: &Value) -> Result<()> {
-        if self.json { print(&event.to_string(), "\n") } else { Ok(()) }
+        if self.json { print(event.to_string().as_bytes(), "\n") } else { Ok(()) }
     }
 
     /// Something the user should know: on stderr, so that it disturbs neither form. Where that is closed it is lost.
@@ -68,8 +73,9 @@ impl Output {
     }
 }
 
-fn print(text: &str, end: &str) -> Result<()> {
+fn print(bytes: &[u8], end: &str) -> Result<()> {
     let mut stdout = std::io::stdout().lock();
-    let written = write!(stdout, "{text}{end}").and_then(|()| stdout.flush());
+    let written =
+        stdout.write_all(bytes).and_then(|()| stdout.write_all(end.as_bytes())).and_then(|()| stdout.flush());
     written.map_err(|error| Error::data(STDOUT, format!("cannot be written: {error}")))
 }

@@ -189,3 +189,15 @@ fn parse(line: &str) -> Option<(usize, Forecast)> {
     let row = row.parse::<usize>().ok()?.checked_sub(1)?;
     Some((part, Forecast { row, actual, predicted: predicted.parse().ok()?, naive: naive.parse().ok()? }))
 }
+
+impl std::fmt::Display for ForecastMetrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let ForecastMetrics { test_mse, test_mae, naive_mse, naive_mae, count, .. } = self;
+        let forecasts = if *count == 1 { "forecast" } else { "forecasts" };
+        write!(
+            f,
+            "{count} {forecasts} in the data's units: mean squared error {test_mse:.6}, mean absolute error {test_mae:.6}; \
+             naive, that nothing changes: {naive_mse:.6}, {naive_mae:.6}"
+        )
+    }
+}

@@ -2,7 +2,7 @@
 
 use super::model::CharModel;
 use crate::cpu::philox;
-use crate::data::text::{Unit, Vocabulary};
+use crate::data::text::Unit;
 use crate::error::{Error, Result};
 use crate::ops::indices::Indices;
 use crate::tape::Tape;
@@ -107,7 +107,6 @@ pub struct Generate<'m> {
     logits: Vec<f32>,
     /// What each text holds so far.
     texts: Vec<Vec<i32>>,
-    decoders: Vec<Decoder>,
     drawn: u64,
 }
 
@@ -143,7 +142,6 @@ impl<'m> Generate<'m> {
             states: Vec::new(),
             logits: Vec::new(),
             texts: vec![tokens.clone(); samples],
-            decoders: vec![Decoder::default(); samples],
             drawn: 0,
         };
         let side_by_side: Vec<i32> = tokens.iter().flat_map(|token| vec![*token; samples]).collect();
@@ -172,65 +170,22 @@ impl<'m> Generate<'m> {
         }
     }
 
-    /// Adds a token to each text, and gives what that adds to it: a character, or of bytes whatever is whole.
+    /// Adds a token to each text, and gives what that adds to it: a character in UTF-8, or a byte.
     ///
     /// # Errors
     /// [`Error::NonFinite`] when the model's weights are so large that its output is; [`Error::Gpu`] on a fault.
-    pub fn advance(&mut self) -> Result<Vec<String>> {
-        let classes = self.model.vocabulary.len();
-        let rows = self.logits.chunks_exact(classes).zip(&self.texts).zip(0..);
+    pub fn advance(&mut self) -> Result<Vec<Vec<u8>>> {
+        let vocabulary = &self.model.vocabulary;
+        let rows = self.logits.chunks_exact(vocabulary.len()).zip(&self.texts).zip(0..);
         let tokens: Vec<i32> =
             rows.map(|((row, text), n)| self.sampler.choose(row, text, n, self.drawn)).collect();
         self.drawn += 1;
         self.read(&tokens)?;
-        let parts = tokens.iter().zip(&mut self.texts).zip(&mut self.decoders);
-        Ok(parts
-            .map(|((token, text), decoder)| {
-                text.push(*token);
-                decoder.push(*token, &self.model.vocabulary)
-            })
-            .collect())
-    }
-
-    /// What is left of each text: bytes at its end that are no whole character.
-    pub fn finish(self) -> Vec<String> {
-        self.decoders.iter().map(|decoder| String::from_utf8_lossy(&decoder.left).into_owned()).collect()
-    }
-}
-
-/// Makes text of tokens as they come.
-#[derive(Clone, Debug, Default)]
-struct Decoder {
-    /// The beginning of a character.
-    left: Vec<u8>,
-}
-
-impl Decoder {
-    fn push(&mut self, token: i32, vocabulary: &Vocabulary) -> String {
-        if vocabulary.unit() == Unit::Characters {
-            return vocabulary.decode(&[token]);
-        }
-        self.left.push(token as u8);
-        let mut text = String::new();
-        loop {
-            match std::str::from_utf8(&self.left) {
-                Ok(whole) => {
-                    text.push_str(whole);
-                    self.left.clear();
-                    return text;
-                }
-                Err(error) => {
-                    let valid = error.valid_up_to();
-                    text.push_str(std::str::from_utf8(&self.left[..valid]).expect("valid up to there"));
-                    // With no length the character is only not whole yet.
-                    let bad = error.error_len();
-                    self.left.drain(..valid + bad.unwrap_or(0));
-                    if bad.is_none() {
-                        return text;
-                    }
-                    text.push(char::REPLACEMENT_CHARACTER);
-                }
-            }
-        }
+        self.texts.iter_mut().zip(&tokens).for_each(|(text, token)| text.push(*token));
+        let part = |token: &i32| match vocabulary.unit() {
+            Unit::Characters => vocabulary.decode(&[*token]).into_bytes(),
+            Unit::Bytes => vec![*token as u8],
+        };
+        Ok(tokens.iter().map(part).collect())
     }
 }

@@ -20,7 +20,7 @@ pub use config::{Config, ConfigFile, DataConfig, Experiment, LayersConfig, Sched
 pub use forecast::{Forecast, ForecastMetrics};
 pub use generate::{Generate, Sampler};
 pub use model::{CharModel, CharModelConfig, Model, ModelFiles, SeriesModel, SeriesModelConfig};
-pub use run::{DataFacts, Record, Row, Run, Tensors, newest_model};
+pub use run::{DataFacts, Record, Row, Run, Tensors, newest_text_model};
 pub use sentence::SentenceTask;
 pub(crate) use stepper::Stepper;
 pub use task::Task;
@@ -42,6 +42,8 @@ pub enum Event {
         steps: u64,
         /// The steps that are done already.
         done: u64,
+        /// The seconds that they took.
+        seconds: f64,
     },
     /// Something that the user should know.
     Note(String),

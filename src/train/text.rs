@@ -24,6 +24,8 @@ pub struct TextTask {
     facts: DataFacts,
     streams: Streams,
     held_out: Streams,
+    /// Chunks that a validation reads.
+    validated: usize,
     /// The layers' states behind the last chunk; empty at the beginning of the streams.
     states: Vec<Tensor>,
     /// Of the last step.
@@ -39,7 +41,8 @@ impl TextTask {
     /// the text's file cannot be read; [`Error::Gpu`] on a fault.
     pub fn new(device: &Device, config: &mut Config, text: &Text) -> Result<TextTask> {
         let vocabulary = text.vocabulary();
-        let hidden = *config.model.hidden.get_or_insert(128);
+        let hidden =
+            config.model.hidden.ok_or_else(|| Error::argument("TextTask", "hidden must be given"))?;
         let model = CharModelConfig {
             format: 1,
             experiment: config.experiment.name().into(),
@@ -59,12 +62,16 @@ impl TextTask {
         let streams = text.streams(training, train.batch, train.sequence)?;
         let held_out = text.streams(validation, train.batch, train.sequence)?;
         if let Some(epochs) = train.epochs.take() {
-            train.steps = epochs.saturating_mul(streams.chunks() as u64);
+            train.steps = epochs.saturating_mul(streams.chunks() as u64).min(i64::MAX as u64);
         }
-        train.validate_every = train.validate_every();
         let model = CharModel::new(device, model, train.seed)?;
         let facts = DataFacts { bytes: text.bytes(), hash: text.hash() };
+        let validated = match config.train.validate_chunks {
+            0 => held_out.chunks(),
+            most => held_out.chunks().min(most),
+        };
         Ok(TextTask {
+            validated,
             model,
             facts,
             streams,
@@ -114,7 +121,11 @@ impl Task for TextTask {
     }
 
     fn validate(&mut self, stop: &dyn Fn() -> bool) -> Result<Option<f64>> {
-        Ok(evaluate(&self.model, &mut self.held_out, stop)?.map(|metrics| metrics.loss))
+        let mut evaluation = Evaluation::new(&self.model);
+        Ok(match evaluation.read(&mut self.held_out, self.validated, stop)? {
+            true => Some(evaluation.metrics().loss),
+            false => None,
+        })
     }
 
     fn position(&self) -> Result<(u64, Tensors)> {
@@ -184,7 +195,7 @@ pub struct TextMetrics {
 /// `None` when `stop` ended it.
 ///
 /// # Errors
-/// [`Error::Argument`] when the text is shorter than `sequence + 1`; [`Error::Data`] when it cannot be read;
+/// [`Error::Argument`] when the text has fewer than two tokens or `sequence` is 0; [`Error::Data`] when it cannot be read;
 /// [`Error::Gpu`] on a fault.
 pub fn evaluate_text(
     model: &CharModel,
@@ -192,31 +203,66 @@ pub fn evaluate_text(
     sequence: usize,
     stop: &dyn Fn() -> bool,
 ) -> Result<Option<TextMetrics>> {
-    evaluate(model, &mut text.streams(0..text.len(), 1, sequence)?, stop)
-}
-
-fn evaluate(
-    model: &CharModel,
-    streams: &mut Streams,
-    stop: &dyn Fn() -> bool,
-) -> Result<Option<TextMetrics>> {
-    let mut tape = Tape::new(&model.parameters);
-    let mut states = Vec::new();
-    let (mut sum, mut right) = (0.0, 0.0);
-    let (chunks, sequence) = (streams.chunks(), streams.sequence());
-    streams.seek(0)?;
-    for _ in 0..chunks {
-        if stop() {
+    if text.len() < 2 || sequence == 0 {
+        let message = "a text needs two tokens at least, one to read and one to predict, and a sequence one";
+        return Err(Error::argument("evaluate_text", message));
+    }
+    let mut evaluation = Evaluation::new(model);
+    // Whole chunks, then what is left of the text.
+    let whole = (text.len() - 1) / sequence * sequence;
+    for (tokens, sequence) in [(0..whole + 1, sequence), (whole..text.len(), text.len() - 1 - whole)] {
+        if tokens.len() < 2 {
+            continue;
+        }
+        let mut streams = text.streams(tokens, 1, sequence)?;
+        let chunks = streams.chunks();
+        if !evaluation.read(&mut streams, chunks, stop)? {
             return Ok(None);
         }
-        tape.clear();
-        let chunk = streams.next_chunk()?;
-        let (loss, logits, after) = tape.no_grad(|tape| step(model, tape, &chunk, sequence, &states))?;
-        states = after;
-        sum += tape.value(loss)?.to_f64()?[0];
-        let predicted = argmax(&tape.value(logits)?.to_vec()?, model.vocabulary.len());
-        right += share_equal(&predicted, chunk.targets);
     }
-    let tokens = (chunks * streams.batch() * sequence) as u64;
-    Ok(Some(TextMetrics { loss: sum / chunks as f64, accuracy: right / chunks as f64, tokens }))
+    Ok(Some(evaluation.metrics()))
+}
+
+/// The sums of an evaluation, and the states behind what was read.
+struct Evaluation<'m> {
+    model: &'m CharModel,
+    tape: Tape,
+    states: Vec<Tensor>,
+    loss: f64,
+    right: f64,
+    tokens: u64,
+}
+
+impl<'m> Evaluation<'m> {
+    fn new(model: &'m CharModel) -> Self {
+        let tape = Tape::new(&model.parameters);
+        Evaluation { model, tape, states: Vec::new(), loss: 0.0, right: 0.0, tokens: 0 }
+    }
+
+    /// Reads the first chunks of streams. False when `stop` ended it.
+    fn read(&mut self, streams: &mut Streams, chunks: usize, stop: &dyn Fn() -> bool) -> Result<bool> {
+        let sequence = streams.sequence();
+        streams.seek(0)?;
+        for _ in 0..chunks {
+            if stop() {
+                return Ok(false);
+            }
+            let chunk = streams.next_chunk()?;
+            let Evaluation { model, tape, states, .. } = self;
+            tape.clear();
+            let (loss, logits, after) = tape.no_grad(|tape| step(model, tape, &chunk, sequence, states))?;
+            *states = after;
+            let count = chunk.targets.len() as f64;
+            self.loss += tape.value(loss)?.to_f64()?[0] * count;
+            let predicted = argmax(&tape.value(logits)?.to_vec()?, model.vocabulary.len());
+            self.right += share_equal(&predicted, chunk.targets) * count;
+            self.tokens += chunk.targets.len() as u64;
+        }
+        Ok(true)
+    }
+
+    fn metrics(&self) -> TextMetrics {
+        let count = self.tokens as f64;
+        TextMetrics { loss: self.loss / count, accuracy: self.right / count, tokens: self.tokens }
+    }
 }

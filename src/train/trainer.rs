@@ -45,7 +45,8 @@ pub fn train(
         trainer.resume(run, hooks)?;
         run.begin()?;
     }
-    (hooks.on_event)(Event::Begin { steps: config.train.steps, done: trainer.progress.step })?;
+    let Progress { step: done, seconds, .. } = trainer.progress;
+    (hooks.on_event)(Event::Begin { steps: config.train.steps, done, seconds })?;
     trainer.run(run, hooks)
 }
 
@@ -70,7 +71,11 @@ impl<'a> Trainer<'a> {
     fn new(device: &'a Device, config: &'a TrainConfig, task: &'a mut dyn Task) -> Result<Trainer<'a>> {
         let parameters = task.model().parameters();
         let stepper = Stepper::new(config, parameters)?;
-        let plateau = PlateauConfig { factor: config.lr_gamma.min(0.999), ..PlateauConfig::default() };
+        let plateau = PlateauConfig {
+            factor: config.lr_gamma(),
+            patience: config.lr_patience,
+            ..PlateauConfig::default()
+        };
         let plateau = (config.schedule == ScheduleKind::Plateau)
             .then(|| ReduceLrOnPlateau::new(config.lr, plateau))
             .transpose()?;
@@ -161,6 +166,13 @@ impl<'a> Trainer<'a> {
         // It may have been asked to go on for longer than its patience.
         if self.config.patience == 0 || self.progress.worse < self.config.patience {
             self.progress.stopped_early = false;
+        }
+        if self.progress.stopped_early && self.progress.step < self.config.steps {
+            let worse = self.progress.worse;
+            let message = format!(
+                "it stopped early, after {worse} validations without a better loss: a larger --patience, or 0, goes on"
+            );
+            (hooks.on_event)(Event::Note(message))?;
         }
         Ok(())
     }
@@ -301,7 +313,11 @@ impl<'a> Trainer<'a> {
             ..self.progress.clone()
         };
         let (optimizer, best) = (self.stepper.optimizer.state()?, self.best.clone().unwrap_or_default());
-        run.save_checkpoint(&Checkpoint { progress, model, best, optimizer, carried }, self.config.keep)?;
+        let checkpoint = Checkpoint { progress, model, best, optimizer, carried };
+        run.save_checkpoint(&checkpoint, self.config.keep)?;
+        // What can be used meanwhile, and if training never ends.
+        let Checkpoint { progress, model, best, .. } = &checkpoint;
+        run.save_model(&progress.model, if best.is_empty() { model } else { best })?;
         self.saved = Instant::now();
         self.unsaved = false;
         Ok(())
@@ -330,7 +346,8 @@ impl<'a> Trainer<'a> {
             load(self.task.model().parameters(), best)?;
         }
         if let Some(run) = run {
-            run.save_model(self.task.model())?;
+            let model = self.task.model();
+            run.save_model(&model.config_json(), &model.parameters().to_host()?)?;
             if !interrupted {
                 run.metrics.end()?;
             }
@@ -351,7 +368,7 @@ impl<'a> Trainer<'a> {
 
 /// The schedule in the library's terms.
 fn schedule(config: &TrainConfig) -> Schedule {
-    let TrainConfig { steps, lr_every: step_size, lr_gamma: gamma, .. } = *config;
+    let (steps, step_size, gamma) = (config.steps, config.lr_every(), config.lr_gamma());
     match config.schedule {
         ScheduleKind::Constant | ScheduleKind::Plateau => Schedule::Constant,
         ScheduleKind::Cosine => Schedule::CosineAnnealingLr { t_max: steps, eta_min: 0.0 },

@@ -21,6 +21,7 @@ use std::path::Path;
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
+use super::run::Tensors;
 use crate::device::Host;
 use crate::error::{Error, Result};
 use crate::files::{read_whole, write_whole};
@@ -34,12 +35,11 @@ const MAX_HEADER: u64 = 16 << 20;
 /// # Errors
 /// [`Error::NonFinite`] when a value is; [`Error::Data`] when the file cannot be written; [`Error::Gpu`] on a fault.
 pub fn save_weights(parameters: &Parameters, path: &Path) -> Result<()> {
-    write_whole(&[(path, &to_bytes(parameters)?)])
+    write_whole(&[(path, &to_bytes(&parameters.to_host()?)?)])
 }
 
-/// All parameters as the contents of a safetensors file.
-pub(super) fn to_bytes(parameters: &Parameters) -> Result<Vec<u8>> {
-    let tensors = parameters.to_host()?;
+/// Parameters as the contents of a safetensors file.
+pub(super) fn to_bytes(tensors: &Tensors) -> Result<Vec<u8>> {
     if let Some((name, ..)) = tensors.iter().find(|(.., values)| !values.iter().all(|x| x.is_finite())) {
         let at = Some("it was not saved".into());
         return Err(Error::NonFinite { what: format!("the parameter {name}"), at });

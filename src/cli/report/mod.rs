@@ -220,11 +220,11 @@ fn samples(model: &CharModel) -> Result<Section> {
     let write = |seed| {
         let sampler = Sampler { temperature: TEMPERATURE, seed, ..Sampler::default() };
         let mut generate = Generate::new(model, &prompt, sampler, 1)?;
-        let mut text = String::new();
+        let mut text = Vec::new();
         for _ in 0..LENGTH {
-            text += &generate.advance()?[0];
+            text.append(&mut generate.advance()?[0]);
         }
-        Ok(text + &generate.finish()[0])
+        Ok(String::from_utf8_lossy(&text).into_owned())
     };
     let texts = (0..SAMPLES).map(write).collect::<Result<_>>()?;
     let intro = format!(

@@ -10,8 +10,8 @@ use bptt::data::text::{LONGSEQ, Text, fit};
 use bptt::device::Device;
 use bptt::error::{Error, Result};
 use bptt::train::{
-    Config, ConfigFile, Experiment, Hooks, Outcome, Run, SentenceTask, SeriesTask, Summary, Task, TextTask,
-    train,
+    Config, ConfigFile, Experiment, Hooks, Outcome, Run, ScheduleKind, SentenceTask, SeriesTask, Summary,
+    Task, TextTask, train,
 };
 use clap::ValueEnum;
 
@@ -67,16 +67,29 @@ pub fn run(args: Args) -> Result<()> {
     let mut config = Config::resolve(file.as_ref(), experiment, &options)?;
     let begun = file.filter(|_| run.is_some()).map(|file| file.config);
 
+    if args.run.require_exact && begun.is_none() {
+        let message = "--require-exact is for a run that goes on: name it with --resume";
+        return Err(Error::argument("train", message));
+    }
+
     let device = device(&config.device)?;
+    if run.is_none() {
+        Run::check_free(args.run.out.as_deref(), args.run.force)?;
+    }
+    let mut notes = Vec::new();
+    // What was resolved before is taken as it is.
+    let resolved = begun.is_some() || args.run.config.is_some();
+    let named = args.sizes().map(|given| resolved || given);
+    let mut task = task(&device, &mut config, named, &mut notes)?;
+    notes.extend(begun.as_ref().and_then(|begun| stretched(begun, &config)));
+    if config.model.dropout > 0.0 && config.model.layers == 1 {
+        notes.push("dropout acts between layers, and there is only one: it does nothing".into());
+    }
+    // Made only now, so that nothing is left where data cannot be read.
     let mut run = match run {
         Some(run) => run,
         None => Run::create(args.run.out.as_deref(), experiment.name(), args.run.force)?,
     };
-    let mut notes = Vec::new();
-    // What was resolved before is taken as it is.
-    let resolved = begun.is_some() || args.run.config.is_some();
-    let named = ["batch", "sequence"].map(|name| resolved || args.names(name));
-    let mut task = task(&device, &mut config, named, &mut notes)?;
     for path in [&mut config.data.file, &mut config.data.csv].into_iter().flatten() {
         *path = absolute(path)?;
     }
@@ -98,15 +111,35 @@ pub fn run(args: Args) -> Result<()> {
     let summary = train(&device, &config, &mut *task, Some(&mut run), &mut hooks)?;
     show.clear();
     if summary.interrupted {
+        draw(&show, &run);
         return show.interrupted(&summary, run.path());
     }
     let result = show.result(&summary, run.path());
     task.save(&mut run)?;
     run.save_result(&result)?;
+    draw(&show, &run);
+    show.finish(&summary, &result, run.path(), profile)
+}
+
+/// Draws the curves; a training is none the worse where they cannot be drawn.
+fn draw(show: &Show, run: &Run) {
     if let Err(error) = plot::draw(run.path(), None) {
         show.no_plots(&error);
     }
-    show.finish(&summary, &result, run.path(), profile)
+}
+
+/// What the user should know of a run that goes on for longer with a schedule that depends on its end.
+fn stretched(begun: &Config, config: &Config) -> Option<String> {
+    let (old, new) = (begun.train.steps, config.train.steps);
+    let depends = match config.train.schedule {
+        ScheduleKind::Cosine | ScheduleKind::Onecycle => true,
+        ScheduleKind::Exponential => config.train.lr_gamma.is_none(),
+        ScheduleKind::Step => config.train.lr_every.is_none(),
+        ScheduleKind::Constant | ScheduleKind::Plateau => false,
+    };
+    (depends && old != new).then(|| {
+        format!("the schedule was made for {old} steps and is now stretched to {new}: the learning rate changes at once")
+    })
 }
 
 /// How often a sentence's predictions are shown in a training.

@@ -100,7 +100,7 @@ pub struct Data {
     #[arg(long, value_name = "X", value_parser = share)]
     #[serde(skip_serializing_if = "Option::is_none")]
     split: Option<f64>,
-    /// Time series: minmax or standard, by the training part's statistics; original: each part by its own, which leaks
+    /// Time series: minmax or standard, by the training part's statistics, or original, each part by its own, which leaks
     #[arg(long, value_name = "KIND", value_parser = ["minmax", "standard", "original"], hide_possible_values = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     scaler: Option<String>,
@@ -138,7 +138,7 @@ pub struct Model {
 #[derive(clap::Args, Serialize)]
 #[command(next_help_heading = "Training")]
 pub struct Train {
-    /// Of initial values, dropout and the order of windows
+    /// Seed of the initial values, of dropout and of the order of windows
     #[arg(long, value_name = "N", value_parser = whole::<u64>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     seed: Option<u64>,
@@ -146,11 +146,11 @@ pub struct Train {
     #[arg(long, value_name = "N", value_parser = at_least_1::<u64>, conflicts_with = "epochs")]
     #[serde(skip_serializing_if = "Option::is_none")]
     steps: Option<u64>,
-    /// Passes over the training data, in place of --steps; of a sentence a pass is a step
+    /// Passes over the training data, in place of --steps; Sentences: a pass is a step
     #[arg(long, value_name = "N", value_parser = at_least_1::<u64>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     epochs: Option<u64>,
-    /// Text: streams read side by side; time series: windows in a step, 0: all
+    /// Text: streams read side by side; Time series: windows in a step, or all of them for 0
     #[arg(long, value_name = "N", value_parser = whole::<usize>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     batch: Option<usize>,
@@ -170,36 +170,44 @@ pub struct Train {
     #[arg(long, value_name = "X", value_parser = not_negative)]
     #[serde(skip_serializing_if = "Option::is_none")]
     weight_decay: Option<f64>,
-    /// The largest norm of the gradient; 0: any
+    /// The largest norm of the gradient, or any for 0
     #[arg(long, value_name = "X", value_parser = not_negative)]
     #[serde(skip_serializing_if = "Option::is_none")]
     clip: Option<f64>,
-    /// How the learning rate changes: constant, cosine, onecycle, step, exponential or, of text, plateau
+    /// How the learning rate changes: constant, cosine, onecycle, step, exponential; Text: or plateau
     #[arg(long, value_name = "KIND",
         value_parser = ["constant", "cosine", "onecycle", "step", "exponential", "plateau"], hide_possible_values = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     schedule: Option<String>,
-    /// Steps between two changes of the schedule step
+    /// Steps between two changes of the schedule step [default: a third of the training]
     #[arg(long, value_name = "N", value_parser = at_least_1::<u64>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     lr_every: Option<u64>,
-    /// The factor of the schedules step, exponential and plateau
-    #[arg(long, value_name = "X", value_parser = positive)]
+    /// The factor of the schedules step, exponential and plateau [default: 0.1; of exponential what leads to a hundredth]
+    #[arg(long, value_name = "X", value_parser = share)]
     #[serde(skip_serializing_if = "Option::is_none")]
     lr_gamma: Option<f64>,
+    /// Text: validations without a better loss that the schedule plateau bears
+    #[arg(long, value_name = "N", value_parser = whole::<u64>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lr_patience: Option<u64>,
     /// Steps in which the learning rate rises from 0
     #[arg(long, value_name = "N", value_parser = whole::<u64>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     warmup: Option<u64>,
-    /// Text: steps between two validations; 0: a tenth of the training
+    /// Text: steps between two validations, or a tenth of the training for 0
     #[arg(long, value_name = "N", value_parser = whole::<u64>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     validate_every: Option<u64>,
-    /// Text: end after so many validations in a row without a better loss; 0: never
+    /// Text: chunks of the held-out part that a validation reads at most, or all for 0
+    #[arg(long, value_name = "N", value_parser = whole::<usize>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    validate_chunks: Option<usize>,
+    /// Text: end after so many validations in a row without a better loss, or never for 0
     #[arg(long, value_name = "N", value_parser = whole::<u64>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     patience: Option<u64>,
-    /// Steps between two checkpoints; 0: one a minute
+    /// Steps between two checkpoints, or one a minute for 0
     #[arg(long, value_name = "N", value_parser = whole::<u64>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     checkpoint_every: Option<u64>,
@@ -228,7 +236,7 @@ pub struct Run {
     #[arg(long, value_name = "RUN", conflicts_with_all = ["out", "force"])]
     pub resume: Option<PathBuf>,
     /// With --resume: fail where the same bits cannot be had
-    #[arg(long, requires = "resume")]
+    #[arg(long)]
     pub require_exact: bool,
     /// Print what a step took: launches, submissions, memory, and the time by kernel
     #[arg(long)]
@@ -242,12 +250,9 @@ pub struct Run {
 }
 
 impl Args {
-    /// Whether a size was asked for.
-    pub fn names(&self, option: &str) -> bool {
-        match option {
-            "batch" => self.train.batch.is_some(),
-            _ => self.train.sequence.is_some(),
-        }
+    /// Whether batch and sequence were asked for.
+    pub fn sizes(&self) -> [bool; 2] {
+        [self.train.batch.is_some(), self.train.sequence.is_some()]
     }
 
     /// The options that were given, in the sections of config.toml.
@@ -308,19 +313,7 @@ pub fn with_defaults(command: clap::Command, experiment: Option<Experiment>) -> 
         });
         command.mut_arg(key, |arg| {
             let text = arg.get_help().expect("every option has a doc comment").to_string();
-            // Of one experiment it need not be said which an option is for.
-            let plain =
-                ["Text: ", "Time series: ", "Sentences: "].iter().find_map(|of| text.strip_prefix(of));
-            let text = match (experiment, plain) {
-                (Some(_), Some(plain)) => {
-                    let mut letters = plain.chars();
-                    letters
-                        .next()
-                        .map(|first| first.to_uppercase().chain(letters).collect())
-                        .unwrap_or_default()
-                }
-                _ => text,
-            };
+            let text = experiment.map_or(text.clone(), |experiment| part_for(experiment, &text));
             let help =
                 help.filter(|_| !text.contains("[default")).map(|help| format!("{text} [default: {help}]"));
             arg.help(help.unwrap_or(text)).hide(!takes)
@@ -329,6 +322,24 @@ pub fn with_defaults(command: clap::Command, experiment: Option<Experiment>) -> 
     // A changed option moves behind all others; so the others do the same.
     let others = ["device", "out", "force", "config", "resume", "require_exact", "profile", "quiet", "json"];
     others.into_iter().fold(command, |command, name| command.mut_arg(name, |arg| arg))
+}
+
+/// What of an option's help is for an experiment: parts that begin with a label are for those that it names.
+fn part_for(experiment: Experiment, help: &str) -> String {
+    const LABELS: [&str; 3] = ["Text: ", "Time series: ", "Sentences: "];
+    let own = match experiment {
+        Experiment::Text => LABELS[0],
+        Experiment::Timeseries => LABELS[1],
+        _ => LABELS[2],
+    };
+    let part = |part: &str| match LABELS.iter().find(|label| part.starts_with(**label)) {
+        None => Some(part.to_string()),
+        Some(label) if *label == own => Some(part[own.len()..].to_string()),
+        Some(_) => None,
+    };
+    let text = help.split("; ").filter_map(part).collect::<Vec<_>>().join("; ");
+    let mut letters = text.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }
 
 /// One default where all have the same, else each experiment's.

@@ -28,6 +28,8 @@ pub struct Show {
     bar: ProgressBar,
     /// The steps that were done before.
     done: Cell<u64>,
+    /// The seconds that they took.
+    before: Cell<f64>,
 }
 
 impl Show {
@@ -42,12 +44,13 @@ impl Show {
             start: Instant::now(),
             bar: ProgressBar::hidden(),
             done: Cell::new(0),
+            before: Cell::new(0.0),
         }
     }
 
     pub fn event(&self, event: Event) -> Result<()> {
         match event {
-            Event::Begin { steps, done } => self.begin(steps, done)?,
+            Event::Begin { steps, done, seconds } => self.begin(steps, done, seconds)?,
             Event::Note(text) => self.bar.suspend(|| self.output.note(&text)),
             Event::Step { step, loss } => {
                 self.bar.set_position(step);
@@ -66,7 +69,7 @@ impl Show {
                 self.bar.suspend(|| {
                     self.output.line(format!(
                         "step {step:>6}  validation loss {loss:.4}, {bits:.3} bits per character, {:.0} s{mark}",
-                        self.start.elapsed().as_secs_f64()
+                        self.before.get() + self.start.elapsed().as_secs_f64()
                     ))
                 })?;
                 self.output.event(&json!({
@@ -77,8 +80,9 @@ impl Show {
         Ok(())
     }
 
-    fn begin(&self, steps: u64, done: u64) -> Result<()> {
+    fn begin(&self, steps: u64, done: u64, seconds: f64) -> Result<()> {
         self.done.set(done);
+        self.before.set(seconds);
         let info = self.device.info();
         let from = match done {
             0 => String::new(),
@@ -118,10 +122,12 @@ impl Show {
 
     /// The end of a training that was asked to stop.
     pub fn interrupted(&self, summary: &Summary, path: &Path) -> Result<()> {
-        let (steps, path) = (summary.steps, path.display());
+        let (steps, name) = (summary.steps, quoted(path));
         self.output.note(&format!(
-            "interrupted after step {steps}; the model so far is in {path}; go on with: bptt train --resume {path}"
+            "interrupted after step {steps}; the model so far is in {name}; go on with: bptt train --resume {name}"
         ));
+        let out = path.display().to_string();
+        self.output.event(&json!({"event": "interrupted", "step": steps, "out": out}))?;
         Err(Error::Interrupted)
     }
 
@@ -185,19 +191,13 @@ impl Show {
         let mut line = format!("{steps} steps in {seconds:.2} s: loss {loss:.4}");
         match (outcome, validation_loss) {
             (Some(Outcome::Text { accuracy, .. }), Some(loss)) => {
-                let bits = bits_per_character(*loss);
+                let bits = bits_per_character(best.map_or(*loss, |best| best.loss));
                 line += &format!(", accuracy {accuracy:.3}, validation {bits:.3} bits per character");
             }
             (Some(Outcome::Text { accuracy, decoded }), None) => {
                 line += &format!(", accuracy {accuracy:.3}, predicted {decoded:?}");
             }
-            (Some(Outcome::Forecast(m)), _) => {
-                line += &format!(
-                    "; {} forecasts in the data's units: mean squared error {:.6}, mean absolute error {:.6}; naive \
-                     (tomorrow equals today): {:.6}, {:.6}",
-                    m.count, m.test_mse, m.test_mae, m.naive_mse, m.naive_mae
-                );
-            }
+            (Some(Outcome::Forecast(metrics)), _) => line += &format!("; {metrics}"),
             (None, _) => {}
         }
         self.output.line(line)?;
@@ -209,12 +209,12 @@ impl Show {
         }
         if let Some(best) = best.filter(|best| best.step != *steps) {
             self.output
-                .line(format!("the best validation was after step {}: that model is kept", best.step))?;
+                .line(format!("the best validation was after step {}: the model is that one", best.step))?;
         }
         if let Some(profile) = profile {
             profile.finish(self.output, steps - self.done.get())?;
         }
-        let path = path.display();
+        let path = quoted(path);
         let next = match self.experiment {
             Experiment::Text => format!("; continue a text with: bptt generate {path}"),
             Experiment::Timeseries => format!("; forecast with: bptt predict {path} --csv NEW.csv"),
@@ -223,4 +223,11 @@ impl Show {
         self.output.line(format!("the model is in {path}{next}"))?;
         self.output.event(result)
     }
+}
+
+/// A path as a shell reads it.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_alphanumeric() || "/._-+=:,@%".contains(c);
+    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }

@@ -94,6 +94,10 @@ fn parse(text: &str) -> Result<Config, Wrong> {
             }
         }
     }
+    let given = |key: &str| table.get("train").and_then(|train| train.get(key)).is_some();
+    if given("steps") && given("epochs") {
+        return Err((place(&["train", "epochs"]), "epochs and steps exclude each other".into()));
+    }
     overlay(&mut whole, &table);
     let config: Config = whole.try_into().map_err(|error: toml::de::Error| {
         // Its last line names the key, in backquotes.

@@ -57,7 +57,8 @@ impl Experiment {
     pub fn takes(self, option: &str) -> bool {
         let (text, series) = (self == Experiment::Text, self == Experiment::Timeseries);
         match option {
-            "file" | "tokens" | "embedding" | "sequence" | "validate_every" | "patience" => text,
+            "file" | "tokens" | "embedding" | "sequence" | "validate_every" | "validate_chunks"
+            | "patience" | "lr_patience" => text,
             "csv" | "delimiter" | "header" | "columns" | "target" | "newest_first" | "window" | "horizon"
             | "split" | "scaler" => series,
             "batch" | "epochs" => text || series,
@@ -175,14 +176,18 @@ pub struct TrainConfig {
     pub clip: f64,
     /// How the learning rate changes.
     pub schedule: ScheduleKind,
-    /// Steps between two changes of the schedule `step`.
-    pub lr_every: u64,
-    /// The factor of the schedules `step`, `exponential` and `plateau`.
-    pub lr_gamma: f64,
+    /// Steps between two changes of the schedule `step`; none: a third of the training.
+    pub lr_every: Option<u64>,
+    /// The factor of the schedules `step`, `exponential` and `plateau`; none: 0.1, of `exponential` what leads to a hundredth.
+    pub lr_gamma: Option<f64>,
+    /// Validations without a better loss that the schedule `plateau` bears.
+    pub lr_patience: u64,
     /// Steps in which the learning rate rises from 0.
     pub warmup: u64,
     /// Steps between two validations; 0: a tenth of the training.
     pub validate_every: u64,
+    /// Chunks of the held-out part that a validation reads at most; 0: all.
+    pub validate_chunks: usize,
     /// Training ends after so many validations in a row without a better loss; 0: never.
     pub patience: u64,
     /// Steps between two checkpoints; 0: one a minute.
@@ -192,6 +197,19 @@ pub struct TrainConfig {
 }
 
 impl TrainConfig {
+    /// Steps between two changes of the schedule `step`: a third of the training where it is not said.
+    pub fn lr_every(&self) -> u64 {
+        self.lr_every.unwrap_or_else(|| self.steps.div_ceil(3))
+    }
+
+    /// The factor of the schedules: 0.1 where it is not said, of `exponential` what leads to a hundredth.
+    pub fn lr_gamma(&self) -> f64 {
+        self.lr_gamma.unwrap_or_else(|| match self.schedule {
+            ScheduleKind::Exponential => 0.01f64.powf(1.0 / self.steps as f64),
+            _ => 0.1,
+        })
+    }
+
     /// Steps between two validations: a tenth of the training where it is not said.
     pub fn validate_every(&self) -> u64 {
         match self.validate_every {
@@ -249,8 +267,10 @@ impl Config {
                 "schedule",
                 "lr_every",
                 "lr_gamma",
+                "lr_patience",
                 "warmup",
                 "validate_every",
+                "validate_chunks",
                 "patience",
                 "checkpoint_every",
                 "keep",
@@ -259,7 +279,7 @@ impl Config {
     ];
 
     /// Keys that may change when a run goes on; data may only move.
-    const MAY_CHANGE: [&str; 15] = [
+    const MAY_CHANGE: [&str; 16] = [
         "device",
         "file",
         "csv",
@@ -270,6 +290,7 @@ impl Config {
         "schedule",
         "lr_every",
         "lr_gamma",
+        "lr_patience",
         "warmup",
         "validate_every",
         "patience",
@@ -325,10 +346,12 @@ impl Config {
                 weight_decay: 0.0,
                 clip: if experiment == Text { 1.0 } else { 0.0 },
                 schedule: ScheduleKind::Constant,
-                lr_every: 1000,
-                lr_gamma: 0.1,
+                lr_every: None,
+                lr_gamma: None,
+                lr_patience: 1,
                 warmup: 0,
                 validate_every: 0,
+                validate_chunks: 500,
                 patience: 0,
                 checkpoint_every: 0,
                 keep: 2,
@@ -379,8 +402,10 @@ impl Config {
         let (new, old) = (self.table()?, begun.table()?);
         // A plateau's learning rate is its own from the beginning on.
         let plateau = [self, begun].iter().all(|config| config.train.schedule == ScheduleKind::Plateau);
-        let may_change =
-            |key: &str| Config::MAY_CHANGE.contains(&key) && !(plateau && matches!(key, "lr" | "lr_gamma"));
+        let may_change = |key: &str| {
+            Config::MAY_CHANGE.contains(&key)
+                && !(plateau && matches!(key, "lr" | "lr_gamma" | "lr_patience"))
+        };
         for (section, keys) in Config::SECTIONS {
             let value =
                 |table: &Table, key: &str| table.get(section).and_then(|section| section.get(key)).cloned();
@@ -414,7 +439,7 @@ impl Config {
             ("embedding", model.embedding.unwrap_or(1) as u64),
             ("window", data.window as u64),
             ("horizon", data.horizon as u64),
-            ("lr_every", train.lr_every),
+            ("lr_every", train.lr_every.unwrap_or(1)),
             ("keep", train.keep as u64),
         ] {
             if size == 0 {
@@ -426,10 +451,17 @@ impl Config {
                 return fault(key, format!("must be from 0 to {LARGEST:e}, got {value}"));
             }
         }
-        for (key, value, most) in [("lr", train.lr, LARGEST), ("lr_gamma", train.lr_gamma, 1.0)] {
-            if !(value > 0.0 && value <= most) {
-                return fault(key, format!("must be above 0 and at most {most:e}, got {value}"));
-            }
+        if !(train.lr > 0.0 && train.lr <= LARGEST) {
+            return fault("lr", format!("must be above 0 and at most {LARGEST:e}, got {}", train.lr));
+        }
+        if let Some(gamma) = train.lr_gamma.filter(|gamma| !(*gamma > 0.0 && *gamma < 1.0)) {
+            return fault("lr_gamma", format!("must be above 0 and below 1, got {gamma}"));
+        }
+        if train.epochs.is_none() && train.warmup > train.steps {
+            return fault(
+                "warmup",
+                format!("must be at most the steps, {}, got {}", train.steps, train.warmup),
+            );
         }
         if !(0.0..=1.0).contains(&model.dropout) {
             return fault("dropout", format!("must be from 0 to 1, got {}", model.dropout));
@@ -487,6 +519,7 @@ fn wrong_value(error: &toml::de::Error) -> String {
         .fold(error.message().to_string(), |text, kind| {
             text.replace(&format!("expected {kind}"), "expected a whole number")
         })
-        .replace("expected f64", "expected a number");
+        .replace("expected f64", "expected a number")
+        .replace("unit variant, expected string only", "expected a name");
     format!("{key}: {message}")
 }

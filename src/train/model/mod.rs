@@ -68,12 +68,7 @@ impl Model {
             Error::Argument { message, .. } => bad(message),
             other => other,
         };
-        /// The key that tells the kinds apart.
-        #[derive(serde::Deserialize)]
-        struct Kind {
-            experiment: String,
-        }
-        let Kind { experiment } = serde_json::from_slice(&text).map_err(unreadable)?;
+        let experiment = experiment(&text).map_err(unreadable)?;
         // Before memory is taken for a model that the weights may not fill.
         let (model, bytes) = match experiment.as_str() {
             "timeseries" => {
@@ -94,6 +89,12 @@ impl Model {
             other => other,
         })?;
         Ok(model)
+    }
+
+    /// The experiment that a folder's model is of.
+    pub(in crate::train) fn experiment(path: &Path) -> Result<String> {
+        let file = path.join(CONFIG);
+        experiment(&read_whole(&file, MAX_CONFIG)?).map_err(|error| Error::data(&file, error))
     }
 
     /// The model of text in a folder.
@@ -129,6 +130,15 @@ impl Model {
             Model::Series(model) => model,
         }
     }
+}
+
+/// The key of a `config.json` that tells the kinds of models apart.
+fn experiment(text: &[u8]) -> serde_json::Result<String> {
+    #[derive(serde::Deserialize)]
+    struct Kind {
+        experiment: String,
+    }
+    serde_json::from_slice(text).map(|Kind { experiment }| experiment)
 }
 
 /// The most that a size of a model may be, its layers and its parameters, and the values of one step of training: beyond

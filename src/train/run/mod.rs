@@ -18,9 +18,9 @@ use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use super::config::{Config, ConfigFile};
+use super::config::{Config, ConfigFile, Experiment};
 use super::forecast::{Forecast, HEAD};
-use super::model::{CONFIG as MODEL_CONFIG, ModelFiles, WEIGHTS};
+use super::model::{CONFIG as MODEL_CONFIG, Model, WEIGHTS};
 use super::weights::to_bytes;
 use crate::device::Device;
 use crate::error::{Error, Result};
@@ -37,6 +37,7 @@ const RUNS: &str = "runs";
 const CONFIG: &str = "config.toml";
 const CHECKPOINTS: &str = "checkpoints";
 const PLOTS: &str = "plots";
+const REPORT: &str = "report.html";
 const LOCK: &str = "lock";
 const RESULT: &str = "result.json";
 const FORECASTS: &str = "forecasts.csv";
@@ -87,22 +88,25 @@ impl Run {
                     return refuse(format!("cannot be made: {error}"));
                 }
                 Err(_) if path.is_none() => continue,
-                Err(_) if !force => {
-                    let path = folder.display();
-                    let message = format!(
-                        "{path} exists already; name another --out, go on with it with --resume {path}, or overwrite it \
-                         with --force"
-                    );
-                    return Err(Error::argument("--out", message));
-                }
-                Err(_) if !folder.is_dir() => return refuse("is not a folder".into()),
-                _ => {}
+                Err(_) => may_take(&folder, force)?,
+                Ok(()) => {}
             }
             let lock = lock(&folder)?;
             let metrics = Metrics::new(&folder);
             let made = std::mem::take(&mut made.0);
-            let replaces = result.is_err();
+            let replaces = result.is_err() && !is_unused(&folder);
             return Ok(Run { path: folder, _lock: lock, made, replaces, config: None, metrics });
+        }
+    }
+
+    /// An error where [`Run::create`] would refuse a folder that exists.
+    ///
+    /// # Errors
+    /// As [`Run::create`].
+    pub fn check_free(path: Option<&Path>, force: bool) -> Result<()> {
+        match path.filter(|path| path.symlink_metadata().is_ok()) {
+            Some(path) => may_take(path, force),
+            None => Ok(()),
         }
     }
 
@@ -211,15 +215,15 @@ impl Run {
         [RESULT, FORECASTS].iter().try_for_each(|name| remove(&self.path.join(name)))
     }
 
-    /// Writes a model, whole or not at all.
+    /// Writes a model, whole or not at all: what `config.json` says of it, and its parameters.
     ///
     /// # Errors
-    /// [`Error::NonFinite`] when a parameter is; [`Error::Data`] when it cannot be written; [`Error::Gpu`] on a fault.
-    pub fn save_model(&mut self, model: &dyn ModelFiles) -> Result<()> {
-        let weights = to_bytes(model.parameters()).map_err(smaller_lr)?;
+    /// [`Error::NonFinite`] when a parameter is; [`Error::Data`] when it cannot be written.
+    pub(crate) fn save_model(&mut self, config: &serde_json::Value, parameters: &Tensors) -> Result<()> {
+        let weights = to_bytes(parameters).map_err(smaller_lr)?;
         self.begin()?;
         let [config_file, weights_file] = [MODEL_CONFIG, WEIGHTS].map(|name| self.path.join(name));
-        let config = serde_json::to_string_pretty(&model.config_json()).expect("it is a value");
+        let config = serde_json::to_string_pretty(config).expect("it is a value");
         write_whole(&[(&config_file, config.as_bytes()), (&weights_file, &weights)])?;
         self.made.clear();
         Ok(())
@@ -275,8 +279,12 @@ impl Run {
             for (_, path) in self.checkpoints()? {
                 remove(&path)?;
             }
-            let files = [RESULT, FORECASTS, metrics::FILES[0], metrics::FILES[1]];
+            let files =
+                [MODEL_CONFIG, WEIGHTS, RESULT, FORECASTS, REPORT, metrics::FILES[0], metrics::FILES[1]];
             files.iter().try_for_each(|name| remove(&self.path.join(name)))?;
+            for picture in fs::read_dir(self.path.join(PLOTS)).into_iter().flatten().flatten() {
+                remove(&picture.path())?;
+            }
         }
         let file = self.path.join(CONFIG);
         write_whole(&[(&file, config.as_bytes())])?;
@@ -316,6 +324,41 @@ pub(crate) fn smaller_lr(error: Error) -> Error {
         }
         other => other,
     }
+}
+
+/// An error unless a folder that exists can be a run's.
+fn may_take(folder: &Path, force: bool) -> Result<()> {
+    let path = folder.display();
+    if folder.is_dir() && is_unused(folder) {
+        return Ok(());
+    }
+    if !force {
+        let message = format!(
+            "{path} exists already; name another --out, go on with it with --resume {path}, or overwrite it with --force"
+        );
+        return Err(Error::argument("--out", message));
+    }
+    if !folder.is_dir() {
+        return Err(Error::data(folder, "is not a folder"));
+    }
+    match is_ours(folder) {
+        true => Ok(()),
+        false => Err(Error::data(
+            folder,
+            "is no run of bptt, which --force does not overwrite: name another --out",
+        )),
+    }
+}
+
+/// Whether there is nothing in a folder, but for the lock of a process that ended before it began.
+fn is_unused(folder: &Path) -> bool {
+    fs::read_dir(folder)
+        .is_ok_and(|mut entries| entries.all(|entry| entry.is_ok_and(|entry| entry.file_name() == LOCK)))
+}
+
+/// Whether a folder holds a run, or a model that one left.
+fn is_ours(folder: &Path) -> bool {
+    ConfigFile::read(&folder.join(CONFIG)).is_ok() || Model::experiment(folder).is_ok()
 }
 
 /// Removes a file, if there is one.
@@ -375,18 +418,20 @@ fn lock(folder: &Path) -> Result<File> {
     }
 }
 
-/// The newest model in `runs`, by the time of its file.
+/// The newest model of text in `runs`, by the time of its file.
 ///
 /// # Errors
 /// [`Error::Data`] when there is none.
-pub fn newest_model() -> Result<PathBuf> {
+pub fn newest_text_model() -> Result<PathBuf> {
     let saved = |folder: &PathBuf| folder.join(WEIGHTS).metadata().and_then(|data| data.modified()).ok();
+    let of_text =
+        |folder: &PathBuf| Model::experiment(folder).is_ok_and(|name| name != Experiment::Timeseries.name());
     let folders = fs::read_dir(RUNS).into_iter().flatten().flatten().map(|entry| entry.path());
-    let newest = folders.filter_map(|folder| Some((saved(&folder)?, folder))).max();
+    let newest = folders.filter(of_text).filter_map(|folder| Some((saved(&folder)?, folder))).max();
     newest.map(|(_, folder)| folder).ok_or_else(|| {
         Error::data(
             RUNS,
-            "holds no model; train one with `bptt train text --file FILE`, or name a model's folder",
+            "holds no model of text; train one with `bptt train text --file FILE`, or name a model's folder",
         )
     })
 }
