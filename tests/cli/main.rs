@@ -13,4 +13,5 @@ mod report;
 mod runs;
 #[cfg(unix)]
 mod streams;
+mod training;
 mod tune;
