@@ -3,6 +3,8 @@
 use std::num::{IntErrorKind, ParseIntError};
 use std::str::FromStr;
 
+use bptt::train::LARGEST;
+
 /// A whole number, within what files can hold.
 pub fn whole<T: FromStr<Err = ParseIntError> + TryInto<i64> + Copy>(text: &str) -> Result<T, String> {
     let number: T = text
@@ -59,9 +61,6 @@ pub fn from_1(text: &str) -> Result<f64, String> {
 pub fn share(text: &str) -> Result<f64, String> {
     number(text).filter(|x| *x > 0.0 && *x < 1.0).ok_or_else(|| "must be a number above 0 and below 1".into())
 }
-
-/// The devices compute in 32 bits, where larger numbers are infinite.
-const LARGEST: f64 = 3e38;
 
 fn number(text: &str) -> Option<f64> {
     text.parse().ok().filter(|x: &f64| *x <= LARGEST)

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use bptt::error::{Error, Result};
 use bptt::report::Chart;
 use bptt::train::forecast::read_forecasts;
-use bptt::train::{Experiment, Record, write_file};
+use bptt::train::{Experiment, FORECASTS, Record, write_file};
 use serde_json::json;
 
 use super::curves;
@@ -35,9 +35,6 @@ pub fn run(args: Args) -> Result<()> {
     }
     output.event(&json!({"event": "done", "files": names}))
 }
-
-/// Where a run keeps what its model forecasts.
-pub const FORECASTS: &str = "forecasts.csv";
 
 /// The pictures that there may be.
 const NAMES: [&str; 4] = ["loss", "lr", "grad_norm", "forecast"];

@@ -16,11 +16,13 @@ mod timeseries;
 mod trainer;
 pub mod weights;
 
-pub use config::{Config, ConfigFile, DataConfig, Experiment, LayersConfig, ScheduleKind, TrainConfig};
+pub use config::{
+    Config, ConfigFile, DataConfig, Experiment, LARGEST, LayersConfig, ScheduleKind, TrainConfig,
+};
 pub use forecast::{Forecast, ForecastMetrics};
 pub use generate::{Generate, Sampler};
-pub use model::{CharModel, CharModelConfig, Model, ModelFiles, SeriesModel, SeriesModelConfig};
-pub use run::{DataFacts, Record, Row, Run, Tensors, newest_text_model};
+pub use model::{CharModel, CharModelConfig, Model, ModelFiles, SeriesModel, SeriesModelConfig, WEIGHTS};
+pub use run::{DataFacts, FORECASTS, Record, Row, Run, Tensors, newest_text_model};
 pub use sentence::SentenceTask;
 pub(crate) use stepper::Stepper;
 pub use task::Task;

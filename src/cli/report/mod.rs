@@ -12,13 +12,13 @@ use bptt::error::{Error, Result};
 use bptt::report::{Block, Report, Section, html};
 use bptt::train::forecast::read_forecasts;
 use bptt::train::{
-    CharModel, Experiment, Forecast, ForecastMetrics, Generate, Model, Record, Sampler, write_file,
+    CharModel, Experiment, FORECASTS, Forecast, ForecastMetrics, Generate, Model, Record, Sampler, WEIGHTS,
+    write_file,
 };
 use serde_json::json;
 
 use super::generate::default_prompt;
 use super::output::Output;
-use super::plot::FORECASTS;
 use super::predict::TableArgs;
 use super::{curves, device};
 use piece::Piece;
@@ -69,7 +69,7 @@ pub fn run(args: Args) -> Result<()> {
     let result = record.result.clone().filter(ended);
     let mut known = Known { path: args.run, record, result, model: None, forecasts: None };
     let mut missing = Vec::new();
-    if known.path.join(piece::WEIGHTS).exists() {
+    if known.path.join(WEIGHTS).exists() {
         known.model = Some(Model::load(&known.path, &device)?);
     } else {
         missing.push("There is no model yet: what is made with it is left out.".into());

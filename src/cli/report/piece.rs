@@ -8,13 +8,10 @@ use bptt::data::text::{HELD_OUT, LONGSEQ, Text, Unit, split};
 use bptt::device::Device;
 use bptt::error::{Error, Result};
 use bptt::train::forecast::scaler_of;
-use bptt::train::{CharModel, Model, SeriesModel, SeriesTask, Task, load_weights};
+use bptt::train::{CharModel, Model, SeriesModel, SeriesTask, Task, WEIGHTS, load_weights};
 
 use super::super::predict::{TableArgs, in_table};
 use super::{Known, file_name};
-
-/// Where a run keeps the weights of its model.
-pub const WEIGHTS: &str = "model.safetensors";
 
 /// Data for a model, and where they come from.
 pub enum Piece {

@@ -497,8 +497,8 @@ impl Config {
     }
 }
 
-/// The devices compute in 32 bits, where larger numbers are infinite.
-const LARGEST: f64 = 3e38;
+/// The largest setting: the devices compute in 32 bits, where larger numbers are infinite.
+pub const LARGEST: f64 = 3e38;
 
 /// The keys of `from` in place of those of `to`, section by section.
 fn overlay(to: &mut Table, from: &Table) {

@@ -19,8 +19,8 @@ pub use series::{SeriesModel, SeriesModelConfig};
 
 /// What the model is.
 pub(crate) const CONFIG: &str = "config.json";
-/// Its parameters.
-pub(crate) const WEIGHTS: &str = "model.safetensors";
+/// The file of a model's parameters in its folder.
+pub const WEIGHTS: &str = "model.safetensors";
 /// The longest config.json that is read: a vocabulary of all of Unicode fits.
 const MAX_CONFIG: u64 = 16 << 20;
 

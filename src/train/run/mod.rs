@@ -40,7 +40,8 @@ const PLOTS: &str = "plots";
 const REPORT: &str = "report.html";
 const LOCK: &str = "lock";
 const RESULT: &str = "result.json";
-const FORECASTS: &str = "forecasts.csv";
+/// The file of a time series' forecasts in the folder of a run.
+pub const FORECASTS: &str = "forecasts.csv";
 /// The largest checkpoint that is read.
 const MAX_CHECKPOINT: u64 = 1 << 40;
 /// The largest result that is read.
