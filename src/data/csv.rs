@@ -130,7 +130,9 @@ fn may_separate(c: char) -> bool {
 /// An error where no column is asked for.
 fn check_columns(asked: &[String]) -> Result<()> {
     match asked.iter().all(|name| name.trim().is_empty()) {
-        true => Err(Error::argument("columns", "takes at least one name or number")),
+        true => {
+            Err(Error::argument("columns", "at least one column must be asked for, by its name or number"))
+        }
         false => Ok(()),
     }
 }

@@ -365,7 +365,7 @@ mod tests {
             config.data.header = header;
             table(&config.data).unwrap_err().to_string()
         };
-        assert_eq!(fails(&[], None), "columns: takes at least one name or number");
+        assert_eq!(fails(&[], None), "columns: at least one column must be asked for, by its name or number");
         assert!(fails(&["x"], None).starts_with("columns: the table has no column 'x'"));
         let message = "timeseries: --delimiter and --header say how a file is read: name it with --csv FILE";
         assert_eq!(fails(&["1"], Some(true)), message);

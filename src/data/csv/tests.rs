@@ -374,7 +374,7 @@ fn options_and_files_are_checked() {
     }
     for asked in [&[][..], &[""], &["", " "]] {
         let message = read_table(&path, &columns(asked)).unwrap_err().to_string();
-        assert_eq!(message, "columns: takes at least one name or number");
+        assert_eq!(message, "columns: at least one column must be asked for, by its name or number");
         assert_eq!(ab().select(&columns(asked).columns.unwrap()).unwrap_err().to_string(), message);
     }
 }
