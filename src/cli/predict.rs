@@ -87,7 +87,7 @@ pub fn run(args: Args) -> Result<()> {
     }
     let (path, table) = args.table.read(&model)?;
     let forecasts = forecast(&model, &table).map_err(in_table(&path))?;
-    let target = &model.config.columns[model.config.target];
+    let target = model.config.columns[model.config.target].replace(char::is_control, " ");
     match &args.out {
         Some(file) => {
             write_file(file, to_csv(&forecasts).as_bytes())?;
