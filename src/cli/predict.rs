@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use bptt::data::csv::{CsvOptions, Table, read_table};
+use bptt::data::scale::ScalerKind;
 use bptt::error::{Error, Result};
 use bptt::train::forecast::forecast;
 use bptt::train::{Forecast, Model, SeriesModel, write_file};
@@ -19,7 +20,7 @@ pub struct Args {
     run: PathBuf,
     #[command(flatten)]
     table: TableArgs,
-    /// The file for the forecasts [default: standard output]
+    /// The file for the forecasts, whose rows count from 1, the oldest first [default: standard output]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// auto, cpu, gpu, an index, part of a name
@@ -51,7 +52,7 @@ pub struct TableArgs {
 }
 
 impl TableArgs {
-    /// The table with the model's columns, the oldest row first.
+    /// The table with the model's columns, the oldest row first; what the user should know of it is a note.
     pub fn read(self, model: &SeriesModel) -> Result<(PathBuf, Table)> {
         let path = self.csv.expect("it is asked for where there is a table");
         let columns = self.columns.unwrap_or_else(|| model.config.columns.clone());
@@ -59,6 +60,12 @@ impl TableArgs {
         let mut table = read_table(&path, &options)?;
         if self.newest_first.unwrap_or(model.config.newest_first) {
             table.reverse();
+        }
+        if model.config.scaler.kind() == ScalerKind::Original {
+            Output::new(false).note(
+                "the model's --scaler original scales this table by its own minima and maxima: what is to be forecast \
+                 leaks into the inputs",
+            );
         }
         Ok((path, table))
     }
@@ -80,7 +87,7 @@ pub fn run(args: Args) -> Result<()> {
     }
     let (path, table) = args.table.read(&model)?;
     let forecasts = forecast(&model, &table).map_err(in_table(&path))?;
-    let target = &model.config.columns[model.config.target];
+    let target = model.config.columns[model.config.target].replace(char::is_control, " ");
     match &args.out {
         Some(file) => {
             write_file(file, to_csv(&forecasts).as_bytes())?;

@@ -9,11 +9,14 @@ use crate::error::{Error, Result};
 
 mod field;
 mod records;
+mod rows;
 #[cfg(test)]
 mod tests;
 
-use field::{cut, is_name, not_utf8, number, show};
+pub(crate) use field::cut;
+use field::{is_name, is_name_above, not_utf8, number, show};
 use records::{Lines, MAX_RECORD, Record, Records};
+use rows::Rows;
 
 /// The most numbers that [`read_table`] takes: 2²⁸, which are 2 GiB.
 pub const MAX_VALUES: usize = 1 << 28;
@@ -29,9 +32,11 @@ const HEAD_ROWS: usize = 20;
 pub struct CsvOptions {
     /// The ASCII character between two fields; found among `,` `;` `|` and tab by the first rows.
     pub delimiter: Option<char>,
-    /// Whether the first row holds the names of the columns; found by whether a field of it that is taken is text.
+    /// Whether the first row holds the names of the columns; found by whether a field of it that is taken is text, or
+    /// any is above a number or a date.
     pub header: Option<bool>,
-    /// The columns to take, in this order, each by its name or its number from 1; all where nothing is said.
+    /// The columns to take, in this order, each by its name or its number from 1; all that hold numbers where nothing is
+    /// said.
     pub columns: Option<Vec<String>>,
 }
 
@@ -42,17 +47,47 @@ pub struct Table {
     pub names: Vec<String>,
     /// The columns.
     pub columns: Vec<Vec<f64>>,
+    /// The columns' numbers in the file, from 1, one for each.
+    pub numbers: Vec<usize>,
+    /// The line of the file on which the names are, where it has names.
+    pub named_on: Option<u64>,
+    /// The names of the file's columns that were left out because no number is in them.
+    pub left_out: Vec<String>,
 }
 
 impl Table {
+    /// The table of these columns, numbered from 1.
+    pub fn new(names: Vec<String>, columns: Vec<Vec<f64>>) -> Table {
+        Table { numbers: (1..=names.len()).collect(), names, columns, ..Table::default() }
+    }
+
     /// How many rows there are.
     pub fn rows(&self) -> usize {
         self.columns.first().map_or(0, Vec::len)
     }
 
-    /// The index of the column of this name, or of this number from 1 where no name is the same.
+    /// The index of the column of this name, or of this number in the file where no name is the same.
     pub fn column(&self, name: &str) -> Option<usize> {
-        find(&self.names, name)
+        let number =
+            || name.parse().ok().and_then(|number: usize| self.numbers.iter().position(|n| *n == number));
+        self.names.iter().position(|other| other == name).or_else(number)
+    }
+
+    /// The columns that are asked for, each by its name or its number, in this order.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] where there is not such a column, one is taken twice, or none is asked for.
+    pub fn select(&self, asked: &[String]) -> Result<Table> {
+        check_columns(asked)?;
+        let taken = select(&self.names, asked)
+            .and_then(|taken| refuse_duplicates(&self.names, &taken).map(|()| taken))
+            .map_err(|message| Error::argument("columns", format!("the table {message}")))?;
+        Ok(Table {
+            names: taken.iter().map(|&index| self.names[index].clone()).collect(),
+            columns: taken.iter().map(|&index| self.columns[index].clone()).collect(),
+            numbers: taken.iter().map(|&index| self.numbers[index]).collect(),
+            ..self.clone()
+        })
     }
 
     /// Turns the order of the rows round.
@@ -65,6 +100,8 @@ impl Table {
 ///
 /// Blank lines and lines that begin with `#` are passed over; where there is no header and the line before the first
 /// row is a comment of as many fields, those are the names, and "column 1", "column 2" and so on where there is none.
+/// A first line `sep=;`, as spreadsheets write it, says what the delimiter is. Rows of empty fields at the end are no
+/// rows, nor is an empty last field of every row a column.
 /// A file is read once from start to end, so that it may be a pipe.
 ///
 /// # Errors
@@ -75,68 +112,89 @@ impl Table {
 /// and value.
 pub fn read_table(path: &Path, options: &CsvOptions) -> Result<Table> {
     if let Some(c) = options.delimiter
-        && (!c.is_ascii() || c.is_ascii_alphanumeric() || "\"#+-.\n\r\0".contains(c))
+        && !may_separate(c)
     {
         let message = format!("must be an ASCII character that stands in no number, such as ',', not {c:?}");
         return Err(Error::argument("delimiter", message));
     }
-    if options.columns.as_ref().is_some_and(Vec::is_empty) {
-        return Err(Error::argument("columns", "takes at least one name or number"));
-    }
+    options.columns.as_deref().map_or(Ok(()), check_columns)?;
     let (file, _) = crate::files::open(path, "CSV file")?;
     parse(BufReader::new(file), options, MAX_VALUES).map_err(|message| Error::data(path, message))
+}
+
+/// Whether fields may be separated by this character.
+fn may_separate(c: char) -> bool {
+    c.is_ascii() && !c.is_ascii_alphanumeric() && !"\"#+-.\n\r\0".contains(c)
+}
+
+/// An error where no column is asked for.
+fn check_columns(asked: &[String]) -> Result<()> {
+    match asked.iter().all(|name| name.trim().is_empty()) {
+        true => {
+            Err(Error::argument("columns", "at least one column must be asked for, by its name or number"))
+        }
+        false => Ok(()),
+    }
 }
 
 /// The table in `input`, of at most `max_values` numbers, or what is wrong with it.
 fn parse(input: impl BufRead, options: &CsvOptions, max_values: usize) -> Result<Table, String> {
     let mut lines = Lines::new(input);
-    let head = head(&mut lines);
+    let mut head = head(&mut lines);
+    let said = said_delimiter(&mut head);
     let found = find_delimiter(&head);
-    let given = options.delimiter.map(|c| c as u8);
+    let given = options.delimiter.map(|c| c as u8).or(said);
     let delimiter = given.or(found).unwrap_or(b',');
 
     let mut records = Records::new(head.into_iter().chain(lines), delimiter);
-    let mut record = Record::default();
-    if !records.next(&mut record)? {
+    let (mut first, mut record) = (Record::default(), Record::default());
+    if !records.next(&mut first)? {
         return Err("has no rows of numbers".into());
     }
-    let (first_line, width) = (record.line, record.len());
+    let (first_line, width) = (first.line, first.len());
     if let (Some(given), Some(found), 1) = (given, found, width) {
         let [given, found] = [given, found].map(|d| show([d]));
         let message = format!("is one column with the delimiter {given}; {found} separates it into more");
         return Err(format!("line {first_line} {message}"));
     }
+    let comment = records.comment.take();
+    let mut more = records.next(&mut record)?;
 
-    let (mut names, header) = names(&record, records.comment.take(), delimiter, options)?;
+    let (names, header, named_on) = names(&first, more.then_some(&record), comment, delimiter, options)?;
     let taken = match &options.columns {
         Some(asked) => select(&names, asked)?,
         None => (0..width).collect(),
     };
-    refuse_duplicates(&names, &taken)?;
-
-    let mut columns = vec![Vec::new(); taken.len()];
-    let mut more = !header || records.next(&mut record)?;
-    if !more {
+    if header && !more {
         return Err(format!("has a header, line {first_line}, but no rows of numbers"));
     }
+    let chosen = options.columns.is_some();
+    if chosen {
+        refuse_duplicates(&names, &taken)?;
+    }
+    let mut rows = Rows::new(&names, &taken, chosen, first_line, max_values);
+    if !header {
+        rows.push(&first)?;
+    }
     while more {
-        if record.len() != width {
-            let (line, len) = (record.line, record.len());
-            let fields = if len == 1 { "field" } else { "fields" };
-            let message = format!("line {line} has {len} {fields}, but line {first_line} has {width}");
-            return Err(format!("{message}; give each row as many"));
-        }
-        if (columns[0].len() + 1) * taken.len() > max_values {
-            let message = format!("the table has more than {max_values} numbers");
-            return Err(format!("line {}: {message}; take fewer rows or --columns", record.line));
-        }
-        for (column, &index) in columns.iter_mut().zip(&taken) {
-            let at = |what| format!("{}: {what}", place(&record, index, &names));
-            column.push(number(record.field(index)).map_err(at)?);
-        }
+        rows.push(&record)?;
         more = records.next(&mut record)?;
     }
-    Ok(Table { names: taken.iter().map(|&index| std::mem::take(&mut names[index])).collect(), columns })
+    rows.finish(named_on)
+}
+
+/// The delimiter in a first line such as `sep=;`, which becomes a blank line.
+fn said_delimiter(head: &mut [Result<Vec<u8>, String>]) -> Option<u8> {
+    let Some(Ok(line)) = head.first_mut() else { return None };
+    let said = line.strip_prefix(b"\"").and_then(|line| line.strip_suffix(b"\"")).unwrap_or(line);
+    let delimiter = match said {
+        [s @ .., delimiter] if s.eq_ignore_ascii_case(b"sep=") && may_separate((*delimiter).into()) => {
+            *delimiter
+        }
+        _ => return None,
+    };
+    line.clear();
+    Some(delimiter)
 }
 
 /// The first lines, up to [`HEAD_ROWS`] that are no comments, the end or an error.
@@ -171,33 +229,39 @@ fn find_delimiter(head: &[Result<Vec<u8>, String>]) -> Option<u8> {
         .map(|(_, delimiter)| delimiter)
 }
 
-/// The names of a file's columns, and whether they are its first row.
+/// The names of a file's columns, whether they are its first row, and the line they are on.
 fn names(
     first: &Record,
+    second: Option<&Record>,
     comment: Option<Vec<u8>>,
     delimiter: u8,
     options: &CsvOptions,
-) -> Result<(Vec<String>, bool), String> {
+) -> Result<(Vec<String>, bool, Option<u64>), String> {
     let fields: Vec<String> = first.fields().map(text).collect();
-    let without_header = comment
-        .and_then(|comment| comment_names(&comment, delimiter, fields.len()))
-        .unwrap_or_else(|| numbered(vec![String::new(); fields.len()]));
+    let commented = comment.and_then(|comment| comment_names(&comment, delimiter, fields.len()));
+    let commented_on = commented.as_ref().map(|_| first.line - 1);
+    let without_header = commented.unwrap_or_else(|| numbered(vec![String::new(); fields.len()]));
     let header = options.header.unwrap_or_else(|| {
-        let any = || fields.iter().any(|field| is_name(field));
-        let Some(asked) = &options.columns else { return any() };
-        asked.iter().any(|name| match find(&without_header, name) {
-            Some(index) => is_name(&fields[index]),
-            None => fields.contains(name) || any(),
-        })
+        let any = fields.iter().any(|field| is_name(field));
+        let Some(second) = second else { return any };
+        fields.iter().zip(second.fields()).any(|(name, below)| is_name_above(name, &text(below)))
+            || match &options.columns {
+                // Where no field is a number, no number is lost.
+                None => any && first.fields().all(|field| number(field).is_err()),
+                Some(asked) => asked.iter().any(|name| match find(&without_header, name) {
+                    Some(index) => is_name(&fields[index]),
+                    None => fields.contains(name) || any,
+                }),
+            }
     });
     if !header {
-        return Ok((without_header, false));
+        return Ok((without_header, false, commented_on));
     }
     if let Some(index) = first.fields().position(|field| str::from_utf8(field).is_err()) {
         let (line, what) = (first.line_of(index), not_utf8(first.field(index)));
         return Err(format!("line {line}, column {}: {what}", index + 1));
     }
-    Ok((numbered(fields), true))
+    Ok((numbered(fields), true, Some(first.line)))
 }
 
 /// The names in a comment, where they are `width` and one of them at least is a name.

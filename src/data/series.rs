@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 /// How many days [`synthetic_ohlcv`] is asked for where nothing is said: as many as the original experiment's file has.
 pub const SYNTHETIC_DAYS: usize = 732;
 
-/// The most numbers in the windows of a [`SeriesWindows`]: 2³⁰, which are 4 GiB.
+/// The most numbers in a window, and in the windows that are forecast in one pass: 2³⁰, which are 4 GiB.
 pub const MAX_INPUTS: usize = 1 << 30;
 
 /// The stream of random numbers of [`synthetic_ohlcv`].
@@ -42,14 +42,14 @@ pub fn synthetic_ohlcv(seed: u64, days: usize) -> Table {
             column.push(value);
         }
     }
-    Table { names: ["Open", "High", "Low", "Volume", "Close"].map(String::from).into(), columns }
+    Table::new(["Open", "High", "Low", "Volume", "Close"].map(String::from).into(), columns)
 }
 
 /// N windows of W consecutive rows of C scaled columns, each a row later than the one before, with the number of the
 /// target column that is to be forecast, `horizon` rows behind the window's last.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SeriesWindows {
-    /// The scaled windows, one after the other: `[N, W, C]`.
+    /// The scaled rows that the windows are cut from, each once: `[N + W - 1, C]`.
     pub inputs: Vec<f32>,
     /// The scaled target of each window: `[N]`, less those at the end that lie behind the table's last row.
     pub targets: Vec<f32>,
@@ -68,7 +68,7 @@ impl SeriesWindows {
     ///
     /// # Errors
     /// [`Error::Argument`] where `window` or `horizon` is 0, `rows` or the column `target` is not in the table, `rows`
-    /// are fewer than `window + horizon`, the windows have more than [`MAX_INPUTS`] numbers, the scaler is not one of
+    /// are fewer than `window + horizon`, a window has more than [`MAX_INPUTS`] numbers, the scaler is not one of
     /// the table's columns, or a scaled number is beyond the range of `f32`.
     pub fn new(
         table: &Table,
@@ -117,11 +117,9 @@ impl SeriesWindows {
             let message = format!("the target, column {}, is not in a table of {columns}", target + 1);
             return Err(Error::argument("series", message));
         }
-        let size = count.saturating_mul(window).saturating_mul(columns);
-        if size > MAX_INPUTS {
+        if window.saturating_mul(columns) > MAX_INPUTS {
             let message = format!(
-                "{count} windows of {window} rows and {columns} columns are more than {MAX_INPUTS} numbers: \
-                 take a smaller window or fewer rows"
+                "a window of {window} rows and {columns} columns is more than {MAX_INPUTS} numbers: take a smaller one"
             );
             return Err(Error::argument("series", message));
         }
@@ -141,14 +139,13 @@ impl SeriesWindows {
                 numbers.push(scaled(row, column)?);
             }
         }
-        let windows = |first: usize| &numbers[first * columns..(first + window) * columns];
         let naive = |first: usize| numbers[(first + window - 1) * columns + target];
         let target_rows = (0..count).map(|first| (rows.start + first + window - 1).saturating_add(horizon));
         let known = target_rows.clone().take_while(|&row| row < table.rows());
         Ok(Self {
-            inputs: (0..count).flat_map(windows).copied().collect(),
-            targets: known.map(|row| scaled(row, target)).collect::<Result<_>>()?,
             naive: (0..count).map(naive).collect(),
+            inputs: numbers,
+            targets: known.map(|row| scaled(row, target)).collect::<Result<_>>()?,
             rows: target_rows.collect(),
             window,
             columns,
@@ -158,7 +155,7 @@ impl SeriesWindows {
     /// The windows `which`, in this order, as a recurrent layer takes them: `[W, B, C]` of B windows.
     pub fn time_major(&self, which: &[usize]) -> Vec<f32> {
         let columns = self.columns;
-        let row = |step, window: usize| &self.inputs[(window * self.window + step) * columns..][..columns];
+        let row = |step, window: usize| &self.inputs[(window + step) * columns..][..columns];
         (0..self.window)
             .flat_map(|step| which.iter().flat_map(move |&window| row(step, window)))
             .copied()
@@ -217,10 +214,7 @@ mod tests {
     /// A table of `columns` whose entries say where they stand: 100 · row + column.
     fn places(rows: usize, columns: usize) -> Table {
         let column = |c: usize| (0..rows).map(|row| (100 * row + c) as f64).collect();
-        Table {
-            names: (0..columns).map(|c| format!("c{c}")).collect(),
-            columns: (0..columns).map(column).collect(),
-        }
+        Table::new((0..columns).map(|c| format!("c{c}")).collect(), (0..columns).map(column).collect())
     }
 
     fn scaler(table: &Table) -> Scaler {
@@ -276,7 +270,7 @@ mod tests {
         let table = synthetic_ohlcv(0, SYNTHETIC_DAYS);
         let windows = |rows| SeriesWindows::new(&table, &scaler(&table), 4, 7, 1, rows).unwrap();
         let (training, test) = (windows(training), windows(test));
-        assert_eq!((training.rows.len(), training.inputs.len()), (505, 505 * 7 * 5));
+        assert_eq!((training.rows.len(), training.inputs.len()), (505, 511 * 5));
         assert_eq!((training.rows[0], training.rows[504]), (7, 511));
         assert_eq!((test.rows.len(), test.rows[0], test.rows[219]), (220, 512, 731));
     }
@@ -329,10 +323,8 @@ mod tests {
         assert_eq!(says(&tiny, 1, 1, 1, 0..10), beyond);
 
         let long = places(60_000, 2);
-        let refused = SeriesWindows::new(&long, &scaler(&long), 0, 30_000, 1, 0..60_000).err();
-        let message = refused.expect("more than the limit").to_string();
-        let windows = "series: 30000 windows of 30000 rows and 2 columns are more than 1073741824 numbers";
-        assert_eq!(message, format!("{windows}: take a smaller window or fewer rows"));
+        let windows = SeriesWindows::new(&long, &scaler(&long), 0, 30_000, 1, 0..60_000).unwrap();
+        assert_eq!((windows.rows.len(), windows.inputs.len()), (30_000, 59_999 * 2), "each row is kept once");
 
         let forecast = |window, horizon| SeriesWindows::forecast(&table, &fitted, 0, window, horizon);
         let needs = "series: a window of 11 rows and a horizon of 1 need 11 rows or more, but there are 10";
@@ -346,7 +338,7 @@ mod tests {
         let table = places(10, 2);
         let windows = SeriesWindows::forecast(&table, &scaler(&table), 1, 3, 4).unwrap();
         assert_eq!(windows.rows, [6, 7, 8, 9, 10, 11, 12, 13]);
-        assert_eq!((windows.targets.len(), windows.naive.len(), windows.inputs.len()), (4, 8, 8 * 3 * 2));
+        assert_eq!((windows.targets.len(), windows.naive.len(), windows.inputs.len()), (4, 8, 10 * 2));
         assert_eq!(
             (windows.targets[3], windows.naive[7]),
             (1.0, 1.0),
@@ -374,7 +366,7 @@ mod tests {
             prop_assert_eq!(&all.targets[start..], &windows.targets[..]);
             prop_assert_eq!(&all.rows[start..start + count], &windows.rows[..]);
             prop_assert_eq!((windows.window, windows.columns), (window, columns));
-            prop_assert_eq!(windows.inputs.len(), count * window * columns);
+            prop_assert_eq!(windows.inputs.len(), (count + window - 1) * columns);
             prop_assert_eq!([windows.targets.len(), windows.naive.len(), windows.rows.len()], [count; 3]);
             for n in 0..count {
                 let last = start + n + window - 1;
@@ -383,7 +375,7 @@ mod tests {
                 prop_assert_eq!(windows.naive[n], at(last, target));
                 for step in 0..window {
                     for c in 0..columns {
-                        let found = windows.inputs[(n * window + step) * columns + c];
+                        let found = windows.inputs[(n + step) * columns + c];
                         prop_assert_eq!(found, at(start + n + step, c));
                     }
                 }

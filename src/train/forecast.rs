@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::model::SeriesModel;
 use crate::data::csv::Table;
 use crate::data::scale::{Scaler, ScalerKind};
-use crate::data::series::SeriesWindows;
+use crate::data::series::{MAX_INPUTS, SeriesWindows};
 use crate::error::{Error, Result};
 use crate::files::read_whole;
 use crate::tape::Tape;
@@ -26,6 +26,10 @@ pub struct ForecastMetrics {
     pub naive_mae: f64,
     /// The forecasts that were compared.
     pub count: u64,
+    /// The model's mean squared error on all training windows, scaled, where a step takes only some of them: then the
+    /// loss of the last step is not it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub train_mse: Option<f64>,
 }
 
 impl ForecastMetrics {
@@ -56,6 +60,7 @@ impl ForecastMetrics {
             naive_mse: mean(|(_, naive)| naive * naive),
             naive_mae: mean(|(_, naive)| naive.abs()),
             count: known.len() as u64,
+            train_mse: None,
         })
     }
 }
@@ -73,7 +78,7 @@ pub struct Forecast {
     pub naive: f64,
 }
 
-/// The windows that are forecast in one pass.
+/// The most windows that are forecast in one pass.
 const BATCH: usize = 4096;
 
 /// The scaled forecast of each window.
@@ -84,7 +89,8 @@ pub fn scaled(model: &SeriesModel, windows: &SeriesWindows) -> Result<Vec<f32>> 
     let mut tape = Tape::new(&model.parameters);
     let all: Vec<usize> = (0..windows.naive.len()).collect();
     let mut forecasts = Vec::with_capacity(all.len());
-    for batch in all.chunks(BATCH) {
+    let most = MAX_INPUTS / (windows.window * windows.columns).max(1);
+    for batch in all.chunks(most.clamp(1, BATCH)) {
         tape.clear();
         let shape = [windows.window, batch.len(), windows.columns];
         let x = Tensor::from_f32(model.parameters.device(), shape, &windows.time_major(batch))?;
@@ -98,6 +104,16 @@ pub fn scaled(model: &SeriesModel, windows: &SeriesWindows) -> Result<Vec<f32>> 
         true => Ok(forecasts),
         false => Err(Error::NonFinite { what: "the model's output".into(), at: None }),
     }
+}
+
+/// The mean squared error of the scaled forecasts.
+///
+/// # Errors
+/// As [`scaled`].
+pub(super) fn scaled_mse(model: &SeriesModel, windows: &SeriesWindows) -> Result<f64> {
+    let forecasts = scaled(model, windows)?;
+    let error = |(y, target): (&f32, &f32)| (f64::from(*y) - f64::from(*target)).powi(2);
+    Ok(forecasts.iter().zip(&windows.targets).map(error).sum::<f64>() / windows.targets.len() as f64)
 }
 
 /// The forecast of each window in the data's own units.

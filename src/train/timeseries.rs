@@ -6,12 +6,12 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::Outcome;
 use super::config::{Config, DataConfig};
-use super::forecast::{Forecast, ForecastMetrics, fit, unscaled};
+use super::forecast::{Forecast, ForecastMetrics, fit, scaled_mse, unscaled};
 use super::model::{ModelFiles, SeriesModel, SeriesModelConfig};
 use super::run::{DataFacts, Run, Tensors};
 use super::task::Task;
 use crate::cpu::philox;
-use crate::data::csv::{CsvOptions, Table, read_table};
+use crate::data::csv::{CsvOptions, Table, cut, read_table};
 use crate::data::scale::{Scaler, ScalerKind};
 use crate::data::series::{SYNTHETIC_DAYS, SeriesWindows, split_rows, synthetic_ohlcv};
 use crate::device::Device;
@@ -25,6 +25,7 @@ use crate::tensor::Tensor;
 pub struct SeriesTask {
     model: SeriesModel,
     facts: DataFacts,
+    about: Vec<String>,
     table: Table,
     training: SeriesWindows,
     test: SeriesWindows,
@@ -43,11 +44,21 @@ pub struct SeriesTask {
 /// The table that the settings name: its rows from the oldest on.
 ///
 /// # Errors
-/// [`Error::Data`] names file, line and column of what is wrong.
+/// [`Error::Data`] names file, line and column of what is wrong; [`Error::Argument`] when the settings do not fit the
+/// synthetic series.
 pub fn table(data: &DataConfig) -> Result<Table> {
-    let Some(path) = &data.csv else { return Ok(synthetic_ohlcv(0, SYNTHETIC_DAYS)) };
     let DataConfig { delimiter, header, columns, .. } = data.clone();
-    let mut table = read_table(path, &CsvOptions { delimiter, header, columns })?;
+    let mut table = match &data.csv {
+        Some(path) => read_table(path, &CsvOptions { delimiter, header, columns })?,
+        None if delimiter.is_some() || header.is_some() => {
+            let message = "--delimiter and --header say how a file is read: name it with --csv FILE";
+            return Err(Error::argument("timeseries", message));
+        }
+        None => {
+            let table = synthetic_ohlcv(0, SYNTHETIC_DAYS);
+            columns.map_or(Ok(table.clone()), |columns| table.select(&columns))?
+        }
+    };
     if data.newest_first {
         table.reverse();
     }
@@ -71,12 +82,14 @@ impl SeriesTask {
         let target = match target {
             None => table.columns.len() - 1,
             Some(name) => table.column(name).ok_or_else(|| {
-                let names = table.names.join(", ");
-                let message = format!("--target {name} is none of the columns: {names}");
+                let column = |(number, name): (&usize, &String)| format!("{number} ({})", cut(name));
+                let columns = listed(table.numbers.iter().zip(&table.names).map(column));
+                let message = format!("--target {name} is none of the columns: {columns}");
                 Error::data(csv.as_deref().unwrap_or(Path::new("the synthetic series")), message)
             })?,
         };
         let (training, test) = split_rows(table.rows(), *split, window, horizon).map_err(in_csv)?;
+        let about = about(&table, &config.data, target, training.end);
         let scaler = fit(*kind, &table, training.clone());
         let own =
             if *kind == ScalerKind::Original { fit(*kind, &table, test.clone()) } else { scaler.clone() };
@@ -108,6 +121,7 @@ impl SeriesTask {
         let model = SeriesModel::new(device, model, seed)?;
         let mut task = SeriesTask {
             facts: facts(&table),
+            about,
             model,
             table,
             training,
@@ -142,6 +156,11 @@ impl SeriesTask {
         &self.test
     }
 
+    /// What was read and what becomes of it, in lines for people.
+    pub fn about(&self) -> &[String] {
+        &self.about
+    }
+
     /// The name of the column that is forecast.
     pub fn target(&self) -> &str {
         &self.table.names[self.model.config.target]
@@ -170,6 +189,38 @@ impl SeriesTask {
         let (_, order) = self.order.as_ref().expect("just made");
         order[batch * self.batch..].iter().take(self.batch).copied().collect()
     }
+}
+
+/// What was read from the table, and what becomes of it; the first `training` rows are trained on.
+fn about(table: &Table, data: &DataConfig, target: usize, training: usize) -> Vec<String> {
+    let names = |names: &[String]| listed(names.iter().map(|name| cut(name)));
+    let (rows, horizon) = (table.rows(), data.horizon);
+    let source = match (table.named_on, &data.csv) {
+        (Some(line), _) => format!(" (names from line {line})"),
+        (None, Some(_)) => " (no names in the file; --header takes the first row as names)".into(),
+        (None, None) => String::new(),
+    };
+    let order = if data.newest_first { ", row 1 being the last given" } else { "" };
+    let mut about = vec![format!(
+        "{rows} rows of {}{source}; forecast {}, {horizon} {} ahead; rows 1 to {training} train, {} to {rows} \
+         test{order}",
+        names(&table.names),
+        cut(&table.names[target]),
+        if horizon == 1 { "row" } else { "rows" },
+        training + 1,
+    )];
+    if !table.left_out.is_empty() {
+        let them = if table.left_out.len() == 1 { "it" } else { "them" };
+        about.push(format!("left out {}: no numbers in {them}", names(&table.left_out)));
+    }
+    about
+}
+
+/// The first 20 of some words, and how many more there are.
+fn listed(words: impl ExactSizeIterator<Item = String>) -> String {
+    let more = words.len().saturating_sub(20);
+    let shown = words.take(20).collect::<Vec<_>>().join(", ");
+    if more > 0 { format!("{shown} and {more} more") } else { shown }
 }
 
 /// 0..count in random order: Fisher and Yates's, with random numbers of their own for each pass.
@@ -220,7 +271,11 @@ impl Task for SeriesTask {
 
     fn outcome(&mut self, _: &Tape) -> Result<Outcome> {
         let forecasts = unscaled(&self.model, &self.test, &self.table, &self.scaler)?;
-        Ok(Outcome::Forecast(ForecastMetrics::of(&forecasts)?))
+        let mut metrics = ForecastMetrics::of(&forecasts)?;
+        if self.whole.is_none() {
+            metrics.train_mse = Some(scaled_mse(&self.model, &self.training)?);
+        }
+        Ok(Outcome::Forecast(metrics))
     }
 
     fn position(&self) -> Result<(u64, Tensors)> {
@@ -236,6 +291,102 @@ impl Task for SeriesTask {
     }
 
     fn save(&self, run: &mut Run) -> Result<()> {
-        run.save_forecasts(&self.table.names[self.model.config.target], &self.forecasts()?)
+        // The name is part of the file's first line.
+        run.save_forecasts(&self.target().replace(char::is_control, " "), &self.forecasts()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::config::Experiment;
+    use super::*;
+
+    fn config(csv: Option<&Path>) -> Config {
+        let mut config = Config::defaults(Experiment::Timeseries);
+        config.data.csv = csv.map(Path::to_path_buf);
+        config
+    }
+
+    fn task(config: &Config) -> Result<SeriesTask> {
+        SeriesTask::new(&Device::cpu(), &mut config.clone())
+    }
+
+    fn file(text: &str) -> (tempfile::TempDir, std::path::PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.csv");
+        std::fs::write(&path, text).unwrap();
+        (folder, path)
+    }
+
+    /// Forty rows: a date, a ticker, a, b.
+    fn rows() -> String {
+        (0..40).map(|i| format!("2024-01-{i},X,{i},{}\n", (i * i) % 17)).collect()
+    }
+
+    #[test]
+    fn what_was_read_is_told() {
+        let (_folder, path) = file(&format!("Date,Ticker,a,b\n{}", rows()));
+        let mut config = config(Some(&path));
+        let read =
+            "40 rows of a, b (names from line 1); forecast b, 1 row ahead; rows 1 to 28 train, 29 to 40 test";
+        assert_eq!(task(&config).unwrap().about(), [read, "left out Date, Ticker: no numbers in them"]);
+        config.data.header = Some(false);
+        config.data.newest_first = true;
+        config.data.columns = Some(vec!["4".into()]);
+        let message = task(&config).unwrap_err().to_string();
+        assert!(message.ends_with("correct it or choose the columns of numbers with --columns"), "{message}");
+    }
+
+    #[test]
+    fn a_target_is_counted_as_in_the_file() {
+        let (_folder, path) = file(&format!("Date,Ticker,a,b\n{}", rows()));
+        let mut config = config(Some(&path));
+        config.data.columns = Some(vec!["4".into(), "3".into()]);
+        for (asked, name) in [("3", "a"), ("4", "b"), ("b", "b")] {
+            config.data.target = Some(asked.into());
+            assert_eq!(task(&config).unwrap().target(), name);
+        }
+        config.data.target = Some("2".into());
+        let message = task(&config).unwrap_err().to_string();
+        assert!(message.ends_with("--target 2 is none of the columns: 4 (b), 3 (a)"), "{message}");
+    }
+
+    #[test]
+    fn the_synthetic_series_takes_the_settings_that_it_can() {
+        let mut config = config(None);
+        config.data.columns = Some(vec!["Close".into(), "2".into()]);
+        config.data.newest_first = true;
+        let found = table(&config.data).unwrap();
+        let all = synthetic_ohlcv(0, SYNTHETIC_DAYS);
+        assert_eq!((found.names.join(","), &found.numbers[..]), ("Close,High".into(), &[5, 2][..]));
+        assert_eq!(found.columns[0][0], *all.columns[4].last().unwrap());
+        let mut fails = |columns: &[&str], header| {
+            config.data.columns = Some(columns.iter().map(ToString::to_string).collect());
+            config.data.header = header;
+            table(&config.data).unwrap_err().to_string()
+        };
+        assert_eq!(fails(&[], None), "columns: at least one column must be asked for, by its name or number");
+        assert!(fails(&["x"], None).starts_with("columns: the table has no column 'x'"));
+        let message = "timeseries: --delimiter and --header say how a file is read: name it with --csv FILE";
+        assert_eq!(fails(&["1"], Some(true)), message);
+    }
+
+    #[test]
+    fn the_training_error_is_that_of_all_windows() {
+        let mut config = config(None);
+        config.train.batch = 50;
+        let mut batches = task(&config).unwrap();
+        config.train.batch = 0;
+        let mut whole = task(&config).unwrap();
+        let mut tape = Tape::new(&whole.model.parameters);
+        let loss = whole.loss(&mut tape).unwrap();
+        let loss = f64::from(tape.value(loss).unwrap().to_vec().unwrap()[0]);
+        let mse = |task: &mut SeriesTask| match task.outcome(&Tape::new(&task.model.parameters)).unwrap() {
+            Outcome::Forecast(metrics) => metrics.train_mse,
+            _ => unreachable!("a forecast"),
+        };
+        assert_eq!(mse(&mut whole), None, "the loss is the same");
+        let found = mse(&mut batches).unwrap();
+        assert!((found - loss).abs() <= 1e-5 * loss, "{found}, {loss}");
     }
 }

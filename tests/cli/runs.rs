@@ -624,3 +624,24 @@ fn no_room_for_a_checkpoint() {
     assert_eq!(limited(path, full, &format!("{args} 10 --out new")).code, Some(3));
     assert!(!path.join("new").exists());
 }
+
+#[test]
+fn a_table_is_told_of_and_its_names_stay_on_a_line() {
+    let folder = folder();
+    let path = folder.path();
+    let rows: String = (0..40).map(|i| format!("2024-01-{i};{i};{}\n", (i * i) % 17)).collect();
+    std::fs::write(path.join("t.csv"), format!("sep=;\nDate;\"a\nb\";c\n{rows};;\n")).unwrap();
+    let train = "train timeseries --csv t.csv --target 2 --scaler original --batch 8 --steps 2 --out run";
+    let trained = bptt(path, train);
+    let read = "40 rows of a\\nb, c (names from line 2); forecast a\\nb, 1 row ahead; rows 1 to 28 train, 29 to 40 test\n\
+                left out Date: no numbers in it\n";
+    assert!(trained.err.ends_with(read), "{trained:?}");
+    trained.done();
+    let forecasts = std::fs::read_to_string(path.join("run/forecasts.csv")).unwrap();
+    assert!(forecasts.starts_with("# a b: row from 1, the oldest first\npart,row,"), "{forecasts}");
+    for args in ["predict run --csv t.csv", "eval run --csv t.csv"] {
+        let run = bptt(path, args);
+        assert!(run.err.contains("leaks into the inputs"), "{run:?}");
+        run.done();
+    }
+}

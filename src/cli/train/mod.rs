@@ -177,7 +177,9 @@ pub fn task(
                         .into(),
                 );
             }
-            Box::new(SeriesTask::new(device, config)?)
+            let task = SeriesTask::new(device, config)?;
+            notes.extend_from_slice(task.about());
+            Box::new(task)
         }
         _ => Box::new(SentenceTask::new(device, config)?),
     })

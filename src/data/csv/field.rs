@@ -35,6 +35,20 @@ pub(super) fn is_name(text: &str) -> bool {
     text.contains(char::is_alphabetic) && text.parse::<f64>().is_err() && !is_missing(text)
 }
 
+/// Whether a field of the first row is the name of what is below it: of a number, or of text with digits such as a date.
+pub(super) fn is_name_above(text: &str, below: &str) -> bool {
+    let digits = |text: &str| text.contains(|c: char| c.is_ascii_digit());
+    is_name(text) && (number(below.as_bytes()).is_ok() || !digits(text) && digits(below))
+}
+
+/// Whether a column that holds nothing but such fields is text, and not numbers that are written badly.
+pub(super) fn is_text(field: &[u8]) -> bool {
+    let Ok(text) = str::from_utf8(field) else { return false };
+    let text = text.trim();
+    let bad_number = text.parse::<f64>().is_ok() || without_separators(text).parse::<f64>().is_ok();
+    is_missing(text) || !bad_number
+}
+
 fn is_missing(text: &str) -> bool {
     MISSING.iter().any(|missing| missing.eq_ignore_ascii_case(text))
 }
@@ -49,7 +63,7 @@ pub(super) fn show(field: impl AsRef<[u8]>) -> String {
 }
 
 /// At most 40 characters of a text, with what a terminal could take for a command escaped.
-pub(super) fn cut(text: &str) -> String {
+pub(crate) fn cut(text: &str) -> String {
     let mut cut = String::new();
     for c in text.chars().take(40) {
         match c {

@@ -6,8 +6,13 @@ use proptest::prelude::*;
 use super::*;
 
 /// The table in `bytes`, read with a limit of 1000 numbers.
-fn with(bytes: impl AsRef<[u8]>, options: &CsvOptions) -> Result<Table, String> {
+fn whole(bytes: impl AsRef<[u8]>, options: &CsvOptions) -> Result<Table, String> {
     parse(bytes.as_ref(), options, 1000)
+}
+
+/// The names and the numbers of [`whole`], without where they stand in the file.
+fn with(bytes: impl AsRef<[u8]>, options: &CsvOptions) -> Result<Table, String> {
+    whole(bytes, options).map(|table| Table::new(table.names, table.columns))
 }
 
 fn read(bytes: impl AsRef<[u8]>) -> Result<Table, String> {
@@ -32,7 +37,7 @@ fn header(header: bool) -> CsvOptions {
 
 fn table(names: &[&str], columns: &[&[f64]]) -> Table {
     let names = names.iter().map(|name| name.to_string()).collect();
-    Table { names, columns: columns.iter().map(|column| column.to_vec()).collect() }
+    Table::new(names, columns.iter().map(|column| column.to_vec()).collect())
 }
 
 /// The table most of these tests have: two columns of two rows.
@@ -89,6 +94,56 @@ fn names_come_from_the_header_or_a_comment_before_the_first_row() {
     assert_eq!(with("a,b\n1,2", &header(false)).unwrap_err(), not_a_number("line 1, column 1", "a"));
     let stock = "# Open,High,Low,Volume,Close\n828.659973,833.450012,828.349976,1247700,831.659973\n";
     assert_eq!(read(stock).unwrap().names, ["Open", "High", "Low", "Volume", "Close"]);
+}
+
+#[test]
+fn a_header_is_found_by_any_column() {
+    let names = |text: &str, options: &CsvOptions| {
+        let table = whole(text, options).unwrap();
+        (table.names.join(","), table.named_on, table.rows())
+    };
+    let all = CsvOptions::default();
+    let found = |names: &str, line, rows| (names.to_string(), line, rows);
+    let years = "Date,2019,2020\nJan 0,100.08,99.5\nJan 1,101,98\n";
+    assert_eq!(names(years, &columns(&["2", "3"])), found("2019,2020", Some(1), 2));
+    assert_eq!(names(years, &all), found("2019,2020", Some(1), 2));
+    let numbers = "3,1,2,Volume,Close\n1,2,3,4,5\n";
+    assert_eq!(names(numbers, &columns(&["1", "3"])), found("1,3", Some(1), 1));
+    assert_eq!(names("Date,2020\n2024-01-02,1\n", &columns(&["2"])), found("2020", Some(1), 1));
+    assert_eq!(names("2019,2020\n1,2\n", &all), found("column 1,column 2", None, 2), "cannot be known");
+    assert_eq!(names("AAPL,1\nAAPL,2\n", &all), found("column 2", None, 2), "text above the same text");
+    assert_eq!(names("# note\n\n# a,b\n1,2\n", &all), found("a,b", Some(3), 1));
+}
+
+#[test]
+fn columns_without_numbers_are_left_out() {
+    let read = |text: &str| whole(text, &CsvOptions::default());
+    let found = read("Date,a,Ticker,b\n2024-01-02,1,X,2.5\n2024-01-03,3,N/A,-4\n").unwrap();
+    assert_eq!((found.left_out.join(","), &found.numbers[..]), ("Date,Ticker".into(), &[2, 4][..]));
+    assert_eq!([found.column("a"), found.column("2"), found.column("4")], [Some(0), Some(0), Some(1)]);
+    assert_eq!([found.column("1"), found.column("3"), found.column("Date")], [None; 3]);
+    assert_eq!(Table::new(found.names, found.columns), ab());
+    assert_eq!(fails("a,b\n1,x\n2,3\n"), not_a_number("line 2, column 2 (b)", "x"), "a number in some rows");
+    assert_eq!(fails("a,b\nx,y\n"), not_a_number("line 2, column 1 (a)", "x"), "no column is left");
+
+    for text in ["a,b,\n1,2.5,\n3,-4,\n", "a,b\n1,2.5\n3,-4\n,\n , \n", "a,b,\n1,2.5,\n3,-4,\n,,\n"] {
+        let found = read(text).unwrap();
+        assert_eq!((found.left_out.len(), Table::new(found.names, found.columns)), (0, ab()), "{text:?}");
+    }
+    let empty = "line 3, column 1 (a): the field is empty; give it a number or leave out its row";
+    assert_eq!(fails("a,b\n1,2\n,\n3,4\n"), empty, "an empty row within");
+    assert_eq!(fails("a,b\n,\n"), "has no rows of numbers");
+    assert_eq!(read("a,b,c\n1,2,\n").unwrap().left_out, ["c"]);
+}
+
+#[test]
+fn a_spreadsheet_says_its_delimiter() {
+    for text in
+        ["sep=;\na;b\n1;2.5\n3;-4\n", "\u{FEFF}SEP=;\r\na;b\r\n1;2.5\r\n3;-4", "\"sep= \"\na b\n1 2.5\n3 -4"]
+    {
+        assert_eq!(whole(text, &CsvOptions::default()), Ok(Table { named_on: Some(2), ..ab() }), "{text:?}");
+    }
+    assert_eq!(read("sep=1\n2\n").unwrap().names, ["sep=1"], "no delimiter");
 }
 
 fn not_a_number(place: &str, value: &str) -> String {
@@ -175,12 +230,12 @@ fn fields_that_are_no_numbers_are_named_with_their_place() {
         assert_eq!(fails(text), not_a_number("line 3, column 2 (Close)", shown));
     }
     assert_eq!(
-        fails("Date,Close\n2024-01-02,1\n"),
+        with("Date,Close\n2024-01-02,1\n", &columns(&["Close", "Date"])).unwrap_err(),
         not_a_number("line 2, column 1 (Date)", "2024-01-02"),
-        "a column of dates: choose others"
+        "a column of dates that is asked for"
     );
     assert_eq!(fails("a\x1B[0m,b\n1,2\nx,2\n"), not_a_number(r"line 3, column 1 (a\u{1b}[0m)", "x"));
-    assert_eq!(fails("\"a\nb\",c\n\"1\n\",x\n"), not_a_number("line 4, column 2 (c)", "x"));
+    assert_eq!(fails("\"a\nb\",c\n1,2\n\"1\n\",x\n"), not_a_number("line 5, column 2 (c)", "x"));
     assert_eq!(read("3.4028235e38,-3.4028235e38,1e-400\n").unwrap().rows(), 1);
     assert_eq!(
         fails("1,5;2,5\n3,5;4,5\n"),
@@ -308,17 +363,20 @@ fn options_and_files_are_checked() {
 
     let path = folder.path().join("prices of a share.csv");
     std::fs::write(&path, "a,b\n1,2.5\n3,-4\n").unwrap();
-    assert_eq!(read_table(&path, &CsvOptions::default()).unwrap(), ab());
-    std::fs::write(&path, "a,b\n1,x\n").unwrap();
-    assert_eq!(says(&path), format!("{}: {}", path.display(), not_a_number("line 2, column 2 (b)", "x")));
+    assert_eq!(read_table(&path, &CsvOptions::default()).unwrap(), Table { named_on: Some(1), ..ab() });
+    std::fs::write(&path, "a,b\n1,2\n1,x\n").unwrap();
+    assert_eq!(says(&path), format!("{}: {}", path.display(), not_a_number("line 3, column 2 (b)", "x")));
 
     for c in ['é', '"', '#', '\n', '\r', '\0', '5', 'e', '.', '-', '+'] {
         let message = read_table(&path, &delimiter(c)).unwrap_err().to_string();
         let says = "delimiter: must be an ASCII character that stands in no number, such as ',', not ";
         assert_eq!(message, format!("{says}{c:?}"));
     }
-    let message = read_table(&path, &columns(&[])).unwrap_err().to_string();
-    assert_eq!(message, "columns: takes at least one name or number");
+    for asked in [&[][..], &[""], &["", " "]] {
+        let message = read_table(&path, &columns(asked)).unwrap_err().to_string();
+        assert_eq!(message, "columns: at least one column must be asked for, by its name or number");
+        assert_eq!(ab().select(&columns(asked).columns.unwrap()).unwrap_err().to_string(), message);
+    }
 }
 
 #[test]
@@ -346,7 +404,10 @@ fn pipes_and_devices_are_read() {
     writer.write_all(b"a,b\n1,2.5\n3,-4\n").unwrap();
     drop(writer);
     let path = format!("/dev/fd/{}", reader.as_raw_fd());
-    assert_eq!(read_table(path.as_ref(), &CsvOptions::default()).unwrap(), ab());
+    assert_eq!(
+        read_table(path.as_ref(), &CsvOptions::default()).unwrap(),
+        Table { named_on: Some(1), ..ab() }
+    );
 }
 
 /// Fails behind its first line.
@@ -400,7 +461,7 @@ prop_compose! {
         let value = |x: f64| x * 10f64.powi(magnitude);
         let column = |c: usize| rows.iter().map(|row| value(row[c])).collect();
         let names = (1..=width).map(|c| format!("name, \"{c}\"")).collect();
-        Table { names, columns: (0..width).map(column).collect() }
+        Table::new(names, (0..width).map(column).collect())
     }
 }
 
