@@ -141,6 +141,7 @@ impl Show {
     /// How the training ended.
     pub fn result(&self, summary: &Summary, path: &Path) -> Value {
         let Summary { steps, loss, seconds, outcome, validation_loss, best, stopped_early, .. } = summary;
+        let loss = training_loss(*loss, outcome.as_ref());
         let mut done = json!({
             "event": "done", "experiment": self.experiment.name(), "device": self.device.info().to_string(),
             "steps": steps, "loss": loss,
@@ -188,6 +189,7 @@ impl Show {
         profile: Option<Profile>,
     ) -> Result<()> {
         let Summary { steps, loss, seconds, outcome, validation_loss, best, stopped_early, .. } = summary;
+        let loss = training_loss(*loss, outcome.as_ref());
         let mut line = format!("{steps} steps in {seconds:.2} s: loss {loss:.4}");
         match (outcome, validation_loss) {
             (Some(Outcome::Text { accuracy, .. }), Some(loss)) => {
@@ -222,6 +224,14 @@ impl Show {
         };
         self.output.line(format!("the model is in {path}{next}"))?;
         self.output.event(result)
+    }
+}
+
+/// The loss of the last step; of a time series in batches that of all training windows.
+fn training_loss(last: f32, outcome: Option<&Outcome>) -> f32 {
+    match outcome {
+        Some(Outcome::Forecast(metrics)) => metrics.train_mse.map_or(last, |mse| mse as f32),
+        _ => last,
     }
 }
 
