@@ -64,6 +64,7 @@
 //! | `shaders/` | one kernel a file, with its equations; recurrent kernels and matmul share the files that say how (`recurrent_*.wgsl`, `lanes_*.wgsl`, `matmul_*.wgsl`); `common.wgsl` is appended to each |
 //! | [`cpu`] | the twins, one a file with the shader's name, generic over f32, f64 and numbers that carry an error bound |
 //! | [`device`] | the only place that knows wgpu: adapters, memory, pipelines, recording, read-back, faults |
+//! | [`plans`] | which of several ways a kernel runs, where a measurement found a better one than the cost models |
 //! | [`tensor`], [`tape`], [`parameters`] | a shape over a buffer; the flat list that is walked for gradients; the arenas |
 //! | [`ops`] | one file an operation: mathematics, launches, backward rule; they are methods of [`tape::Tape`] |
 //! | [`nn`], [`optim`] | layers and optimizers, with PyTorch's names |
