@@ -74,11 +74,12 @@ impl Matmul {
         }
     }
 
-    /// The sizes that its speed depends on; which of the factors is transposed, in the last.
+    /// What its speed depends on: the sizes, whether c is added to, which factors are dense along their rows, whether a
+    /// variant can load by fours.
     pub fn site(&self) -> Site {
         let dense = u32::from(self.a_col == 1) + 2 * u32::from(self.b_col == 1);
         let fours = u32::from((NN..=TN).any(|variant| self.suits(variant)));
-        Site { kernel: "matmul", shape: [self.m, self.n, self.k, self.accumulate, dense, fours] }
+        Site { kernel: MATMUL.name, shape: [self.m, self.n, self.k, self.accumulate, dense, fours] }
     }
 
     /// A plan for each variant that can compute it.

@@ -79,6 +79,8 @@ impl SeriesTask {
             (Error::Argument { message, .. }, Some(path)) => Error::data(path, message),
             (error, _) => error,
         };
+        let hidden =
+            config.model.hidden.ok_or_else(|| Error::argument("SeriesTask", "hidden must be given"))?;
         let target = match target {
             None => table.columns.len() - 1,
             Some(name) => table.column(name).ok_or_else(|| {
@@ -109,13 +111,13 @@ impl SeriesTask {
             horizon,
             scaler,
             cell: config.model.cell,
-            hidden: *config.model.hidden.get_or_insert(10),
+            hidden,
             layers: config.model.layers,
             dropout: config.model.dropout,
         };
         model.check_step(batch)?;
         if let Some(epochs) = config.train.epochs.take() {
-            config.train.steps = epochs.saturating_mul(count.div_ceil(batch) as u64);
+            config.train.steps = epochs.saturating_mul(count.div_ceil(batch) as u64).min(i64::MAX as u64);
         }
         let seed = config.train.seed;
         let model = SeriesModel::new(device, model, seed)?;

@@ -12,15 +12,17 @@
 //! | `lock` | held by the process that trains |
 
 mod checkpoint;
+mod folder;
 mod metrics;
+mod record;
 
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use super::config::{Config, ConfigFile, Experiment};
+use super::config::{Config, ConfigFile};
 use super::forecast::{Forecast, HEAD};
-use super::model::{CONFIG as MODEL_CONFIG, Model, WEIGHTS};
+use super::model::{CONFIG as MODEL_CONFIG, WEIGHTS};
 use super::weights::to_bytes;
 use crate::device::Device;
 use crate::error::{Error, Result};
@@ -29,8 +31,11 @@ use crate::files::{read_whole, remove_cut_off, sync_folder, unwritable, write_wh
 use checkpoint::Unreadable;
 pub(crate) use checkpoint::{Checkpoint, Platform, Progress};
 pub use checkpoint::{DataFacts, Tensors};
+pub use folder::newest_text_model;
+use folder::{LOCK, Made, check_folder, is_unused, lock, may_take};
 pub(crate) use metrics::Metrics;
 pub use metrics::Row;
+pub use record::Record;
 
 /// Where runs go that are given no folder.
 const RUNS: &str = "runs";
@@ -38,14 +43,11 @@ const CONFIG: &str = "config.toml";
 const CHECKPOINTS: &str = "checkpoints";
 const PLOTS: &str = "plots";
 const REPORT: &str = "report.html";
-const LOCK: &str = "lock";
 const RESULT: &str = "result.json";
 /// The file of a time series' forecasts in the folder of a run.
 pub const FORECASTS: &str = "forecasts.csv";
 /// The largest checkpoint that is read.
 const MAX_CHECKPOINT: u64 = 1 << 40;
-/// The largest result that is read.
-const MAX_RESULT: u64 = 64 << 20;
 
 /// The folder of a run that is trained. No other process can train in it. One that was made for it, and in which nothing
 /// was saved, is removed again.
@@ -64,12 +66,12 @@ pub struct Run {
 }
 
 impl Run {
-    /// The folder `path`, or a new one `runs/<experiment>-<number>`. One that exists is taken only with `force`; what is
-    /// in it is replaced when something is saved.
+    /// The folder `path`, or a new one `runs/<experiment>-<number>`. One that holds a run is taken only with `force`; what
+    /// is in it is replaced when something is saved.
     ///
     /// # Errors
-    /// [`Error::Argument`] when it exists; [`Error::Data`] when it cannot be made or written to, or another process trains
-    /// in it.
+    /// [`Error::Argument`] when there is something in it; [`Error::Data`] when that is no run, it cannot be made or written
+    /// to, or another process trains in it.
     pub fn create(path: Option<&Path>, experiment: &str, force: bool) -> Result<Run> {
         let (mut number, mut retries) = (0u64, 100);
         loop {
@@ -116,10 +118,7 @@ impl Run {
     /// # Errors
     /// [`Error::Data`] when it is no run, or another process trains in it.
     pub fn open(path: &Path) -> Result<(Run, ConfigFile)> {
-        if !path.is_dir() {
-            let found = if path.exists() { "is no folder" } else { "no such folder" };
-            return Err(Error::data(path, format!("{found}; name the folder of a run")));
-        }
+        check_folder(path)?;
         let file = path.join(CONFIG);
         if !file.exists() {
             let message = format!("holds no {CONFIG}: it is no run, or one that ended before it began");
@@ -327,41 +326,6 @@ pub(crate) fn smaller_lr(error: Error) -> Error {
     }
 }
 
-/// An error unless a folder that exists can be a run's.
-fn may_take(folder: &Path, force: bool) -> Result<()> {
-    let path = folder.display();
-    if folder.is_dir() && is_unused(folder) {
-        return Ok(());
-    }
-    if !force {
-        let message = format!(
-            "{path} exists already; name another --out, go on with it with --resume {path}, or overwrite it with --force"
-        );
-        return Err(Error::argument("--out", message));
-    }
-    if !folder.is_dir() {
-        return Err(Error::data(folder, "is not a folder"));
-    }
-    match is_ours(folder) {
-        true => Ok(()),
-        false => Err(Error::data(
-            folder,
-            "is no run of bptt, which --force does not overwrite: name another --out",
-        )),
-    }
-}
-
-/// Whether there is nothing in a folder, but for the lock of a process that ended before it began.
-fn is_unused(folder: &Path) -> bool {
-    fs::read_dir(folder)
-        .is_ok_and(|mut entries| entries.all(|entry| entry.is_ok_and(|entry| entry.file_name() == LOCK)))
-}
-
-/// Whether a folder holds a run, or a model that one left.
-fn is_ours(folder: &Path) -> bool {
-    ConfigFile::read(&folder.join(CONFIG)).is_ok() || Model::experiment(folder).is_ok()
-}
-
 /// Removes a file, if there is one.
 fn remove(path: &Path) -> Result<()> {
     match fs::remove_file(path) {
@@ -369,104 +333,5 @@ fn remove(path: &Path) -> Result<()> {
             Err(Error::data(path, format!("cannot be removed: {error}")))
         }
         _ => Ok(()),
-    }
-}
-
-/// Folders that are removed again when dropped, unless there is something in them.
-struct Made(Vec<PathBuf>);
-
-impl Made {
-    /// Makes the folder, which must be new, and those above it that are missing.
-    fn make(&mut self, path: &Path) -> std::io::Result<()> {
-        let missing = |path: &&Path| !path.as_os_str().is_empty() && path.symlink_metadata().is_err();
-        let above: Vec<_> = path.ancestors().skip(1).take_while(missing).map(Path::to_owned).collect();
-        for folder in above.into_iter().rev() {
-            match fs::create_dir(&folder) {
-                // Another process was faster.
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-                made => {
-                    made?;
-                    self.0.push(folder);
-                }
-            }
-        }
-        fs::create_dir(path)?;
-        self.0.push(path.to_owned());
-        Ok(())
-    }
-}
-
-impl Drop for Made {
-    fn drop(&mut self) {
-        for folder in self.0.iter().rev() {
-            // Fails, rightly, where somebody has put something there meanwhile.
-            let _ = fs::remove_dir(folder);
-        }
-    }
-}
-
-/// Keeps other processes from training in the folder. Shows as well that there can be files.
-fn lock(folder: &Path) -> Result<File> {
-    let refuse = |message: String| Error::data(folder, message);
-    let file = File::options().write(true).create(true).truncate(false).open(folder.join(LOCK));
-    let file = file.map_err(|error| refuse(format!("no file can be made in it: {}", error.kind())))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(fs::TryLockError::WouldBlock) => Err(refuse(
-            "another process is training in it: wait until it ends, or name another folder".into(),
-        )),
-        Err(fs::TryLockError::Error(error)) => Err(refuse(format!("cannot be locked: {error}"))),
-    }
-}
-
-/// The newest model of text in `runs`, by the time of its file.
-///
-/// # Errors
-/// [`Error::Data`] when there is none.
-pub fn newest_text_model() -> Result<PathBuf> {
-    let saved = |folder: &PathBuf| folder.join(WEIGHTS).metadata().and_then(|data| data.modified()).ok();
-    let of_text =
-        |folder: &PathBuf| Model::experiment(folder).is_ok_and(|name| name != Experiment::Timeseries.name());
-    let folders = fs::read_dir(RUNS).into_iter().flatten().flatten().map(|entry| entry.path());
-    let newest = folders.filter(of_text).filter_map(|folder| Some((saved(&folder)?, folder))).max();
-    newest.map(|(_, folder)| folder).ok_or_else(|| {
-        Error::data(
-            RUNS,
-            "holds no model of text; train one with `bptt train text --file FILE`, or name a model's folder",
-        )
-    })
-}
-
-/// What is known of a run, to be looked at: it may be trained meanwhile.
-#[derive(Clone, Debug)]
-pub struct Record {
-    /// The settings.
-    pub config: Config,
-    /// A row a step.
-    pub metrics: Vec<Row>,
-    /// How the training ended, if it did.
-    pub result: Option<serde_json::Value>,
-}
-
-impl Record {
-    /// Reads it.
-    ///
-    /// # Errors
-    /// [`Error::Data`] names the file that is missing or not as it was written.
-    pub fn read(path: &Path) -> Result<Record> {
-        if !path.is_dir() {
-            let found = if path.exists() { "is no folder" } else { "no such folder" };
-            return Err(Error::data(path, format!("{found}; name the folder of a run")));
-        }
-        let ConfigFile { config, .. } = ConfigFile::read(&path.join(CONFIG))?;
-        let file = path.join(RESULT);
-        let result = match file.exists() {
-            false => None,
-            true => {
-                let bad = |error| Error::data(&file, format!("is no result of a run: {error}"));
-                Some(serde_json::from_slice(&read_whole(&file, MAX_RESULT)?).map_err(bad)?)
-            }
-        };
-        Ok(Record { config, metrics: metrics::read(path)?, result })
     }
 }

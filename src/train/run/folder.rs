@@ -1,0 +1,122 @@
+//! Folders: made, taken, locked, and found.
+
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use super::{CONFIG, RUNS};
+use crate::error::{Error, Result};
+use crate::train::config::{ConfigFile, Experiment};
+use crate::train::model::{Model, WEIGHTS};
+
+/// Held by the process that trains.
+pub(super) const LOCK: &str = "lock";
+
+/// An error unless there is a folder.
+pub(super) fn check_folder(path: &Path) -> Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let found = if path.exists() { "is no folder" } else { "no such folder" };
+    Err(Error::data(path, format!("{found}; name the folder of a run")))
+}
+
+/// An error unless a folder that exists can be a run's.
+pub(super) fn may_take(folder: &Path, force: bool) -> Result<()> {
+    let path = folder.display();
+    if folder.is_dir() && is_unused(folder) {
+        return Ok(());
+    }
+    if !force {
+        let message = format!(
+            "{path} exists already; name another --out, go on with it with --resume {path}, or overwrite it with --force"
+        );
+        return Err(Error::argument("--out", message));
+    }
+    if !folder.is_dir() {
+        return Err(Error::data(folder, "is not a folder"));
+    }
+    match is_ours(folder) {
+        true => Ok(()),
+        false => Err(Error::data(
+            folder,
+            "is no run of bptt, which --force does not overwrite: name another --out",
+        )),
+    }
+}
+
+/// Whether there is nothing in a folder, but for the lock of a process that ended before it began.
+pub(super) fn is_unused(folder: &Path) -> bool {
+    fs::read_dir(folder)
+        .is_ok_and(|mut entries| entries.all(|entry| entry.is_ok_and(|entry| entry.file_name() == LOCK)))
+}
+
+/// Whether a folder holds a run, or a model that one left.
+fn is_ours(folder: &Path) -> bool {
+    ConfigFile::read(&folder.join(CONFIG)).is_ok() || Model::experiment(folder).is_ok()
+}
+
+/// Folders that are removed again when dropped, unless there is something in them.
+pub(super) struct Made(pub Vec<PathBuf>);
+
+impl Made {
+    /// Makes the folder, which must be new, and those above it that are missing.
+    pub fn make(&mut self, path: &Path) -> std::io::Result<()> {
+        let missing = |path: &&Path| !path.as_os_str().is_empty() && path.symlink_metadata().is_err();
+        let above: Vec<_> = path.ancestors().skip(1).take_while(missing).map(Path::to_owned).collect();
+        for folder in above.into_iter().rev() {
+            match fs::create_dir(&folder) {
+                // Another process was faster.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                made => {
+                    made?;
+                    self.0.push(folder);
+                }
+            }
+        }
+        fs::create_dir(path)?;
+        self.0.push(path.to_owned());
+        Ok(())
+    }
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        for folder in self.0.iter().rev() {
+            // Fails, rightly, where somebody has put something there meanwhile.
+            let _ = fs::remove_dir(folder);
+        }
+    }
+}
+
+/// Keeps other processes from training in the folder. Shows as well that there can be files.
+pub(super) fn lock(folder: &Path) -> Result<File> {
+    let refuse = |message: String| Error::data(folder, message);
+    let file = File::options().write(true).create(true).truncate(false).open(folder.join(LOCK));
+    let file = file.map_err(|error| refuse(format!("no file can be made in it: {}", error.kind())))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => Err(refuse(
+            "another process is training in it: wait until it ends, or name another folder".into(),
+        )),
+        Err(fs::TryLockError::Error(error)) => Err(refuse(format!("cannot be locked: {error}"))),
+    }
+}
+
+/// The newest model of text in `runs`, by the time of its file.
+///
+/// # Errors
+/// [`Error::Data`] when there is none.
+pub fn newest_text_model() -> Result<PathBuf> {
+    let saved = |folder: &PathBuf| folder.join(WEIGHTS).metadata().and_then(|data| data.modified()).ok();
+    let of_text =
+        |folder: &PathBuf| Model::experiment(folder).is_ok_and(|name| name != Experiment::Timeseries.name());
+    let folders = fs::read_dir(RUNS).into_iter().flatten().flatten().map(|entry| entry.path());
+    let newest = folders.filter(of_text).filter_map(|folder| Some((saved(&folder)?, folder))).max();
+    newest.map(|(_, folder)| folder).ok_or_else(|| {
+        Error::data(
+            RUNS,
+            "holds no model of text; train one with `bptt train text --file FILE`, or name a model's folder",
+        )
+    })
+}

@@ -1,0 +1,44 @@
+//! A run as it is looked at.
+
+use std::path::Path;
+
+use super::folder::check_folder;
+use super::metrics::{self, Row};
+use super::{CONFIG, RESULT};
+use crate::error::{Error, Result};
+use crate::files::read_whole;
+use crate::train::config::{Config, ConfigFile};
+
+/// The largest result that is read.
+const MAX_RESULT: u64 = 64 << 20;
+
+/// What is known of a run, to be looked at: it may be trained meanwhile.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// The settings.
+    pub config: Config,
+    /// A row a step.
+    pub metrics: Vec<Row>,
+    /// How the training ended, if it did.
+    pub result: Option<serde_json::Value>,
+}
+
+impl Record {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// [`Error::Data`] names the file that is missing or not as it was written.
+    pub fn read(path: &Path) -> Result<Record> {
+        check_folder(path)?;
+        let ConfigFile { config, .. } = ConfigFile::read(&path.join(CONFIG))?;
+        let file = path.join(RESULT);
+        let result = match file.exists() {
+            false => None,
+            true => {
+                let bad = |error| Error::data(&file, format!("is no result of a run: {error}"));
+                Some(serde_json::from_slice(&read_whole(&file, MAX_RESULT)?).map_err(bad)?)
+            }
+        };
+        Ok(Record { config, metrics: metrics::read(path)?, result })
+    }
+}
