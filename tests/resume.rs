@@ -15,6 +15,7 @@ use bptt::train::{
     Config, Event, Experiment, Generate, Hooks, Model, Run, Sampler, ScheduleKind, SentenceTask, SeriesTask,
     Summary, Task, TextTask, train,
 };
+use common::files::files;
 use safetensors::SafeTensors;
 use serde_json::Value;
 
@@ -110,20 +111,6 @@ fn session(device: &Device, path: &Path, config: &Config, end: End) -> (Result<S
 fn finish(device: &Device, path: &Path, config: &Config) -> (Summary, Told) {
     let (summary, told) = session(device, path, config, End::Never);
     (summary.unwrap(), told)
-}
-
-/// Everything in a folder, by name.
-fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
-    let mut found = BTreeMap::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_name().unwrap().to_str().unwrap().to_string();
-        match path.is_dir() {
-            true => found.extend(files(&path).into_iter().map(|(of, bytes)| (format!("{name}/{of}"), bytes))),
-            false => drop(found.insert(name, fs::read(path).unwrap())),
-        }
-    }
-    found
 }
 
 /// What a checkpoint holds, but for the time that it took.

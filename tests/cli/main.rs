@@ -6,11 +6,14 @@ mod bench;
 mod conform;
 mod contract;
 mod devices;
+#[path = "../common/files.rs"]
+mod files;
 mod harness;
 mod learning;
 mod model_files;
 mod report;
 mod runs;
+mod settings;
 #[cfg(unix)]
 mod streams;
 mod training;

@@ -1,6 +1,8 @@
 //! What several tests need.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub mod files;
+
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
