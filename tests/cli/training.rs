@@ -167,3 +167,29 @@ fn schedules_have_defaults_that_suit_the_training() {
     let rows = fs::read_to_string(folder.path().join("plateau/metrics.csv")).unwrap();
     assert!(rows.lines().last().unwrap().split(',').nth(2).unwrap().parse::<f64>().unwrap() < 0.2, "{rows}");
 }
+
+#[test]
+fn forecasts_stand_beside_what_was_known_and_what_came() {
+    let folder = folder();
+    let path = folder.path();
+    let values: Vec<f64> = (0..60).map(|i| f64::from(i * i % 23) + 0.5).collect();
+    let rows: String = values.iter().map(|value| format!("{value},{}\n", value * 2.0)).collect();
+    fs::write(path.join("table.csv"), format!("a,b\n{rows}")).unwrap();
+    let train =
+        "train timeseries --csv table.csv --target a --window 4 --horizon 3 --steps 3 --hidden 2 --out run";
+    bptt(path, train).done();
+    let out = bptt(path, "predict run --csv table.csv").done();
+    let lines: Vec<Vec<&str>> = out.lines().skip(1).map(|line| line.split(',').collect()).collect();
+    // Of every window of 4 rows the row 3 behind its last, three of them behind the end.
+    assert_eq!(lines.len(), 57);
+    for (line, row) in lines.iter().zip(6..) {
+        assert_eq!(line[0], (row + 1).to_string());
+        assert_eq!(line[1], values.get(row).map(f64::to_string).unwrap_or_default());
+        assert_eq!(line[3], values[row - 3].to_string(), "row {row}: the target where the window ends");
+    }
+    // The test part of training: rows 43 to 60, the first 42 being trained on.
+    let errors = |row: usize| (values[row - 3] - values[row]).abs();
+    let mae = (42..60).map(errors).sum::<f64>() / 18.0;
+    let result: Value = serde_json::from_slice(&fs::read(path.join("run/result.json")).unwrap()).unwrap();
+    assert!((result["naive_mae"].as_f64().unwrap() - mae).abs() < 1e-9, "{result}: {mae}");
+}
