@@ -64,7 +64,7 @@ pub struct Schedule {
 
 impl Way for Schedule {
     fn name(&self) -> String {
-        let order = if self.plan.grid[0] == 1 && self.steps > 1 { "sequence" } else { "step" };
+        let order = if self.steps > 1 { "sequence" } else { "step" };
         format!("{}, {order}", self.plan.kernel.variants[self.plan.variant].name)
     }
 }
@@ -134,12 +134,11 @@ impl Product {
     pub fn schedules(&self, kernel: &'static Kernel, steps: u32, limits: &Limits) -> Vec<Schedule> {
         let suitable = [TILES, LANES_OF_ONE, LANES_OF_FOUR].into_iter();
         let suitable = suitable.filter(|variant| self.suits(kernel, *variant, limits));
-        let both = |variant| self.both(kernel, variant, steps, costs(limits)).map(|(schedule, _)| schedule);
-        // A sequence of one step is a step that less of the device works at.
-        let differs = |schedule: &Schedule| schedule.steps > 1 || schedule.plan.grid[0] > 1 || steps == 1;
-        let mut all: Vec<Schedule> = suitable.flat_map(both).filter(differs).collect();
-        all.dedup_by_key(|schedule| schedule.name());
-        all
+        let of_variant = |variant| {
+            let [(sequence, _), (step, _)] = self.both(kernel, variant, steps, costs(limits));
+            [Some(sequence).filter(|sequence| sequence.steps > 1), Some(step)].into_iter().flatten()
+        };
+        suitable.flat_map(of_variant).collect()
     }
 
     /// The sizes that its speed depends on.
@@ -161,7 +160,8 @@ impl Product {
     /// Whichever of the two schedules of a variant is estimated to be quicker.
     fn cheaper(&self, kernel: &'static Kernel, variant: usize, steps: u32, limits: &Limits) -> Schedule {
         let [(sequence, in_sequence), (step, in_steps)] = self.both(kernel, variant, steps, costs(limits));
-        if steps <= 1 || in_steps < in_sequence { step } else { sequence }
+        // A sequence of one step is a step that less of the device works at.
+        if sequence.steps == 1 || in_steps < in_sequence { step } else { sequence }
     }
 
     /// The two schedules of a variant, `sequence` and `step`, and the seconds of a step in each.
