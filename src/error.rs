@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+pub use crate::fault::Fault;
+
 /// Everything that can go wrong, one clear sentence each.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
@@ -30,12 +32,9 @@ pub enum Error {
         /// What there is instead and what to do.
         message: String,
     },
-    /// The GPU or its driver failed.
-    #[error("GPU fault: {message}")]
-    Gpu {
-        /// What happened and what to do.
-        message: String,
-    },
+    /// The device or its driver failed.
+    #[error("{}{_0}", prefix(_0))]
+    Gpu(Fault),
     /// Training produced a NaN or an infinity.
     #[error("{what} is not finite{}", at.as_ref().map(|at| format!(" ({at})")).unwrap_or_default())]
     NonFinite {
@@ -62,9 +61,12 @@ impl Error {
     pub fn data(path: impl AsRef<Path>, message: impl ToString) -> Self {
         Error::Data { path: path.as_ref().to_owned(), message: message.to_string() }
     }
+}
 
-    /// An [`Error::Gpu`].
-    pub fn gpu(message: impl Into<String>) -> Self {
-        Error::Gpu { message: message.into() }
+/// What says that it is no mistake of the user's, where the sentence itself does not.
+fn prefix(fault: &Fault) -> &'static str {
+    match fault {
+        Fault::OutOfMemory { .. } | Fault::TooLarge { .. } | Fault::Missing { .. } => "",
+        _ => "GPU fault: ",
     }
 }

@@ -91,6 +91,7 @@ pub mod cpu;
 pub mod data;
 pub mod device;
 pub mod error;
+mod fault;
 mod files;
 pub mod kernel;
 pub mod nn;

@@ -18,7 +18,12 @@ use proptest::test_runner::{Config, FileFailurePersistence, TestRunner};
 static GPU: LazyLock<Device> = LazyLock::new(|| gpu(&GpuOptions::default()));
 /// The same adapter as the least that bptt runs on: WebGPU's limits, no immediates, naga's guards in the shaders.
 static LEAST_GPU: LazyLock<Device> = LazyLock::new(|| {
-    gpu(&GpuOptions { default_limits: true, uniform_parameters: true, checked_shaders: true })
+    gpu(&GpuOptions {
+        default_limits: true,
+        uniform_parameters: true,
+        checked_shaders: true,
+        ..GpuOptions::default()
+    })
 });
 
 fn gpu(options: &GpuOptions) -> Device {

@@ -44,10 +44,7 @@ pub fn check(device: &Device, plan: &Plan, params: usize, args: &[Arg<'_>]) -> R
             );
         }
         if !Arc::ptr_eq(&view.buffer.0.backend, &device.backend) {
-            return fail(
-                plan,
-                format!("{} is on {:?}, the launch on {device:?}", declared.name, view.buffer.device()),
-            );
+            return fail(plan, format!("{} is {}", declared.name, device.elsewhere(view.buffer)));
         }
         if !view.offset.is_multiple_of(ALIGNMENT) {
             return fail(

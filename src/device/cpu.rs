@@ -8,10 +8,11 @@ use std::time::Instant;
 use super::contract::MAX_ARGS;
 use super::pool::{Pool, size_class};
 use super::{
-    Arg, Backend, DeviceInfo, Host, KernelTime, Memory, MemoryKind, ReadBack, Stats, Values, View, host,
+    Arg, Backend, Device, DeviceInfo, Host, KernelTime, Memory, MemoryKind, ReadBack, Stats, Values, View,
+    host,
 };
 use crate::cpu::real::{Bounded, Real};
-use crate::error::{Error, Result};
+use crate::error::{Error, Fault, Result};
 use crate::kernel::{Access, Dtype, LEAST, Limits, Plan, Processor, Slot};
 
 /// Memory of the CPU device, aligned for the widest vectors.
@@ -123,10 +124,17 @@ impl<R: Element> Backend for Cpu<R> {
         let blocks = bytes / size_of::<Block>();
         let create = || {
             let zeros = bytemuck::try_zeroed_slice_box(blocks);
-            let fail = |()| Error::argument("memory", format!("{bytes} bytes are more than there are"));
-            zeros.map(HostMemory).map_err(fail)
+            zeros.map(HostMemory).map_err(|()| ())
         };
-        let (id, memory) = self.lock().pool.take(bytes, create)?;
+        let mut state = self.lock();
+        let mut taken = state.pool.take(bytes, create);
+        if taken.is_err() {
+            // What is only kept for reuse is given up.
+            state.pool.clear();
+            taken = state.pool.take(bytes, create);
+        }
+        let (device, wanted, in_use) = (self.info.name.clone(), bytes as u64, state.pool.bytes_in_use);
+        let (id, memory) = taken.map_err(|()| Error::Gpu(Fault::OutOfMemory { device, wanted, in_use }))?;
         Ok(Memory { id, bytes, kind: MemoryKind::Host(memory) })
     }
 
@@ -206,6 +214,10 @@ impl<R: Element> Backend for Cpu<R> {
             bytes_peak: state.pool.bytes_peak,
             ..Stats::default()
         }
+    }
+
+    fn reopen(&self) -> Result<Device> {
+        Ok(Device { backend: Arc::new(Cpu::<R>::new(&self.info.name)) })
     }
 
     fn start_profile(&self) -> Result<()> {

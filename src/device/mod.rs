@@ -7,6 +7,7 @@
 
 mod contract;
 mod cpu;
+mod failing;
 mod gpu;
 mod host;
 mod pool;
@@ -19,7 +20,8 @@ use crate::error::{Error, Result};
 use crate::kernel::{Access, Dtype, Limits, Plan};
 use crate::plans::{PlanTable, Plans, Seen, Site, Way};
 
-pub use gpu::GpuOptions;
+pub use failing::Failure;
+pub use gpu::{GpuOptions, Provoked};
 pub use host::{Host, ReadBack, Values};
 pub use select::{AdapterReport, adapters};
 
@@ -98,6 +100,7 @@ pub(crate) trait Backend: Send + Sync {
     fn stats(&self) -> Stats;
     fn start_profile(&self) -> Result<()>;
     fn finish_profile(&self) -> Result<Vec<KernelTime>>;
+    fn reopen(&self) -> Result<Device>;
     /// Where kernels can run in several ways.
     fn plans(&self) -> Option<&PlanTable> {
         None
@@ -248,6 +251,23 @@ impl Device {
         select::gpu(name, options)
     }
 
+    /// The same device opened again, as after a fault that [ended](crate::error::Fault::ends_device) it, with the same
+    /// options and plans. Tensors of this one are of no use there: to launch with them is an error.
+    ///
+    /// # Errors
+    /// [`Error::NoDevice`] when it is no longer there; [`Error::Gpu`] when it cannot be opened.
+    pub fn reopen(&self) -> Result<Device> {
+        let device = self.backend.reopen()?;
+        device.set_plans(self.plans());
+        Ok(device)
+    }
+
+    /// A device that works as this one does, until it fails: for tests of what follows. Opened again, it is this one opened
+    /// again, and fails no more.
+    pub fn failing(&self, failure: Failure) -> Device {
+        Device { backend: Arc::new(failing::Failing::new(self, failure)) }
+    }
+
     /// What it is.
     pub fn info(&self) -> &DeviceInfo {
         self.backend.info()
@@ -347,7 +367,16 @@ impl Device {
         if Arc::ptr_eq(&view.buffer.0.backend, &self.backend) {
             return Ok(());
         }
-        Err(Error::argument(op, format!("the tensor is on {:?}, not on {self:?}", view.buffer.device())))
+        Err(Error::argument(op, format!("the tensor is {}", self.elsewhere(view.buffer))))
+    }
+
+    /// Where a buffer is that is not on this device.
+    fn elsewhere(&self, buffer: &Buffer) -> String {
+        let other = buffer.device();
+        match other.info() == self.info() {
+            true => format!("of {other:?} as it was opened another time; make it anew on this device"),
+            false => format!("on {other:?}, not on {self:?}"),
+        }
     }
 
     /// Hands what was recorded to the GPU, without waiting. Training calls it once a step.

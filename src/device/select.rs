@@ -35,15 +35,19 @@ pub fn adapters() -> Vec<AdapterReport> {
 /// The process's wgpu adapters. One instance for all: drivers are loaded once.
 fn enumerate() -> &'static [wgpu::Adapter] {
     static ADAPTERS: OnceLock<Vec<wgpu::Adapter>> = OnceLock::new();
-    ADAPTERS.get_or_init(|| {
-        let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
-        descriptor.backends = backends();
-        // Validation layers only on request (WGPU_VALIDATION=1): they are often missing or slow.
-        descriptor.flags = wgpu::InstanceFlags::empty().with_env();
-        silence_wayland();
-        let instance = wgpu::Instance::new(descriptor);
-        pollster::block_on(instance.enumerate_adapters(backends()))
-    })
+    ADAPTERS.get_or_init(|| enumerate_anew(None))
+}
+
+/// The adapters of a new wgpu instance, within a share of their memory in percent.
+fn enumerate_anew(budget: Option<u8>) -> Vec<wgpu::Adapter> {
+    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+    descriptor.backends = backends();
+    // Validation layers only on request (WGPU_VALIDATION=1): they are often missing or slow.
+    descriptor.flags = wgpu::InstanceFlags::empty().with_env();
+    descriptor.memory_budget_thresholds.for_resource_creation = budget;
+    silence_wayland();
+    let instance = wgpu::Instance::new(descriptor);
+    pollster::block_on(instance.enumerate_adapters(backends()))
 }
 
 /// Mesa's Vulkan layer asks Wayland which GPU is the display's. With no display that makes libwayland print "error:
@@ -144,7 +148,14 @@ pub fn named(name: &str) -> Result<Device> {
 
 /// See [`Device::gpu`].
 pub fn gpu(name: &str, options: &GpuOptions) -> Result<Device> {
-    let adapters = enumerate();
+    let within;
+    let adapters = match options.memory_budget {
+        None => enumerate(),
+        budget => {
+            within = enumerate_anew(budget);
+            &within
+        }
+    };
     let lower = name.to_ascii_lowercase();
     let wanted = if lower == "gpu" {
         ranked(adapters).first().copied()
@@ -157,6 +168,15 @@ pub fn gpu(name: &str, options: &GpuOptions) -> Result<Device> {
     match wanted {
         Some(index) if !lower.is_empty() => open(&adapters[index], options),
         _ => Err(Error::NoDevice { asked: name.into(), message: tried(adapters) }),
+    }
+}
+
+/// Opens the adapter of that description again, on a new instance: the driver may have begun anew.
+pub fn reopen(info: &DeviceInfo, options: &GpuOptions) -> Result<Device> {
+    let adapters = enumerate_anew(options.memory_budget);
+    match adapters.iter().find(|adapter| device_info(&adapter.get_info()) == *info) {
+        Some(adapter) => open(adapter, options),
+        None => Err(Error::NoDevice { asked: info.name.clone(), message: tried(&adapters) }),
     }
 }
 

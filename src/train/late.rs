@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::run::Row;
-use crate::error::{Error, Result};
+use crate::error::{Error, Fault, Result};
 use crate::optim::{Control, MOST_STEPS, StateReadBack, StepState};
 
 /// The outcomes of steps on their way to the host. They are looked at some steps late, so that the host never waits for
@@ -53,9 +53,8 @@ impl Done {
         // Some drivers report work as done that they have given up.
         if self.steps != step.min(MOST_STEPS) {
             let steps = self.steps;
-            return Err(Error::gpu(format!(
-                "step {step} was reported as done, but {steps} steps were; run again"
-            )));
+            let message = format!("step {step} should be done, {steps} steps are");
+            return Err(Error::Gpu(Fault::Silent { message }));
         }
         Ok(())
     }

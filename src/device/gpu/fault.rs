@@ -4,17 +4,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::error::{Error, Result};
-
-/// How long a submission may take before the device counts as hung.
-const PATIENCE: Duration = Duration::from_secs(120);
+use crate::error::{Error, Fault, Result};
 
 /// What an invalid call to wgpu is, where nobody but this package can have made it.
 pub const DEFECT: &str = "a defect of bptt, please report it";
 
 /// The first fault of a device. Once there is one, every call that reaches the device returns it.
 #[derive(Clone, Default)]
-pub struct Faults(Arc<Mutex<Option<String>>>);
+pub struct Faults(Arc<Mutex<Option<Fault>>>);
 
 impl Faults {
     /// Installs the handlers. Must come before any other call to the device: without a handler wgpu panics.
@@ -22,32 +19,39 @@ impl Faults {
         let faults = Faults::default();
         let uncaptured = faults.clone();
         device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
-            uncaptured.set(describe(&error, DEFECT))
+            uncaptured.set(describe("a call", error, DEFECT))
         }));
         let lost = faults.clone();
         device.set_device_lost_callback(move |reason, message| {
-            lost.set(format!("the device was lost ({reason:?}: {message}); run again, with a smaller batch if it happens again"));
+            lost.set(Fault::Lost { message: format!("{reason:?}: {message}") });
         });
         faults
     }
 
-    fn set(&self, message: String) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(message);
+    /// Takes note of a fault, unless there has been one.
+    pub fn set(&self, fault: Fault) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(fault);
     }
 
     /// The first fault, if there was one.
     pub fn check(&self) -> Result<()> {
         match &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
             None => Ok(()),
-            Some(message) => Err(Error::gpu(message.clone())),
+            Some(fault) => Err(Error::Gpu(fault.clone())),
         }
     }
 
-    /// Waits for a submission (or just collects what is finished).
-    pub fn poll(&self, device: &wgpu::Device, wait_for: Option<wgpu::SubmissionIndex>) -> Result<()> {
-        let poll = match wait_for {
-            Some(index) => wgpu::PollType::Wait { submission_index: Some(index), timeout: Some(PATIENCE) },
-            None => wgpu::PollType::Poll,
+    /// Waits for a submission, as long as `patience` says, or just collects what is finished.
+    pub fn poll(
+        &self,
+        device: &wgpu::Device,
+        wait_for: Option<(wgpu::SubmissionIndex, Duration)>,
+    ) -> Result<()> {
+        let (poll, patience) = match wait_for {
+            Some((index, patience)) => {
+                (wgpu::PollType::Wait { submission_index: Some(index), timeout: Some(patience) }, patience)
+            }
+            None => (wgpu::PollType::Poll, Duration::ZERO),
         };
         // wgpu 30 panics in `poll` when the device is lost (src/backend/wgpu_core.rs).
         let result = catch_unwind(AssertUnwindSafe(|| device.poll(poll)));
@@ -55,10 +59,22 @@ impl Faults {
         // What was submitted may be lost: no later result of this device can be trusted.
         match result {
             Ok(Ok(_)) => {}
-            Ok(Err(error)) => self.set(format!("the GPU did not finish its work in {PATIENCE:?} ({error})")),
-            Err(_) => self.set("the device was lost while waiting for it; run again".into()),
+            Ok(Err(wgpu::PollError::Timeout)) => self.set(Fault::Timeout { after: patience }),
+            // A device that is destroyed makes no submission, and its callback comes late (gfx-rs/wgpu#9278).
+            Ok(Err(error)) => self.set(Fault::Lost { message: error.to_string() }),
+            Err(_) => self.set(Fault::Lost { message: "while waiting for it".into() }),
         }
         self.check()
+    }
+
+    /// Returns an error that ends the device, and keeps it for all calls to come.
+    pub fn keep<T>(&self, result: Result<T>) -> Result<T> {
+        if let Err(Error::Gpu(fault)) = &result
+            && fault.ends_device()
+        {
+            self.set(fault.clone());
+        }
+        result
     }
 
     /// Runs `create` and returns what wgpu has against it as an error.
@@ -80,17 +96,19 @@ impl Faults {
         let errors = [validation.pop(), internal.pop(), memory.pop()].map(pollster::block_on);
         match errors.into_iter().flatten().next() {
             None => Ok(made),
-            Some(error) => Err(Error::gpu(format!("{what}: {}", describe(&error, invalid)))),
+            Some(error) => Err(Error::Gpu(describe(what, error, invalid))),
         }
     }
 }
 
-fn describe(error: &wgpu::Error, invalid: &str) -> String {
+/// wgpu's error as a fault. Where memory is short, [`super::Gpu`] knows how much was wanted and is in use.
+fn describe(what: &str, error: wgpu::Error, invalid: &str) -> Fault {
+    let what = what.to_string();
     match error {
-        wgpu::Error::OutOfMemory { .. } => {
-            "the GPU's memory is used up; make the batch, the sequence or the model smaller, or use --device cpu".into()
+        wgpu::Error::OutOfMemory { .. } => Fault::OutOfMemory { device: what, wanted: 0, in_use: 0 },
+        wgpu::Error::Validation { description, .. } => {
+            Fault::Invalid { what, message: format!("{invalid}: {description}") }
         }
-        wgpu::Error::Validation { description, .. } => format!("{invalid}: {description}"),
-        wgpu::Error::Internal { description, .. } => format!("the driver refused: {description}"),
+        wgpu::Error::Internal { description, .. } => Fault::Refused { what, message: description },
     }
 }

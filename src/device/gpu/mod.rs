@@ -4,6 +4,7 @@
 //! Host writes and copies to the host are recorded in the same order.
 
 mod fault;
+mod marks;
 mod open;
 mod pipelines;
 mod profile;
@@ -12,17 +13,20 @@ mod upload;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::contract::MAX_ARGS;
 use super::pool::{Pool, size_class};
 use super::{
-    Arg, Backend, DeviceInfo, Host, KernelTime, Memory, MemoryKind, ReadBack, Stats, Values, View, host,
+    Arg, Backend, Device, DeviceInfo, Host, KernelTime, Memory, MemoryKind, ReadBack, Stats, Values, View,
+    host, select,
 };
-use crate::error::{Error, Result};
+use crate::error::{Error, Fault, Result};
 use crate::kernel::{Access, Dtype, Limits, ParamSpace, Plan};
 use crate::plans::PlanTable;
 use fault::Faults;
-pub use open::GpuOptions;
+use marks::Marks;
+pub use open::{GpuOptions, Provoked};
 use pipelines::{BindKey, Pipelines};
 use profile::Profile;
 pub(super) use read::PendingRead;
@@ -39,6 +43,9 @@ const UNIFORM_STRIDE: u32 = 256;
 /// A GPU that has been opened.
 pub struct Gpu {
     info: DeviceInfo,
+    options: GpuOptions,
+    /// How long a submission may take.
+    patience: Duration,
     device: wgpu::Device,
     queue: wgpu::Queue,
     faults: Faults,
@@ -60,6 +67,7 @@ struct State {
     pool: Pool<wgpu::Buffer>,
     uploads: Uploads,
     reads: Reads,
+    marks: Marks,
     /// Bound where an argument that is read, and one that is written, is absent or empty. Two, because a dispatch
     /// must not bind one buffer for both.
     dummies: [wgpu::Buffer; 2],
@@ -90,21 +98,27 @@ impl Gpu {
         }
         self.wait_for(&read)?;
         let dtype = read.dtype;
-        self.lock().reads.finish(read, |bytes| match dtype {
+        let values = self.lock().reads.finish(read, |bytes| match dtype {
             Dtype::F32 => Values::F32(bytemuck::pod_collect_to_vec(bytes)),
             Dtype::I32 => Values::I32(bytemuck::pod_collect_to_vec(bytes)),
-        })
+        });
+        self.faults.keep(values)
     }
 
     /// Waits until a copy that has been submitted is mapped, or that has failed.
     fn wait_for(&self, read: &PendingRead) -> Result<()> {
         loop {
-            self.faults.poll(&self.device, read.submission())?;
+            self.wait(read.submission())?;
             if read.is_settled() {
                 return Ok(());
             }
             std::thread::yield_now();
         }
+    }
+
+    /// Waits for a submission, or just collects what is finished.
+    fn wait(&self, submission: Option<wgpu::SubmissionIndex>) -> Result<()> {
+        self.faults.poll(&self.device, submission.map(|index| (index, self.patience)))
     }
 
     /// For a read that nobody waits for.
@@ -132,8 +146,16 @@ impl Gpu {
             commands.push(ahead.finish());
             state.uniforms.host.clear();
         }
-        commands.extend(state.encoder.take().map(wgpu::CommandEncoder::finish));
+        if let Some(mut encoder) = state.encoder.take() {
+            state.marks.mark(&mut encoder);
+            commands.push(encoder.finish());
+        }
         state.uploads.unmap();
+        match self.options.provoke {
+            Some(Provoked::LostSubmission(number)) if number == state.submits => commands.clear(),
+            Some(Provoked::LostDevice(number)) if number == state.submits => self.device.destroy(),
+            _ => {}
+        }
         let submission = self.queue.submit(commands);
         state.uploads.recall();
         state.reads.map(&submission);
@@ -142,9 +164,9 @@ impl Gpu {
         state.recorded = 0;
         if state.in_flight.len() > MOST_IN_FLIGHT {
             let oldest = state.in_flight.pop_front();
-            self.faults.poll(&self.device, oldest)?;
+            self.wait(oldest)?;
         }
-        self.faults.poll(&self.device, None)?;
+        self.wait(None)?;
         if let Some((buffer, bytes)) = timestamps {
             self.collect_timestamps(state, &buffer, bytes)?;
         }
@@ -152,9 +174,9 @@ impl Gpu {
     }
 
     fn collect_timestamps(&self, state: &mut State, buffer: &wgpu::Buffer, bytes: usize) -> Result<()> {
-        let read = state.reads.begin(&self.device, bytes, Dtype::I32)?;
+        let mut read = state.reads.begin(&self.device, bytes, Dtype::I32)?;
         let mut encoder = self.device.create_command_encoder(&Default::default());
-        encoder.copy_buffer_to_buffer(buffer, 0, &read.staging, 0, bytes as u64);
+        read.copy(&mut encoder, &mut state.marks, buffer, 0);
         let submission = self.queue.submit([encoder.finish()]);
         state.reads.map(&submission);
         self.wait_for(&read)?;
@@ -166,12 +188,39 @@ impl Gpu {
         Ok(())
     }
 
+    /// Runs what needs new memory. Where there is none, what is only kept for reuse is given up, and it is tried once
+    /// more.
+    fn with_memory<T>(
+        &self,
+        state: &mut State,
+        wanted: usize,
+        attempt: impl Fn(&mut State) -> Result<T>,
+    ) -> Result<T> {
+        let short = |error: &Error| matches!(error, Error::Gpu(Fault::OutOfMemory { .. }));
+        match attempt(state) {
+            Err(error) if short(&error) => {}
+            other => return other,
+        }
+        state.pool.clear();
+        state.reads.staging.clear();
+        state.pipelines.bind_groups.clear();
+        self.wait(state.in_flight.pop_back())?;
+        attempt(state).map_err(|error| match short(&error) {
+            true => Error::Gpu(Fault::OutOfMemory {
+                device: self.info.name.clone(),
+                wanted: wanted as u64,
+                in_use: state.pool.bytes_in_use,
+            }),
+            false => error,
+        })
+    }
+
     /// Makes room in the upload ring, if that takes no more than to wait for the GPU: for its oldest work first, since it
     /// is to have some left.
     fn wait_for_room(&self, state: &mut State, bytes: usize) -> Result<()> {
         while !state.uploads.has_room(bytes) {
             let Some(oldest) = state.in_flight.pop_front() else { break };
-            self.faults.poll(&self.device, Some(oldest))?;
+            self.wait(Some(oldest))?;
         }
         Ok(())
     }
@@ -208,6 +257,7 @@ impl State {
             pool: Pool::new(),
             uploads: Uploads::new(device),
             reads: Reads::new(),
+            marks: Marks::new(device),
             dummies: ["absent", "empty"].map(|label| buffer(label, 256, wgpu::BufferUsages::STORAGE)),
             uniforms: Uniforms {
                 group: pipelines.uniform_group(&uniforms),
@@ -254,11 +304,12 @@ impl Backend for Gpu {
     fn allocate(&self, _: Dtype, len: usize) -> Result<Memory> {
         let bytes = size_class(len * 4);
         if bytes as u64 > self.limits.binding {
-            return Err(Error::gpu(format!(
-                "a tensor of {len} elements takes {bytes} bytes, {} binds at most {}; make the batch, the sequence or \
-                 the model smaller",
-                self.info.name, self.limits.binding
-            )));
+            return Err(Error::Gpu(Fault::TooLarge {
+                device: self.info.name.clone(),
+                elements: len as u64,
+                bytes: bytes as u64,
+                most: self.limits.binding,
+            }));
         }
         let descriptor = wgpu::BufferDescriptor {
             label: None,
@@ -266,19 +317,9 @@ impl Backend for Gpu {
             usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         };
-        let what = format!("{bytes} bytes");
-        let create = || Faults::scoped(&self.device, &what, || self.device.create_buffer(&descriptor));
+        let create = || Faults::scoped(&self.device, "a tensor", || self.device.create_buffer(&descriptor));
         let mut state = self.lock();
-        let (id, buffer) = match state.pool.take(bytes, create) {
-            Ok(taken) => taken,
-            // Give up what is only kept for reuse, then try once more.
-            Err(_) => {
-                state.pool.clear();
-                state.pipelines.bind_groups.clear();
-                self.faults.poll(&self.device, state.in_flight.pop_back())?;
-                state.pool.take(bytes, create)?
-            }
-        };
+        let (id, buffer) = self.with_memory(&mut state, bytes, |state| state.pool.take(bytes, create))?;
         Ok(Memory { id, bytes, kind: MemoryKind::Gpu(buffer) })
     }
 
@@ -357,7 +398,8 @@ impl Backend for Gpu {
         };
         let mut state = self.lock();
         self.make_room(&mut state, bytes.len())?;
-        let (staging, at) = state.uploads.stage(&self.device, bytes)?;
+        let stage = |state: &mut State| state.uploads.stage(&self.device, bytes);
+        let (staging, at) = self.with_memory(&mut state, bytes.len(), stage)?;
         let MemoryKind::Gpu(buffer) = &to.buffer.memory().kind else {
             unreachable!("a buffer is uploaded by its own device")
         };
@@ -377,9 +419,12 @@ impl Backend for Gpu {
         };
         let bytes = from.len * 4;
         let mut state = self.lock();
-        let read = state.reads.begin(&self.device, bytes, dtype)?;
-        let encoder = state.copies(&self.device);
-        encoder.copy_buffer_to_buffer(buffer, from.offset as u64 * 4, &read.staging, 0, bytes as u64);
+        let begin = |state: &mut State| state.reads.begin(&self.device, bytes, dtype);
+        let mut read = self.with_memory(&mut state, bytes, begin)?;
+        state.copies(&self.device);
+        let State { encoder, marks, .. } = &mut *state;
+        let encoder = encoder.as_mut().expect("the encoder was just made");
+        read.copy(encoder, marks, buffer, from.offset as u64 * 4);
         drop(state);
         Ok(ReadBack(host::State::Pending(self, read)))
     }
@@ -401,9 +446,14 @@ impl Backend for Gpu {
         }
     }
 
+    fn reopen(&self) -> Result<Device> {
+        select::reopen(&self.info, &GpuOptions { provoke: None, ..self.options.clone() })
+    }
+
     fn start_profile(&self) -> Result<()> {
         if !self.profiling {
-            return Err(Error::gpu(format!("{} offers no timestamps inside passes", self.info.name)));
+            let (device, what) = (self.info.name.clone(), "timestamps inside passes");
+            return Err(Error::Gpu(Fault::Missing { device, what }));
         }
         let mut state = self.lock();
         self.submit_locked(&mut state)?;

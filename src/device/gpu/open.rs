@@ -1,11 +1,12 @@
 //! Opening an adapter: which limits and features to ask for.
 
 use std::sync::Mutex;
+use std::time::Duration;
 
 use super::fault::Faults;
 use super::pipelines::PARAM_BYTES;
 use super::{Gpu, State};
-use crate::error::{Error, Result};
+use crate::error::{Error, Fault, Result};
 use crate::kernel::{Limits, ParamSpace, Processor};
 use crate::plans::PlanTable;
 
@@ -18,7 +19,26 @@ pub struct GpuOptions {
     pub uniform_parameters: bool,
     /// Keep naga's guards in the shaders (loops, integer division). Also by `BPTT_CHECKED_SHADERS=1`.
     pub checked_shaders: bool,
+    /// How long a submission may take before the device counts as hung; none: two minutes.
+    pub patience: Option<Duration>,
+    /// The share of the adapter's memory, in percent, beyond which buffers are refused as if there were none; only where
+    /// the driver tells how much there is.
+    pub memory_budget: Option<u8>,
+    /// A failure to provoke, for tests of what follows.
+    pub provoke: Option<Provoked>,
 }
+
+/// A failure of a real device that tests provoke.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Provoked {
+    /// The submission of this number, counted from 0, is lost, but reported as done.
+    LostSubmission(u64),
+    /// The device is destroyed before the submission of this number.
+    LostDevice(u64),
+}
+
+/// How long a submission may take where the options do not say it.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 impl Gpu {
     /// Opens an adapter.
@@ -41,12 +61,12 @@ impl Gpu {
         let mut limits = default.clone().or_worse_values_from(&available);
         for (name, has, needs) in [
             (
-                "storage buffers",
+                "storage buffers for a kernel",
                 available.max_storage_buffers_per_shader_stage,
                 default.max_storage_buffers_per_shader_stage,
             ),
             (
-                "threads",
+                "threads in a workgroup",
                 available.max_compute_invocations_per_workgroup,
                 default.max_compute_invocations_per_workgroup,
             ),
@@ -57,10 +77,12 @@ impl Gpu {
             ),
         ] {
             if has < needs {
-                return Err(Error::gpu(format!(
-                    "{} has {has} {name} for a kernel, bptt needs {needs}",
-                    about.name
-                )));
+                return Err(Error::Gpu(Fault::AdapterTooSmall {
+                    adapter: about.name,
+                    limit: name,
+                    needed: needs.into(),
+                    available: has.into(),
+                }));
             }
         }
         if !options.default_limits {
@@ -98,7 +120,9 @@ impl Gpu {
             memory_hints: wgpu::MemoryHints::Performance,
             ..Default::default()
         }))
-        .map_err(|error| Error::gpu(format!("{} cannot be used: {error}", about.name)))?;
+        .map_err(|error| {
+            Error::Gpu(Fault::Unusable { adapter: about.name.clone(), message: error.to_string() })
+        })?;
         let faults = Faults::watch(&device);
         let space = if immediates { ParamSpace::Immediate } else { ParamSpace::Uniform };
         let checked =
@@ -106,6 +130,8 @@ impl Gpu {
         let state = Faults::scoped(&device, "opening the device", || State::new(&device, space, !checked))?;
         Ok(Gpu {
             info: crate::device::select::device_info(&about),
+            options: options.clone(),
+            patience: options.patience.unwrap_or(PATIENCE),
             device,
             queue,
             faults,

@@ -3,8 +3,9 @@
 use std::sync::{Arc, OnceLock};
 
 use super::fault::Faults;
+use super::marks::{self, Marks};
 use crate::device::pool::{Pool, size_class};
-use crate::error::{Error, Result};
+use crate::error::{Error, Fault, Result};
 use crate::kernel::Dtype;
 
 /// A copy to the host that has been recorded.
@@ -13,6 +14,8 @@ pub struct PendingRead {
     pub staging: wgpu::Buffer,
     pub bytes: usize,
     pub dtype: Dtype,
+    /// The mark that was made with the copy, whose ring lies behind the bytes.
+    mark: u64,
     progress: Arc<Progress>,
 }
 
@@ -35,6 +38,18 @@ impl PendingRead {
         self.progress.mapped.get().is_some()
     }
 
+    /// Records the copy of the bytes that begin at `offset`, and of the marks.
+    pub fn copy(
+        &mut self,
+        encoder: &mut wgpu::CommandEncoder,
+        marks: &mut Marks,
+        from: &wgpu::Buffer,
+        offset: u64,
+    ) {
+        encoder.copy_buffer_to_buffer(from, offset, &self.staging, 0, self.bytes as u64);
+        self.mark = marks.copy(encoder, &self.staging, self.bytes as u64);
+    }
+
     fn is_mapped(&self) -> bool {
         self.progress.mapped.get() == Some(&true)
     }
@@ -51,9 +66,9 @@ impl Reads {
         Reads { staging: Pool::new(), waiting: Vec::new() }
     }
 
-    /// A staging buffer for `bytes`, to be filled by the submission being recorded.
+    /// A staging buffer for `bytes`, to be filled by the submission being recorded with [`PendingRead::copy`].
     pub fn begin(&mut self, device: &wgpu::Device, bytes: usize, dtype: Dtype) -> Result<PendingRead> {
-        let class = size_class(bytes);
+        let class = class(bytes);
         let descriptor = wgpu::BufferDescriptor {
             label: Some("read back"),
             size: class as u64,
@@ -64,7 +79,7 @@ impl Reads {
         let (id, staging) = self.staging.take(class, create)?;
         let progress = Arc::new(Progress::default());
         self.waiting.push((staging.clone(), progress.clone()));
-        Ok(PendingRead { id, staging, bytes, dtype, progress })
+        Ok(PendingRead { id, staging, bytes, dtype, mark: 0, progress })
     }
 
     /// Must be called after the submission: asks for the mappings.
@@ -77,15 +92,21 @@ impl Reads {
         }
     }
 
-    /// Takes the bytes out of a mapped staging buffer and puts the buffer back.
+    /// Takes the bytes out of a mapped staging buffer, if the marks say that they are what they should be, and puts the
+    /// buffer back.
     pub fn finish<T>(&mut self, read: PendingRead, take: impl FnOnce(&[u8]) -> T) -> Result<T> {
+        let fail = |message: String| Error::Gpu(Fault::Mapping { message });
         if !read.is_mapped() {
-            return Err(Error::gpu("a result could not be mapped; the device may have been lost"));
+            return Err(fail("mapping its memory failed".into()));
         }
-        let range = read.staging.get_mapped_range(..read.bytes as u64);
-        let taken = take(&range.map_err(|error| Error::gpu(format!("a result could not be read: {error}")))?);
+        let end = read.bytes + marks::BYTES;
+        let range = read.staging.get_mapped_range(..end as u64);
+        let range = range.map_err(|error| fail(error.to_string()))?;
+        marks::check(&range[read.bytes..], read.mark).map_err(Error::Gpu)?;
+        let taken = take(&range[..read.bytes]);
+        drop(range);
         read.staging.unmap();
-        self.staging.put(read.id, size_class(read.bytes), read.staging);
+        self.staging.put(read.id, class(read.bytes), read.staging);
         Ok(taken)
     }
 
@@ -93,7 +114,12 @@ impl Reads {
     pub fn discard(&mut self, read: PendingRead) {
         if read.is_mapped() {
             read.staging.unmap();
-            self.staging.put(read.id, size_class(read.bytes), read.staging);
+            self.staging.put(read.id, class(read.bytes), read.staging);
         }
     }
+}
+
+/// The class of a staging buffer for so many bytes and the marks.
+fn class(bytes: usize) -> usize {
+    size_class(bytes + marks::BYTES)
 }

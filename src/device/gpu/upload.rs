@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::fault::Faults;
-use crate::error::{Error, Result};
+use crate::error::{Error, Fault, Result};
 
 /// Bytes of a staging buffer.
 const CHUNK: u64 = 1 << 20;
@@ -72,7 +72,7 @@ impl Uploads {
         let mut range = chunk
             .buffer
             .get_mapped_range_mut(at..end)
-            .map_err(|error| Error::gpu(format!("staging memory is not mapped: {error}")))?;
+            .map_err(|error| Error::Gpu(Fault::Mapping { message: format!("staging memory: {error}") }))?;
         range.copy_from_slice(data);
         // Ranges of one mapping must begin at multiples of 8.
         chunk.used = end.next_multiple_of(8);
