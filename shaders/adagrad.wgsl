@@ -1,6 +1,6 @@
 // One step of torch.optim.Adagrad (Duchi, Hazan and Singer 2011): g = grad + weight_decay·param; sum += g²;
 // param -= lr / (1 + (T - 1)·lr_decay) · g / (√sum + eps), T being the number of the step.
-// Nothing happens once the sticky stop is set.
+// Nothing happens where the stop is set.
 // p: count, lr, lr_decay, eps, weight_decay. Twin: src/cpu/adagrad.rs.
 
 @group(0) @binding(0) var<storage, read_write> param: array<Elements>; // [count]

@@ -2,7 +2,7 @@
 // param *= keep; g = grad + weight_decay·param; m = beta1·m + (1 - beta1)·g; v = beta2·v + (1 - beta2)·g²;
 // param -= lr/CORRECTION1 · m / (√u/√CORRECTION2 + eps), where u is v, or with p.amsgrad 1 v_max, the largest v so far
 // (Reddi, Kale and Kumar 2018). AdamW keeps 1 - lr·decay and has weight_decay 0, Adam keeps 1.
-// Nothing happens once the sticky stop is set.
+// Nothing happens where the stop is set.
 // p: count, lr, beta1, beta2, one_minus_beta1, one_minus_beta2, eps, weight_decay, keep, amsgrad. Twin: src/cpu/adam.rs.
 
 @group(0) @binding(0) var<storage, read_write> param: array<Elements>; // [count]

@@ -1,6 +1,7 @@
-// Begins an optimizer's step: if p.watched is 1, watch[0] is kept, and where it is not finite the sticky stop is set. Unless it is set,
-// T grows by 1 and CORRECTIONi = 1 - betai^T.
-// p: log_beta1, log_beta2 (-1e30 for a beta of 0), watched. Twin: src/cpu/begin_step.rs.
+// Begins an optimizer's step. It fails where NONFINITE is set, or where p.watched is 1 and watch[0], which is kept, is not
+// finite. A step that fails sets the stop, which is sticky; where p.skip is 1 it is this step's alone, and SKIPPED counts it.
+// Without the stop T grows by 1 and CORRECTIONi = 1 - betai^T.
+// p: log_beta1, log_beta2 (-1e30 for a beta of 0), watched, skip. Twin: src/cpu/begin_step.rs.
 
 @group(0) @binding(0) var<storage, read> watch: array<f32>; // [1]; absent unless p.watched is 1
 @group(0) @binding(1) var<storage, read_write> control: array<f32>; // [64]
@@ -19,10 +20,19 @@ fn one_minus_exp(x: f32) -> f32 {
 
 @compute @workgroup_size(1)
 fn main() {
+    var failed = control[NONFINITE] != 0.0;
+    control[NONFINITE] = 0.0;
     if p.watched == 1u {
         control[WATCHED] = watch[0];
-        if not_finite(watch[0]) {
-            control[STOP] = 1.0;
+        failed = failed || not_finite(watch[0]);
+    }
+    if p.skip == 1u {
+        control[STOP] = 0.0;
+    }
+    if failed {
+        control[STOP] = 1.0;
+        if p.skip == 1u {
+            control[SKIPPED] += 1.0;
         }
     }
     if control[STOP] == 0.0 {

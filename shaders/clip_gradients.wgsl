@@ -1,6 +1,6 @@
 // Limits the gradient's norm: with norm = √(Σ partial), partial being sums of squares, grad[i] *= coefficient where
 // coefficient = min(1, max_norm / (norm + 1e-6)), as torch.nn.utils.clip_grad_norm_. Writes NORM and COEFFICIENT. A norm
-// that is not finite sets the sticky stop and leaves grad alone, with coefficient 1.
+// that is not finite sets NONFINITE and leaves grad alone, with coefficient 1.
 // p: count, partials, max_norm. Every workgroup adds up the partial sums by the same tree. Twin: src/cpu/clip_gradients.rs.
 
 @group(0) @binding(0) var<storage, read> partial: array<f32>; // [partials]
@@ -34,7 +34,7 @@ fn main(
         control[NORM] = norm;
         control[COEFFICIENT] = coefficient;
         if failed {
-            control[STOP] = 1.0;
+            control[NONFINITE] = 1.0;
         }
     }
     if coefficient < 1.0 {

@@ -2,7 +2,7 @@
 // weight_decay·param; square_avg = alpha·square_avg + (1 - alpha)·g²; d = √square_avg + eps, or where p.centered is 1
 // d = √(square_avg - grad_avg²) + eps with grad_avg = alpha·grad_avg + (1 - alpha)·g; param -= lr·g/d, or with momentum
 // buf = momentum·buf + g/d and param -= lr·buf. What rounding makes of a variance below 0 counts as 0.
-// Nothing happens once the sticky stop is set.
+// Nothing happens where the stop is set.
 // p: count, lr, alpha, one_minus_alpha, eps, weight_decay, momentum, centered. Twin: src/cpu/rmsprop.rs.
 
 @group(0) @binding(0) var<storage, read_write> param: array<f32>; // [count]

@@ -1,6 +1,6 @@
 // One step of torch.optim.SGD: g = grad + weight_decay·param; with momentum buf = momentum·buf + (1 - dampening)·g, but
 // buf = g at the first step, and g = g + momentum·buf (nesterov) or g = buf; then param -= lr·g.
-// Nothing happens once the sticky stop is set. Without momentum buf is not used.
+// Nothing happens where the stop is set. Without momentum buf is not used.
 // p: count, lr, momentum, dampening, weight_decay, nesterov. Twin: src/cpu/sgd.rs.
 
 @group(0) @binding(0) var<storage, read_write> param: array<Elements>; // [count]

@@ -41,17 +41,18 @@ pub fn lr(record: &Record) -> Chart {
     }
 }
 
-/// The norm of each step's gradient, and the limit that it is clipped to; where it is clipped.
+/// The norm of each step's gradient, and the limit that it is clipped to, where there is one.
 pub fn grad_norm(record: &Record) -> Option<Chart> {
     let norms = line("before clipping", record, |row| row.grad_norm.map(f64::from));
     let [first, last] = [norms.points.first()?, norms.points.last()?].map(|point| point.0);
     let clip = record.config.train.clip;
     let limit = Line { name: format!("clipped to {clip}"), points: vec![(first, clip), (last, clip)] };
+    let limit = (clip > 0.0).then_some(limit);
     Some(Chart {
         title: "Norm of the gradient".into(),
         x_label: "step".into(),
         y_label: "norm over all parameters".into(),
-        lines: vec![norms, limit],
+        lines: [norms].into_iter().chain(limit).collect(),
         log_y: true,
         ..Chart::default()
     })
@@ -59,6 +60,8 @@ pub fn grad_norm(record: &Record) -> Option<Chart> {
 
 fn line(name: &str, record: &Record, value: impl Fn(&Row) -> Option<f64>) -> Line {
     let points = record.metrics.iter().filter_map(|row| Some((row.step as f64, value(row)?)));
+    // A step that was left out has no finite loss.
+    let points = points.filter(|(_, value)| value.is_finite());
     Line { name: name.into(), points: points.collect() }
 }
 

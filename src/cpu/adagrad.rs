@@ -8,7 +8,7 @@ use crate::kernel;
 
 kernel! {
     /// One step of torch.optim.Adagrad: `g = grad + weight_decay·param`, `sum += g²`,
-    /// `param -= lr / (1 + (T - 1)·lr_decay) · g / (√sum + eps)`. Nothing happens once the sticky stop is set.
+    /// `param -= lr / (1 + (T - 1)·lr_decay) · g / (√sum + eps)`. Nothing happens where the stop is set.
     pub static ADAGRAD = adagrad(Adagrad { count: u32, lr: f32, lr_decay: f32, eps: f32, weight_decay: f32 };
         param: update F32, grad: read F32, sum: update F32, control: read F32);
     fast adagrad_fast;

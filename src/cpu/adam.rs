@@ -10,7 +10,7 @@ kernel! {
     /// One step of torch.optim.Adam or AdamW: `param *= keep`, `g = grad + weight_decay·param`,
     /// `m = beta1·m + (1 - beta1)·g`, `v = beta2·v + (1 - beta2)·g²`,
     /// `param -= lr/CORRECTION1 · m / (√u/√CORRECTION2 + eps)`, u being v, or where `amsgrad` is 1 v_max, the largest v so
-    /// far. Nothing happens once the sticky stop is set.
+    /// far. Nothing happens where the stop is set.
     pub static ADAM = adam(Adam {
         count: u32, lr: f32, beta1: f32, beta2: f32, one_minus_beta1: f32, one_minus_beta2: f32, eps: f32,
         weight_decay: f32,

@@ -1,25 +1,35 @@
 //! Twin of `shaders/begin_step.wgsl`.
 
-use super::control::{CORRECTION1, CORRECTION2, STOP, T, WATCHED};
+use super::control::{CORRECTION1, CORRECTION2, NONFINITE, SKIPPED, STOP, T, WATCHED};
 use super::real::Real;
 use crate::kernel;
 
 kernel! {
-    /// Begins an optimizer's step: if `watched` is 1, `watch[0]` is kept, and where it is not finite the sticky stop is set. Unless it is
-    /// set, T grows by 1 and `CORRECTIONi = 1 - betai^T`. A beta of 0 comes as `log_beta = -1e30`.
-    pub static BEGIN_STEP = begin_step(BeginStep { log_beta1: f32, log_beta2: f32, watched: u32 };
+    /// Begins an optimizer's step. It fails where NONFINITE is set, or where `watched` is 1 and `watch[0]`, which is kept, is
+    /// not finite. A step that fails sets the stop, which is sticky; where `skip` is 1 it is this step's alone, and SKIPPED
+    /// counts it. Without the stop T grows by 1 and `CORRECTIONi = 1 - betai^T`. A beta of 0 comes as `log_beta = -1e30`.
+    pub static BEGIN_STEP = begin_step(BeginStep { log_beta1: f32, log_beta2: f32, watched: u32, skip: u32 };
         watch: read F32, control: update F32);
     variants [{ "one thread", "begin_step.wgsl",
         [("T", T), ("STOP", STOP), ("CORRECTION1", CORRECTION1), ("CORRECTION2", CORRECTION2),
-         ("WATCHED", WATCHED)] }]
+         ("WATCHED", WATCHED), ("NONFINITE", NONFINITE), ("SKIPPED", SKIPPED)] }]
 }
 
 /// See [`BEGIN_STEP`].
 pub fn begin_step<R: Real>(p: &BeginStep, watch: &[R], control: &mut [R]) {
+    let mut failed = control[NONFINITE as usize] != R::zero();
+    control[NONFINITE as usize] = R::zero();
     if p.watched == 1 {
         control[WATCHED as usize] = watch[0];
-        if !watch[0].is_finite() {
-            control[STOP as usize] = R::of(1.0);
+        failed |= !watch[0].is_finite();
+    }
+    if p.skip == 1 {
+        control[STOP as usize] = R::zero();
+    }
+    if failed {
+        control[STOP as usize] = R::of(1.0);
+        if p.skip == 1 {
+            control[SKIPPED as usize] = control[SKIPPED as usize] + R::of(1.0);
         }
     }
     if control[STOP as usize] == R::zero() {

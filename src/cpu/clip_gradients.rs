@@ -1,17 +1,17 @@
 //! Twin of `shaders/clip_gradients.wgsl`.
 
-use super::control::{COEFFICIENT, NORM, STOP};
+use super::control::{COEFFICIENT, NONFINITE, NORM};
 use super::real::Real;
 use crate::kernel::{MAX_GROUPS, Plan};
 
 crate::kernel! {
     /// Limits the gradient's norm: with `norm = √(Σ partial)`, partial being sums of squares, `grad[i] *= coefficient` where
     /// `coefficient = min(1, max_norm / (norm + 1e-6))`, as torch.nn.utils.clip_grad_norm_. Writes NORM and COEFFICIENT. A
-    /// norm that is not finite sets the sticky stop and leaves grad alone, with coefficient 1.
+    /// norm that is not finite sets NONFINITE and leaves grad alone, with coefficient 1.
     pub static CLIP_GRADIENTS = clip_gradients(ClipGradients { count: u32, partials: u32, max_norm: f32 };
         partial: read F32, grad: update F32, control: update F32);
     variants [{ "tree", "clip_gradients.wgsl",
-        [("THREADS", 256), ("STOP", STOP), ("NORM", NORM), ("COEFFICIENT", COEFFICIENT)] }]
+        [("THREADS", 256), ("NONFINITE", NONFINITE), ("NORM", NORM), ("COEFFICIENT", COEFFICIENT)] }]
 }
 
 /// How to run it: every workgroup adds up the partial sums, so each gets some elements to make it worth while.
@@ -31,7 +31,7 @@ pub fn clip_gradients<R: Real>(p: &ClipGradients, partial: &[R], grad: &mut [R],
     if norm.is_finite() {
         coefficient = coefficient.min(R::of(p.max_norm.into()) / (norm + R::of(1e-6)));
     } else {
-        control[STOP as usize] = R::of(1.0);
+        control[NONFINITE as usize] = R::of(1.0);
     }
     control[NORM as usize] = norm;
     control[COEFFICIENT as usize] = coefficient;

@@ -10,7 +10,7 @@ kernel! {
     /// One step of torch.optim.RMSprop: `g = grad + weight_decay·param`,
     /// `square_avg = alpha·square_avg + (1 - alpha)·g²`, `d = √square_avg + eps`, or where `centered` is 1
     /// `d = √(square_avg - grad_avg²) + eps` with the same average of g; `param -= lr·g/d`, or with momentum
-    /// `buf = momentum·buf + g/d` and `param -= lr·buf`. Nothing happens once the sticky stop is set.
+    /// `buf = momentum·buf + g/d` and `param -= lr·buf`. Nothing happens where the stop is set.
     pub static RMSPROP = rmsprop(Rmsprop {
         count: u32, lr: f32, alpha: f32, one_minus_alpha: f32, eps: f32, weight_decay: f32, momentum: f32,
         centered: u32,

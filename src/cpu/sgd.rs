@@ -9,7 +9,7 @@ use crate::kernel;
 kernel! {
     /// One step of torch.optim.SGD: `g = grad + weight_decay·param`; with momentum
     /// `buf = momentum·buf + (1 - dampening)·g`, but `buf = g` at the first step, and `g = g + momentum·buf` (nesterov) or
-    /// `g = buf`; then `param -= lr·g`. Nothing happens once the sticky stop is set. Without momentum buf is not used.
+    /// `g = buf`; then `param -= lr·g`. Nothing happens where the stop is set. Without momentum buf is not used.
     pub static SGD = sgd(Sgd {
         count: u32, lr: f32, momentum: f32, dampening: f32, weight_decay: f32, nesterov: u32,
     }; param: update F32, grad: read F32, buf: update F32, control: read F32);

@@ -52,6 +52,7 @@ pub struct OptimizerBase {
     /// The learning rate of the configuration, and what it has been set to.
     initial_lr: f64,
     lr: f64,
+    pub(super) skip_nonfinite: bool,
     states: Vec<State>,
 }
 
@@ -120,7 +121,16 @@ impl OptimizerBase {
         };
         let states = kinds.iter().map(state).collect::<Result<_>>()?;
         let control = Control::new(device)?;
-        Ok(OptimizerBase { op, parameters: parameters.clone(), control, runs, initial_lr: lr, lr, states })
+        Ok(OptimizerBase {
+            op,
+            parameters: parameters.clone(),
+            control,
+            runs,
+            initial_lr: lr,
+            lr,
+            skip_nonfinite: false,
+            states,
+        })
     }
 
     /// The runs of parameters: one launch each.

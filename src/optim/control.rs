@@ -12,8 +12,11 @@ use crate::tensor::Tensor;
 pub struct StepState {
     /// Steps that changed the parameters. (Counted in f32: it stays at 2²⁴, where bias corrections are 1 long since.)
     pub steps: u64,
-    /// Whether a watched loss or the norm of clipped gradients was not finite, so that no step has been done since.
+    /// Whether a watched loss or the norm of clipped gradients was not finite, so that no step has been done since; where such
+    /// steps are skipped, whether the last one was.
     pub stopped: bool,
+    /// Steps that were skipped, since the state was loaded.
+    pub skipped: u64,
     /// The norm of the gradients that the last clipping found, before clipping.
     pub grad_norm: f32,
     /// The last number that a step watched: the loss.
@@ -37,7 +40,8 @@ impl StateReadBack {
         let word = |index: u32| words[index as usize];
         Ok(StepState {
             steps: word(control::T) as u64,
-            stopped: word(control::STOP) != 0.0,
+            stopped: word(control::STOP) != 0.0 || word(control::NONFINITE) != 0.0,
+            skipped: word(control::SKIPPED) as u64,
             grad_norm: word(control::NORM),
             watched: word(control::WATCHED),
         })
@@ -61,11 +65,12 @@ impl Control {
         &self.words
     }
 
-    /// Begins a step: counts it, unless the flag is set or `watch` `[1]` is not finite.
-    pub(super) fn begin_step(&self, betas: [f64; 2], watch: Option<&Tensor>) -> Result<()> {
+    /// Begins a step: counts it, unless the flag is set or `watch` `[1]` is not finite. With `skip` the flag is the step's
+    /// alone.
+    pub(super) fn begin_step(&self, betas: [f64; 2], watch: Option<&Tensor>, skip: bool) -> Result<()> {
         // The logarithm of 0 has no place in f32; any number this small gives a correction of 1.
         let [log_beta1, log_beta2] = betas.map(|beta| if beta == 0.0 { -1e30 } else { beta.ln() as f32 });
-        let params = BeginStep { log_beta1, log_beta2, watched: watch.is_some().into() };
+        let params = BeginStep { log_beta1, log_beta2, watched: watch.is_some().into(), skip: skip.into() };
         let watch = watch.map_or(Arg::absent(), Tensor::read);
         self.words.device().launch(&Plan::elements(&BEGIN_STEP, 1), &params, &[watch, self.words.update()])
     }

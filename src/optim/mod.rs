@@ -119,8 +119,14 @@ pub trait Optimizer {
     /// [`Error::Gpu`](crate::error::Error::Gpu) on a fault.
     fn step(&mut self, watch: Option<&Tensor>) -> Result<()> {
         let base = self.base();
-        base.control.begin_step(self.betas(), watch)?;
+        base.control.begin_step(self.betas(), watch, base.skip_nonfinite)?;
         base.runs().iter().try_for_each(|run| self.update(run))
+    }
+
+    /// From now on a step whose watched number, or whose clipped gradient, is not finite is skipped, and those behind it are
+    /// done: [`StepState::skipped`] counts them.
+    fn skip_nonfinite(&mut self, on: bool) {
+        self.base_mut().skip_nonfinite = on;
     }
 
     /// All that the optimizer has learnt, to be saved: with PyTorch's names, `exp_avg.rnn.weight_ih_l0` say, and `step`

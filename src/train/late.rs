@@ -3,59 +3,74 @@
 use std::collections::VecDeque;
 
 use super::run::Row;
+use super::task::Place;
 use crate::error::{Error, Fault, Result};
 use crate::optim::{Control, MOST_STEPS, StateReadBack, StepState};
+use crate::tape::DropoutStream;
 
 /// The outcomes of steps on their way to the host. They are looked at some steps late, so that the host never waits for
 /// the step that the device is at.
 pub(super) struct LateSteps {
-    pub pending: VecDeque<(u64, f64, StateReadBack)>,
+    pub pending: VecDeque<Late>,
+    /// Whether steps are skipped whose loss or gradient is not finite, and how many were before the first of these.
+    skip: bool,
+    skipped: u64,
 }
 
 /// How many steps an outcome may be late.
 pub(super) const LATE: usize = 4;
 
-/// Whether a step was done.
-pub(super) struct Done {
-    steps: u64,
-    stopped: bool,
+/// A step whose outcome is on its way.
+pub(super) struct Late {
+    step: u64,
+    lr: f64,
+    begin: Begin,
+    state: StateReadBack,
+}
+
+/// Where a step began, so that it can be made again.
+#[derive(Clone)]
+pub(super) struct Begin {
+    pub place: Place,
+    pub dropout: DropoutStream,
+}
+
+/// What became of a step.
+pub(super) enum Fate {
+    Done,
+    /// Left out; so many have been by now.
+    Skipped(u64),
+    /// Its loss or gradient was not finite, and nothing has been done since.
+    Stopped(Begin),
 }
 
 impl LateSteps {
-    pub fn new() -> Self {
-        LateSteps { pending: VecDeque::with_capacity(LATE + 1) }
+    pub fn new(skip: bool, skipped: u64) -> Self {
+        LateSteps { pending: VecDeque::with_capacity(LATE + 1), skip, skipped }
     }
 
     /// Records the copy of a step's outcome. Before the step is submitted: then the copy goes with it.
-    pub fn push(&mut self, step: u64, lr: f64, control: &Control) -> Result<()> {
-        self.pending.push_back((step, lr, control.read_back()?));
+    pub fn push(&mut self, step: u64, lr: f64, begin: Begin, control: &Control) -> Result<()> {
+        self.pending.push_back(Late { step, lr, begin, state: control.read_back()? });
         Ok(())
     }
 
     /// The oldest outcome.
-    pub fn next(&mut self) -> Result<(Row, Done)> {
-        let (step, lr, state) = self.pending.pop_front().expect("called only while there are some");
-        let StepState { steps, stopped, watched: loss, grad_norm } = state.wait()?;
+    pub fn next(&mut self) -> Result<(Row, Fate)> {
+        let Late { step, lr, begin, state } =
+            self.pending.pop_front().expect("called only while there are some");
+        let StepState { steps, stopped, skipped, watched: loss, grad_norm } = state.wait()?;
         let row = Row { step, loss, lr, grad_norm: Some(grad_norm), validation_loss: None };
-        Ok((row, Done { steps, stopped }))
-    }
-}
-
-impl Done {
-    /// An error unless the step of that row was done.
-    pub fn check(&self, row: &Row) -> Result<()> {
-        let Row { step, loss, .. } = *row;
-        if self.stopped {
-            let what = if loss.is_finite() { "the gradient" } else { "the loss" };
-            let at = Some(format!("step {step}; try a smaller --lr"));
-            return Err(Error::NonFinite { what: what.into(), at });
+        if stopped && !self.skip {
+            return Ok((row, Fate::Stopped(begin)));
         }
         // Some drivers report work as done that they have given up.
-        if self.steps != step.min(MOST_STEPS) {
-            let steps = self.steps;
-            let message = format!("step {step} should be done, {steps} steps are");
+        let skipped = self.skipped + skipped;
+        if steps != step.saturating_sub(skipped).min(MOST_STEPS) {
+            let message =
+                format!("step {step} should be done, {steps} steps are, and {skipped} were skipped");
             return Err(Error::Gpu(Fault::Silent { message }));
         }
-        Ok(())
+        Ok((row, if stopped { Fate::Skipped(skipped) } else { Fate::Done }))
     }
 }

@@ -7,6 +7,7 @@ mod generate;
 pub mod inspect;
 mod late;
 mod model;
+mod recovery;
 mod run;
 mod sentence;
 mod stepper;
@@ -22,13 +23,13 @@ pub use config::{
 pub use forecast::{Forecast, ForecastMetrics};
 pub use generate::{Generate, Sampler};
 pub use model::{CharModel, CharModelConfig, Model, ModelFiles, SeriesModel, SeriesModelConfig, WEIGHTS};
+pub use recovery::{Hooks, Remake, train};
 pub use run::{DataFacts, FORECASTS, Record, Row, Run, Tensors, newest_text_model};
 pub use sentence::SentenceTask;
 pub(crate) use stepper::Stepper;
-pub use task::Task;
+pub use task::{Place, Task};
 pub use text::{TextMetrics, TextTask, evaluate_text};
 pub use timeseries::SeriesTask;
-pub use trainer::{Hooks, train};
 pub use weights::{load_weights, save_weights};
 
 use serde::{Deserialize, Serialize};
@@ -55,6 +56,13 @@ pub enum Event {
         step: u64,
         /// The loss.
         loss: f32,
+    },
+    /// A step was left out, as its loss or gradient was not finite.
+    Skipped {
+        /// The step.
+        step: u64,
+        /// Steps that were left out so far.
+        skipped: u64,
     },
     /// What the model predicts at a step.
     Decoded {
@@ -120,6 +128,8 @@ pub struct Summary {
     pub best: Option<Best>,
     /// Whether patience ran out before the last step.
     pub stopped_early: bool,
+    /// Steps that were left out, as their loss or gradient was not finite.
+    pub skipped: u64,
     /// Whether it was asked to stop.
     pub interrupted: bool,
 }

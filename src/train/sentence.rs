@@ -3,8 +3,8 @@
 
 use super::config::{Config, Experiment};
 use super::model::{CharModel, CharModelConfig, ModelFiles};
-use super::run::{DataFacts, Tensors};
-use super::task::Task;
+use super::run::DataFacts;
+use super::task::{Place, Task};
 use super::{Outcome, argmax, share_equal};
 use crate::data::text::{CHARSEQ, HIHELLO, LONGSEQ, Text, Unit, Windows};
 use crate::device::Device;
@@ -108,12 +108,12 @@ impl Task for SentenceTask {
         })
     }
 
-    fn position(&self) -> Result<(u64, Tensors)> {
-        Ok((0, Vec::new()))
+    fn place(&self) -> Place {
+        Place::default()
     }
 
-    fn seek(&mut self, position: u64, states: &Tensors) -> Result<()> {
-        match position == 0 && states.is_empty() {
+    fn seek(&mut self, place: &Place) -> Result<()> {
+        match place.position == 0 && place.states.is_empty() {
             true => Ok(()),
             false => Err(Error::argument("train", "the checkpoint is not of a sentence")),
         }

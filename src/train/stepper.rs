@@ -19,11 +19,14 @@ pub(crate) struct Stepper {
 
 impl Stepper {
     pub fn new(config: &TrainConfig, parameters: &Parameters) -> Result<Stepper> {
+        let mut optimizer = config.optimizer.build(parameters, config.lr, config.weight_decay)?;
+        optimizer.skip_nonfinite(config.skip_nonfinite);
         Ok(Stepper {
-            optimizer: config.optimizer.build(parameters, config.lr, config.weight_decay)?,
+            optimizer,
             tape: Tape::new(parameters),
             dropout: DropoutStream { seed: config.seed, calls: 0 },
-            clip: config.clip,
+            // Without a limit the norm is watched all the same.
+            clip: if config.clip > 0.0 { config.clip } else { f32::MAX.into() },
         })
     }
 
@@ -37,11 +40,24 @@ impl Stepper {
         self.dropout = tape.training().expect("set above");
         optimizer.zero_grad();
         tape.backward(loss)?;
-        if self.clip > 0.0 {
-            optimizer.clip_grad_norm(self.clip)?;
-        }
+        optimizer.clip_grad_norm(self.clip)?;
         let value = tape.value(loss)?.clone();
         optimizer.step(Some(&value))?;
         Ok((loss, value))
+    }
+
+    /// Computes the loss of the next batch and its gradients with every result read back.
+    ///
+    /// # Errors
+    /// [`Error::NonFinite`](crate::error::Error::NonFinite) names the first operation whose result is not finite.
+    pub fn search_nonfinite(&mut self, task: &mut dyn Task) -> Result<()> {
+        let tape = &mut self.tape;
+        tape.clear();
+        tape.set_training(Some(self.dropout));
+        tape.detect_nonfinite(true);
+        self.optimizer.zero_grad();
+        let searched = task.loss(tape).and_then(|loss| tape.backward(loss));
+        tape.detect_nonfinite(false);
+        searched
     }
 }

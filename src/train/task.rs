@@ -2,11 +2,21 @@
 
 use super::Outcome;
 use super::model::ModelFiles;
-use super::run::{DataFacts, Run, Tensors};
+use super::run::{DataFacts, Run};
 #[cfg(doc)]
 use crate::error::Error;
 use crate::error::Result;
 use crate::tape::{Tape, Var};
+use crate::tensor::Tensor;
+
+/// Where a task stands in its data.
+#[derive(Clone, Debug, Default)]
+pub struct Place {
+    /// The next batch.
+    pub position: u64,
+    /// The states that it begins with, by name, on the device.
+    pub states: Vec<(String, Tensor)>,
+}
 
 /// What is learnt: a model, data in order, the loss on them, and how well it does on data that are held out.
 pub trait Task {
@@ -42,17 +52,15 @@ pub trait Task {
         Ok(None)
     }
 
-    /// Where in the data the next batch begins, and the states that it begins with: names, shapes and values.
-    ///
-    /// # Errors
-    /// [`Error::Gpu`] on a fault.
-    fn position(&self) -> Result<(u64, Tensors)>;
+    /// Where the next batch begins.
+    fn place(&self) -> Place;
 
-    /// Goes on from there.
+    /// Goes on from a place.
     ///
     /// # Errors
-    /// [`Error::Argument`] when it is no place in the data; [`Error::Gpu`] on a fault.
-    fn seek(&mut self, position: u64, states: &Tensors) -> Result<()>;
+    /// [`Error::Argument`] when there is none such in the data, or its states are not the model's; [`Error::Data`] when the
+    /// data can no longer be read.
+    fn seek(&mut self, place: &Place) -> Result<()>;
 
     /// Saves what a run keeps of it beside the model, when training has ended.
     ///

@@ -2,8 +2,8 @@
 
 use super::config::Config;
 use super::model::{CharModel, CharModelConfig, ModelFiles};
-use super::run::{DataFacts, Tensors};
-use super::task::Task;
+use super::run::DataFacts;
+use super::task::{Place, Task};
 use super::{Outcome, argmax, share_equal};
 use crate::data::text::{Chunk, HELD_OUT, Streams, Text, split};
 use crate::device::Device;
@@ -128,34 +128,28 @@ impl Task for TextTask {
         })
     }
 
-    fn position(&self) -> Result<(u64, Tensors)> {
-        let named = |(name, state): (&&str, &Tensor)| Ok((name.to_string(), state.shape(), state.to_vec()?));
-        let states = STATES.iter().zip(&self.states).map(named).collect::<Result<_>>()?;
-        Ok((self.streams.position() as u64, states))
+    fn place(&self) -> Place {
+        let named = |(name, state): (&&str, &Tensor)| (name.to_string(), state.clone());
+        let states = STATES.iter().zip(&self.states).map(named).collect();
+        Place { position: self.streams.position() as u64, states }
     }
 
-    fn seek(&mut self, position: u64, states: &Tensors) -> Result<()> {
+    fn seek(&mut self, place: &Place) -> Result<()> {
         let refuse = |message: String| Err(Error::argument("train", message));
-        let config = &self.model.config;
-        let shape = [config.layers, self.streams.batch(), config.hidden];
+        let (Place { position, states }, config) = (place, &self.model.config);
+        let shape = Shape::from([config.layers, self.streams.batch(), config.hidden]);
         let count = if states.is_empty() { 0 } else { config.cell.states() };
-        let find = |name: &&str| {
-            states
-                .iter()
-                .find(|(found, of, values)| found == name && **of == shape && values.len() == of.count())
-        };
-        let states_of: Vec<_> = STATES[..count].iter().filter_map(find).collect();
-        if states.len() != count || states_of.len() != count {
+        let find = |name: &&str| states.iter().find(|(found, state)| found == name && state.shape() == shape);
+        let found: Vec<_> = STATES[..count].iter().filter_map(find).collect();
+        if states.len() != count || found.len() != count {
             return refuse("the checkpoint's carried states are not the model's".into());
         }
-        if position >= self.streams.chunks() as u64 {
+        if *position >= self.streams.chunks() as u64 {
             let chunks = self.streams.chunks();
             return refuse(format!("the checkpoint stands at chunk {position} of a text of {chunks}"));
         }
-        self.streams.seek(position as usize)?;
-        let device = self.model.parameters.device();
-        let load = |(_, shape, values): &(String, Shape, Vec<f32>)| Tensor::from_f32(device, *shape, values);
-        self.states = states_of.into_iter().map(load).collect::<Result<_>>()?;
+        self.streams.seek(*position as usize)?;
+        self.states = found.into_iter().map(|(_, state)| state.clone()).collect();
         Ok(())
     }
 }

@@ -8,8 +8,8 @@ use super::Outcome;
 use super::config::{Config, DataConfig};
 use super::forecast::{Forecast, ForecastMetrics, fit, scaled_mse, unscaled};
 use super::model::{ModelFiles, SeriesModel, SeriesModelConfig};
-use super::run::{DataFacts, Run, Tensors};
-use super::task::Task;
+use super::run::{DataFacts, Run};
+use super::task::{Place, Task};
 use crate::cpu::philox;
 use crate::data::csv::{CsvOptions, Table, cut, read_table};
 use crate::data::scale::{Scaler, ScalerKind};
@@ -280,15 +280,15 @@ impl Task for SeriesTask {
         Ok(Outcome::Forecast(metrics))
     }
 
-    fn position(&self) -> Result<(u64, Tensors)> {
-        Ok((self.taken, Vec::new()))
+    fn place(&self) -> Place {
+        Place { position: self.taken, states: Vec::new() }
     }
 
-    fn seek(&mut self, position: u64, states: &Tensors) -> Result<()> {
-        if !states.is_empty() {
+    fn seek(&mut self, place: &Place) -> Result<()> {
+        if !place.states.is_empty() {
             return Err(Error::argument("train", "the checkpoint is not of a time series"));
         }
-        self.taken = position;
+        self.taken = place.position;
         Ok(())
     }
 

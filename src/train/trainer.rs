@@ -2,38 +2,26 @@
 
 use std::time::{Duration, Instant};
 
+use super::Outcome;
 use super::config::{Config, ScheduleKind, TrainConfig};
-use super::late::{LATE, LateSteps};
-use super::run::{Checkpoint, Platform, Progress, Run, Tensors, smaller_lr};
+use super::late::{Begin, Fate, LATE, LateSteps};
+use super::recovery::Hooks;
+use super::run::{Checkpoint, Metrics, Platform, Progress, Row, Run, Tensors, smaller_lr};
 use super::stepper::Stepper;
-use super::task::Task;
-use super::{Best, Event, OnEvent, Outcome, Summary};
+use super::task::{Place, Task};
+use super::{Best, Event, Summary};
 use crate::device::{Device, Host};
 use crate::error::{Error, Result};
 use crate::optim::{LrSchedule, PlateauConfig, ReduceLrOnPlateau, Schedule};
 use crate::parameters::Parameters;
 use crate::tape::Var;
-
-/// How the world takes part in a training.
-pub struct Hooks<'a> {
-    /// Asked after each step: training ends then, as after a checkpoint.
-    pub stop: &'a dyn Fn() -> bool,
-    /// Told what happens.
-    pub on_event: OnEvent<'a>,
-    /// Every so many steps the predictions are told; 0: never.
-    pub show_every: u64,
-}
+use crate::tensor::Tensor;
 
 /// The time between two checkpoints where no number of steps is given.
 const CHECKPOINT: Duration = Duration::from_secs(60);
 
-/// Trains a task's model; with a run, saves in its folder what the settings ask for, and goes on from its newest
-/// checkpoint where there is one. When `stop` says so it ends after the current step, with a checkpoint.
-///
-/// # Errors
-/// [`Error::NonFinite`] when a loss or gradient is; [`Error::Data`] when data cannot be read, something cannot be saved, or
-/// the run's checkpoint does not belong to the task; [`Error::Gpu`] on a fault; those of `on_event`.
-pub fn train(
+/// Trains once: until the end, a fault, or `stop`.
+pub(super) fn train_once(
     device: &Device,
     config: &Config,
     task: &mut dyn Task,
@@ -41,9 +29,12 @@ pub fn train(
     hooks: &mut Hooks<'_>,
 ) -> Result<Summary> {
     let mut trainer = Trainer::new(device, &config.train, task)?;
-    if let Some(run) = run.as_deref_mut().filter(|run| !run.replaces()) {
-        trainer.resume(run, hooks)?;
-        run.begin()?;
+    if let Some(run) = run.as_deref_mut() {
+        run.metrics = Metrics::new(run.path());
+        if !run.replaces() {
+            trainer.resume(run, hooks)?;
+            run.begin()?;
+        }
     }
     let Progress { step: done, seconds, .. } = trainer.progress;
     (hooks.on_event)(Event::Begin { steps: config.train.steps, done, seconds })?;
@@ -95,6 +86,7 @@ impl<'a> Trainer<'a> {
             worse: 0,
             plateau,
             stopped_early: false,
+            skipped: 0,
             outcome: None,
             metrics: [0; 2],
             row: None,
@@ -104,7 +96,7 @@ impl<'a> Trainer<'a> {
             config,
             schedule: LrSchedule::new(config.lr, schedule(config))?,
             stepper,
-            late: LateSteps::new(),
+            late: LateSteps::new(config.skip_nonfinite, 0),
             progress,
             best: None,
             counted: Instant::now(),
@@ -152,7 +144,11 @@ impl<'a> Trainer<'a> {
         let platform = Platform::of(self.device);
         load(self.task.model().parameters(), &checkpoint.model).map_err(|error| at(run, error))?;
         self.stepper.optimizer.load_state(&checkpoint.optimizer).map_err(|error| at(run, error))?;
-        self.task.seek(found.position, &checkpoint.carried).map_err(|error| at(run, error))?;
+        let states = checkpoint.carried.iter();
+        let states = states
+            .map(|(name, shape, values)| Ok((name.clone(), Tensor::from_f32(self.device, *shape, values)?)));
+        let place = Place { position: found.position, states: states.collect::<Result<_>>()? };
+        self.task.seek(&place).map_err(|error| at(run, error))?;
         if found.best.is_some() {
             check_fit(self.task.model().parameters(), &checkpoint.best).map_err(|error| at(run, error))?;
             self.best = Some(checkpoint.best);
@@ -162,6 +158,7 @@ impl<'a> Trainer<'a> {
         }
         self.unsaved = false;
         self.progress = Progress { platform, plateau, ..checkpoint.progress };
+        self.late = LateSteps::new(self.config.skip_nonfinite, self.progress.skipped);
         self.stepper.dropout.calls = self.progress.dropout_calls;
         // It may have been asked to go on for longer than its patience.
         if self.config.patience == 0 || self.progress.worse < self.config.patience {
@@ -226,8 +223,9 @@ impl<'a> Trainer<'a> {
     /// Queues a step.
     fn step(&mut self, step: u64) -> Result<Var> {
         let lr = self.lr(step);
+        let begin = Begin { place: self.task.place(), dropout: self.stepper.dropout };
         let (loss, _) = self.stepper.step(self.task, lr)?;
-        self.late.push(step, lr, self.stepper.optimizer.control())?;
+        self.late.push(step, lr, begin, self.stepper.optimizer.control())?;
         self.device.submit()?;
         Ok(loss)
     }
@@ -250,11 +248,16 @@ impl<'a> Trainer<'a> {
         hooks: &mut Hooks<'_>,
     ) -> Result<()> {
         while self.late.pending.len() > late {
-            let (mut row, done) = self.late.next()?;
+            let (row, fate) = self.late.next()?;
             (hooks.on_event)(Event::Step { step: row.step, loss: row.loss })?;
-            done.check(&row)?;
-            self.progress.loss = Some(row.loss);
-            row.grad_norm = row.grad_norm.filter(|_| self.config.clip > 0.0);
+            match fate {
+                Fate::Stopped(begin) => return Err(self.stopped(&row, &begin, run)?),
+                Fate::Skipped(skipped) => {
+                    self.progress.skipped = skipped;
+                    (hooks.on_event)(Event::Skipped { step: row.step, skipped })?;
+                }
+                Fate::Done => self.progress.loss = Some(row.loss),
+            }
             if let Some(run) = run {
                 run.metrics.push(row);
             }
@@ -263,6 +266,33 @@ impl<'a> Trainer<'a> {
             Some(run) if run.has_begun() => run.metrics.write_due(),
             _ => Ok(()),
         }
+    }
+
+    /// What a step met that was not finite, and at which operation. The parameters are still those before it: that state
+    /// is saved.
+    fn stopped(&mut self, row: &Row, begin: &Begin, run: &mut Option<&mut Run>) -> Result<Error> {
+        self.late.pending.clear();
+        let go_back = |trainer: &mut Self| {
+            trainer.stepper.dropout = begin.dropout;
+            trainer.task.seek(&begin.place)
+        };
+        go_back(self)?;
+        let what = match self.stepper.search_nonfinite(self.task) {
+            Err(Error::NonFinite { what, .. }) => what,
+            Err(other) => return Err(other),
+            Ok(()) if row.loss.is_finite() => "the norm of the gradient".into(),
+            Ok(()) => "the loss".into(),
+        };
+        go_back(self)?;
+        let mut at = format!("step {}", row.step);
+        self.progress.step = row.step - 1;
+        if let Some(run) = run
+            && self.progress.step > 0
+        {
+            self.save(run)?;
+            at += "; the state before it is saved";
+        }
+        Ok(smaller_lr(Error::NonFinite { what, at: Some(at) }))
     }
 
     /// Takes note of a validation: whether it is the best so far.
@@ -303,7 +333,9 @@ impl<'a> Trainer<'a> {
         }
         run.begin()?;
         run.metrics.save()?;
-        let (position, carried) = self.task.position()?;
+        let Place { position, states } = self.task.place();
+        let to_host = |(name, state): (String, Tensor)| Ok((name, state.shape(), state.to_vec()?));
+        let carried = states.into_iter().map(to_host).collect::<Result<_>>()?;
         self.count_seconds();
         let progress = Progress {
             position,
@@ -350,6 +382,7 @@ impl<'a> Trainer<'a> {
             run.save_model(&model.config_json(), &model.parameters().to_host()?)?;
             if !interrupted {
                 run.metrics.end()?;
+                self.task.save(run)?;
             }
         }
         let progress = &self.progress;
@@ -361,6 +394,7 @@ impl<'a> Trainer<'a> {
             validation_loss: progress.validation_loss,
             best: progress.best,
             stopped_early: progress.stopped_early,
+            skipped: progress.skipped,
             interrupted,
         })
     }

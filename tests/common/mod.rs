@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 pub mod files;
+pub mod runs;
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;

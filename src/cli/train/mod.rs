@@ -10,8 +10,8 @@ use bptt::data::text::{LONGSEQ, Text, fit};
 use bptt::device::Device;
 use bptt::error::{Error, Result};
 use bptt::train::{
-    Config, ConfigFile, Experiment, Hooks, Outcome, Run, ScheduleKind, SentenceTask, SeriesTask, Summary,
-    Task, TextTask, train,
+    Config, ConfigFile, Experiment, Hooks, Outcome, Remake, Run, ScheduleKind, SentenceTask, SeriesTask,
+    Summary, Task, TextTask, train,
 };
 use clap::ValueEnum;
 
@@ -80,7 +80,7 @@ pub fn run(args: Args) -> Result<()> {
     // What was resolved before is taken as it is.
     let resolved = begun.is_some() || args.run.config.is_some();
     let named = args.sizes().map(|given| resolved || given);
-    let mut task = task(&device, &mut config, named, &mut notes)?;
+    let mut task = task_of(&device, &mut config, named, &mut notes)?;
     notes.extend(begun.as_ref().and_then(|begun| stretched(begun, &config)));
     if config.model.dropout > 0.0 && config.model.layers == 1 {
         notes.push("dropout acts between layers, and there is only one: it does nothing".into());
@@ -107,7 +107,11 @@ pub fn run(args: Args) -> Result<()> {
     let mut on_event = |event| show.event(event);
     let show_every =
         if args.run.json || experiment.sentence().is_none() { 0 } else { config.train.steps.div_ceil(SHOWN) };
-    let mut hooks = Hooks { stop: &stop, on_event: &mut on_event, show_every };
+    // What is told of a task is told once.
+    let mut remake = |device: &Device| task_of(device, &mut config.clone(), [true; 2], &mut Vec::new());
+    // A profile is of one device.
+    let remake: Option<Remake<'_>> = if args.run.profile { None } else { Some(&mut remake) };
+    let mut hooks = Hooks { stop: &stop, on_event: &mut on_event, show_every, remake };
     let summary = train(&device, &config, &mut *task, Some(&mut run), &mut hooks)?;
     show.clear();
     if summary.interrupted {
@@ -115,7 +119,6 @@ pub fn run(args: Args) -> Result<()> {
         return show.interrupted(&summary, run.path());
     }
     let result = show.result(&summary, run.path());
-    task.save(&mut run)?;
     run.save_result(&result)?;
     draw(&show, &run);
     show.finish(&summary, &result, run.path(), profile)
@@ -151,7 +154,7 @@ fn absolute(path: &std::path::Path) -> Result<PathBuf> {
 
 /// The task of the settings; what the user should know of it is added to `notes`. Batch and sequence, where they are
 /// `named`, are not changed to fit a text.
-pub fn task(
+pub fn task_of(
     device: &Device,
     config: &mut Config,
     named: [bool; 2],

@@ -174,6 +174,10 @@ pub struct Train {
     #[arg(long, value_name = "X", value_parser = not_negative)]
     #[serde(skip_serializing_if = "Option::is_none")]
     clip: Option<f64>,
+    /// Leave out steps whose loss or gradient is not finite, and count them; else training ends there
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    skip_nonfinite: Option<bool>,
     /// How the learning rate changes: constant, cosine, onecycle, step, exponential; Text: or plateau
     #[arg(long, value_name = "KIND",
         value_parser = ["constant", "cosine", "onecycle", "step", "exponential", "plateau"], hide_possible_values = true)]

@@ -1,6 +1,6 @@
 //! What the user sees of a training.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fmt::Write;
 use std::io::IsTerminal;
 use std::path::Path;
@@ -22,8 +22,8 @@ pub struct Show {
     experiment: Experiment,
     device: Device,
     output: Output,
-    /// What the user should know once training begins.
-    notes: Vec<String>,
+    /// What the user should know once training begins; told once, also where it goes on after a fault.
+    notes: RefCell<Vec<String>>,
     start: Instant,
     bar: ProgressBar,
     /// The steps that were done before.
@@ -40,7 +40,7 @@ impl Show {
             experiment,
             device,
             output,
-            notes,
+            notes: RefCell::new(notes),
             start: Instant::now(),
             bar: ProgressBar::hidden(),
             done: Cell::new(0),
@@ -59,6 +59,14 @@ impl Show {
                 } else if !self.bar.is_hidden() {
                     self.bar.set_message(format!("loss {loss:.4}"));
                 }
+            }
+            Event::Skipped { step, skipped } => {
+                self.bar.suspend(|| {
+                    self.output.note(&format!(
+                        "step {step} was left out: its loss or gradient is not finite ({skipped} left out so far)"
+                    ))
+                });
+                self.output.event(&json!({"event": "skipped", "step": step, "skipped": skipped}))?;
             }
             Event::Decoded { step, loss, text } => {
                 self.bar.suspend(|| self.output.line(format!("step {step:>5}  loss {loss:.4}  {text}")))?;
@@ -96,8 +104,8 @@ impl Show {
                 info.name
             ));
         }
-        for note in &self.notes {
-            self.output.note(note);
+        for note in self.notes.take() {
+            self.output.note(&note);
         }
         if !self.output.is_json() && !self.output.is_quiet() && std::io::stderr().is_terminal() {
             let template = "{bar:20} {pos}/{len} steps  {msg}  {speed}/s  {eta} left";
@@ -177,6 +185,9 @@ impl Show {
         if *stopped_early {
             set("stopped_early", json!(true));
         }
+        if summary.skipped > 0 {
+            set("skipped", json!(summary.skipped));
+        }
         done
     }
 
@@ -205,6 +216,11 @@ impl Show {
         self.output.line(line)?;
         if beats_naive(summary) == Some(false) {
             self.output.line("the model does not beat the naive forecast")?;
+        }
+        if summary.skipped > 0 {
+            let skipped = summary.skipped;
+            self.output
+                .line(format!("{skipped} steps were left out: their loss or gradient was not finite"))?;
         }
         if *stopped_early {
             self.output.line("stopped early: the validation loss no longer fell")?;

@@ -175,6 +175,8 @@ pub struct TrainConfig {
     pub weight_decay: f64,
     /// The largest norm of the gradient; 0: any.
     pub clip: f64,
+    /// Whether steps are left out whose loss or gradient is not finite; else training ends there.
+    pub skip_nonfinite: bool,
     /// How the learning rate changes.
     pub schedule: ScheduleKind,
     /// Steps between two changes of the schedule `step`; none: a third of the training.
@@ -253,6 +255,7 @@ impl Config {
                 "lr",
                 "weight_decay",
                 "clip",
+                "skip_nonfinite",
                 "schedule",
                 "lr_every",
                 "lr_gamma",
@@ -314,6 +317,7 @@ impl Config {
                 lr,
                 weight_decay: 0.0,
                 clip: if experiment == Text { 1.0 } else { 0.0 },
+                skip_nonfinite: false,
                 schedule: ScheduleKind::Constant,
                 lr_every: None,
                 lr_gamma: None,

@@ -52,6 +52,8 @@ pub(crate) struct Progress {
     pub plateau: Option<ReduceLrOnPlateau>,
     /// Whether patience has run out.
     pub stopped_early: bool,
+    /// Steps that were left out, as their loss or gradient was not finite.
+    pub skipped: u64,
     /// What the last step predicted, where it was asked.
     pub outcome: Option<Outcome>,
     /// The bytes of `metrics.jsonl` and `metrics.csv` that belong to it, and the row that is not yet in them.
@@ -250,6 +252,7 @@ mod tests {
             worse: 1,
             plateau: None,
             stopped_early: false,
+            skipped: 3,
             outcome: Some(Outcome::Text { accuracy: 0.5, decoded: "a\nb".into() }),
             metrics: [1, 2],
             row: None,

@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::{Error, Result};
 use crate::files::{read_whole, unreadable, unwritable};
@@ -21,7 +21,8 @@ const HEAD: &str = "step,loss,lr,grad_norm,validation_loss\n";
 pub struct Row {
     /// The step, from 1.
     pub step: u64,
-    /// The loss before its update.
+    /// The loss before its update; one that is not finite is NaN, in JSON null: the step was left out.
+    #[serde(deserialize_with = "or_nan")]
     pub loss: f32,
     /// The learning rate of the update.
     pub lr: f64,
@@ -31,6 +32,11 @@ pub struct Row {
     /// The loss on held-out data after the update, where it was computed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validation_loss: Option<f64>,
+}
+
+/// A number, or NaN for null: JSON has no other numbers.
+fn or_nan<'de, D: Deserializer<'de>>(from: D) -> Result<f32, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or(f32::NAN))
 }
 
 impl Row {

@@ -5,7 +5,7 @@ use crate::cpu::adam::{ADAM, Adam};
 use crate::cpu::begin_step::{BEGIN_STEP, BeginStep};
 use crate::cpu::clip_gradients::{self, CLIP_GRADIENTS, ClipGradients};
 use crate::cpu::clip_values::{CLIP_VALUES, ClipValues};
-use crate::cpu::control::{CORRECTION1, CORRECTION2, STOP, T, WORDS};
+use crate::cpu::control::{CORRECTION1, CORRECTION2, NONFINITE, SKIPPED, STOP, T, WORDS};
 use crate::cpu::rmsprop::{RMSPROP, Rmsprop};
 use crate::cpu::sgd::{SGD, Sgd};
 use crate::kernel::GROUP;
@@ -26,10 +26,12 @@ fn control(t: i32, stop: u32) -> Vec<f32> {
 
 pub fn begin_step(draw: &mut Draw) -> Case {
     let log_beta1 = draw.pick(&[BETA1.ln() as f32, -1e30]);
-    let p = BeginStep { log_beta1, log_beta2: BETA2.ln() as f32, watched: draw.flag() };
+    let p = BeginStep { log_beta1, log_beta2: BETA2.ln() as f32, watched: draw.flag(), skip: draw.flag() };
     let watch = draw.pick(&[0.0, -1.5, f32::MAX, f32::NAN, f32::INFINITY, f32::NEG_INFINITY]);
     let watch = if p.watched == 1 { Value::Reals(vec![watch]) } else { Value::Absent };
-    let control = control(draw.pick(&[0, 1, 7, 700, 100_000]), draw.pick(&[0, 0, 0, 1]));
+    let mut control = control(draw.pick(&[0, 1, 7, 700, 100_000]), draw.pick(&[0, 0, 0, 1]));
+    (control[NONFINITE as usize], control[SKIPPED as usize]) =
+        draw.pick(&[(0.0, 0.0), (0.0, 5.0), (1.0, 2.0)]);
     Case::new(p, draw.elements(&BEGIN_STEP, 1), vec![watch, Value::Reals(control)])
 }
 
