@@ -13,8 +13,7 @@ use bptt::device::{Device, Failure, GpuOptions, Provoked};
 use bptt::error::{Error, Fault, Result};
 use bptt::nn::CellKind;
 use bptt::train::{Config, Event, Experiment, Hooks, Run, Summary, Task, train};
-use common::files::scratch;
-use common::runs::{assert_equal, ended, settings, summary, task};
+use common::runs::{assert_equal, ended, scratch, settings, summary, task};
 
 /// Begins a run, or goes on with it, as the command does; with `recover` faults are survived. What was told.
 fn session(device: &Device, path: &Path, config: &Config, recover: bool) -> (Result<Summary>, Vec<String>) {
@@ -36,12 +35,10 @@ fn session(device: &Device, path: &Path, config: &Config, recover: bool) -> (Res
             Ok(())
         };
         let mut again = |device: &Device| -> Result<Box<dyn Task>> { task(device, &mut config.clone()) };
-        let mut hooks = Hooks {
-            stop: &|| false,
-            on_event: &mut on_event,
-            show_every: 0,
-            remake: if recover { Some(&mut again) } else { None },
-        };
+        let mut hooks = Hooks::new(&|| false, &mut on_event);
+        if recover {
+            hooks.remake = Some(&mut again);
+        }
         train(device, &config, &mut *made, Some(&mut run), &mut hooks)
     })();
     (summary, notes.into_inner())
@@ -112,7 +109,10 @@ fn check_every_call(device: &Device, config: &Config, each: u64) {
             match survived {
                 Ok(survived) => {
                     assert!(fault.ends_device(), "{what} was not told");
-                    assert!(notes.iter().any(|note| note.contains("opened it again")), "{what}: {notes:?}");
+                    assert!(
+                        notes.iter().any(|note| note.contains("opening the device again")),
+                        "{what}: {notes:?}"
+                    );
                     compare(&what, &survived, &run);
                 }
                 Err(Error::Gpu(told)) => {
@@ -203,8 +203,7 @@ fn the_fourth_fault_in_an_hour_ends_the_training() {
         }
         Ok(())
     };
-    let mut hooks =
-        Hooks { stop: &|| false, on_event: &mut on_event, show_every: 0, remake: Some(&mut again) };
+    let mut hooks = Hooks { remake: Some(&mut again), ..Hooks::new(&|| false, &mut on_event) };
     let ended = train(&first, &three_steps(1), &mut *first_task, Some(&mut run), &mut hooks);
     assert!(matches!(ended, Err(Error::Gpu(Fault::Lost { .. }))), "{ended:?}");
     assert_eq!(*made.borrow(), 3);

@@ -13,8 +13,8 @@ use bptt::error::{Error, Result};
 use bptt::nn::CellKind;
 use bptt::optim::OptimizerKind;
 use bptt::train::{Config, Event, Experiment, Hooks, Run, ScheduleKind, Summary, train};
-use common::files::{files, scratch};
-use common::runs::{assert_equal, ended, settings, summary, task};
+use common::files::files;
+use common::runs::{assert_equal, ended, scratch, settings, summary, task};
 
 /// How a session ends before its training does.
 #[derive(Clone, Copy)]
@@ -68,7 +68,7 @@ fn session_with(
             _ => Ok(()),
         }
     };
-    let mut hooks = Hooks { stop: &stop, on_event: &mut on_event, show_every: 0, remake: None };
+    let mut hooks = Hooks::new(&stop, &mut on_event);
     let summary = train(device, &config, &mut *task, Some(&mut run), &mut hooks);
     told.questions = questions.get();
     (summary, told)

@@ -15,6 +15,7 @@ mod task;
 mod text;
 mod timeseries;
 mod trainer;
+mod verified;
 pub mod weights;
 
 pub use config::{
@@ -27,7 +28,7 @@ pub use recovery::{Hooks, Remake, train};
 pub use run::{DataFacts, FORECASTS, Record, Row, Run, Tensors, newest_text_model};
 pub use sentence::SentenceTask;
 pub(crate) use stepper::Stepper;
-pub use task::{Place, Task};
+pub use task::{Part, Place, Task};
 pub use text::{TextMetrics, TextTask, evaluate_text};
 pub use timeseries::SeriesTask;
 pub use weights::{load_weights, save_weights};

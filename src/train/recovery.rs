@@ -26,6 +26,17 @@ pub struct Hooks<'a> {
     /// Makes the task again after a fault of the device; none: a fault ends the training. Only the training of a run goes on
     /// after a fault, since its checkpoints are what it goes on from, and its folder is where the model is found.
     pub remake: Option<Remake<'a>>,
+    /// Whether a batch is taken in more parts where memory runs out, in the training of a run.
+    pub auto_batch: bool,
+    /// So many of the first steps are made twice: that their bits differ is an error.
+    pub verify: u64,
+}
+
+impl<'a> Hooks<'a> {
+    /// Only told what happens and asked whether to stop.
+    pub fn new(stop: &'a dyn Fn() -> bool, on_event: OnEvent<'a>) -> Hooks<'a> {
+        Hooks { stop, on_event, show_every: 0, remake: None, auto_batch: false, verify: 0 }
+    }
 }
 
 /// The most faults that are survived in [`WHILE`].
@@ -36,7 +47,8 @@ const WHILE: Duration = Duration::from_secs(3600);
 /// checkpoint where there is one. When `stop` says so it ends after the current step, with a checkpoint.
 ///
 /// A fault that [ended](Fault::ends_device) the device is survived, three times an hour at most, where the hooks can remake
-/// the task: the end has the same bits then as without the fault.
+/// the task: the end has the same bits then as without the fault. Where memory runs out, a batch can be taken in parts: the
+/// same step, but for rounding.
 ///
 /// # Errors
 /// [`Error::NonFinite`] when a loss or gradient is; [`Error::Data`] when data cannot be read, something cannot be saved, or
@@ -48,7 +60,7 @@ pub fn train(
     mut run: Option<&mut Run>,
     hooks: &mut Hooks<'_>,
 ) -> Result<Summary> {
-    let mut device = device.clone();
+    let (mut device, mut config) = (device.clone(), config.clone());
     let mut remade: Option<Box<dyn Task>> = None;
     let mut survived = VecDeque::with_capacity(MOST);
     loop {
@@ -56,26 +68,39 @@ pub fn train(
             Some(task) => &mut **task,
             None => &mut *task,
         };
-        let fault = match train_once(&device, config, task, run.as_deref_mut(), hooks) {
-            Err(Error::Gpu(fault)) if run.is_some() && fault.ends_device() => fault,
+        let fault = match train_once(&device, &config, task, run.as_deref_mut(), hooks) {
+            Err(Error::Gpu(fault)) => fault,
             ended => return ended,
         };
-        let Some(remake) = &mut hooks.remake else { return Err(Error::Gpu(fault)) };
-        let now = Instant::now();
-        survived.retain(|then| now - *then < WHILE);
-        if survived.len() == MOST {
-            (hooks.on_event)(Event::Note(format!(
-                "the device failed more than {MOST} times within an hour"
-            )))?;
-            return Err(Error::Gpu(fault));
+        let Some(run) = run.as_deref_mut() else { return Err(Error::Gpu(fault)) };
+        let mut note =
+            |what: &str| (hooks.on_event)(Event::Note(format!("{}: {what}", Error::Gpu(fault.clone()))));
+        match (&fault, &mut hooks.remake) {
+            (Fault::OutOfMemory { .. } | Fault::TooLarge { .. }, _) if hooks.auto_batch => {
+                let (parts, most) = (config.train.accumulate, task.rows());
+                if parts >= most {
+                    return Err(Error::Gpu(fault));
+                }
+                config.train.accumulate = (2 * parts).min(most);
+                note(&format!("taking a batch in {} parts", config.train.accumulate))?;
+                run.set_config(&config)?;
+            }
+            (_, Some(remake)) if fault.ends_device() => {
+                let now = Instant::now();
+                survived.retain(|then| now - *then < WHILE);
+                if survived.len() == MOST {
+                    note(&format!("the device failed more than {MOST} times within an hour"))?;
+                    return Err(Error::Gpu(fault));
+                }
+                survived.push_back(now);
+                note("opening the device again and going on")?;
+                // What is on the old device goes before the new one is asked for memory.
+                drop(remade.take());
+                device = device.reopen().map_err(|error| Error::Gpu(not_again(&fault, &error)))?;
+                remade = Some(remake(&device)?);
+            }
+            _ => return Err(Error::Gpu(fault)),
         }
-        survived.push_back(now);
-        // What is on the old device goes before the new one is asked for memory.
-        drop(remade.take());
-        let again = device.reopen().map_err(|error| Error::Gpu(not_again(&fault, &error)))?;
-        (hooks.on_event)(Event::Note(format!("{}: opened it again, going on", Error::Gpu(fault))))?;
-        remade = Some(remake(&again)?);
-        device = again;
     }
 }
 

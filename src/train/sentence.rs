@@ -4,7 +4,7 @@
 use super::config::{Config, Experiment};
 use super::model::{CharModel, CharModelConfig, ModelFiles};
 use super::run::DataFacts;
-use super::task::{Place, Task};
+use super::task::{Part, Place, Task};
 use super::{Outcome, argmax, share_equal};
 use crate::data::text::{CHARSEQ, HIHELLO, LONGSEQ, Text, Unit, Windows};
 use crate::device::Device;
@@ -92,11 +92,11 @@ impl Task for SentenceTask {
         self.facts
     }
 
-    fn loss(&mut self, tape: &mut Tape) -> Result<Var> {
+    fn loss(&mut self, tape: &mut Tape, _: Part) -> Result<(Var, f64)> {
         let x = tape.constant(&self.x);
         let (logits, _) = self.model.forward_vectors(tape, x, &[])?;
         self.logits = Some(logits);
-        tape.cross_entropy(logits, &self.targets, &CrossEntropyLoss::default())
+        Ok((tape.cross_entropy(logits, &self.targets, &CrossEntropyLoss::default())?, 1.0))
     }
 
     fn outcome(&mut self, tape: &Tape) -> Result<Outcome> {

@@ -1,8 +1,9 @@
 //! One step of training.
 
 use super::config::TrainConfig;
-use super::task::Task;
-use crate::error::Result;
+use super::run::Tensors;
+use super::task::{Part, Task};
+use crate::error::{Error, Result};
 use crate::optim::Optimizer;
 use crate::parameters::Parameters;
 use crate::tape::{DropoutStream, Tape, Var};
@@ -15,6 +16,8 @@ pub(crate) struct Stepper {
     /// Where dropout's random numbers go on.
     pub dropout: DropoutStream,
     clip: f64,
+    /// In how many parts a batch is taken.
+    parts: usize,
 }
 
 impl Stepper {
@@ -27,37 +30,64 @@ impl Stepper {
             dropout: DropoutStream { seed: config.seed, calls: 0 },
             // Without a limit the norm is watched all the same.
             clip: if config.clip > 0.0 { config.clip } else { f32::MAX.into() },
+            parts: config.accumulate,
         })
     }
 
     /// Records a step: forward, loss, backward, clipping, update. The loss, on the tape and as its value.
     pub fn step(&mut self, task: &mut dyn Task, lr: f64) -> Result<(Var, Tensor)> {
-        let Stepper { optimizer, tape, .. } = self;
-        optimizer.set_lr(lr)?;
-        tape.clear();
-        tape.set_training(Some(self.dropout));
-        let loss = task.loss(tape)?;
-        self.dropout = tape.training().expect("set above");
-        optimizer.zero_grad();
-        tape.backward(loss)?;
-        optimizer.clip_grad_norm(self.clip)?;
-        let value = tape.value(loss)?.clone();
-        optimizer.step(Some(&value))?;
+        self.optimizer.set_lr(lr)?;
+        let loss = self.backward(task)?;
+        self.optimizer.clip_grad_norm(self.clip)?;
+        let value = self.tape.value(loss)?.clone();
+        self.optimizer.step(Some(&value))?;
         Ok((loss, value))
+    }
+
+    /// Records forward and backward pass of the next batch, part by part: the mean loss over all of them.
+    fn backward(&mut self, task: &mut dyn Task) -> Result<Var> {
+        let Stepper { optimizer, tape, dropout, parts, .. } = self;
+        let of = *parts;
+        optimizer.zero_grad();
+        tape.set_training(Some(*dropout));
+        let mut sum: Option<Tensor> = None;
+        for index in 0..of {
+            tape.clear();
+            let (mut loss, share) = task.loss(tape, Part { index, of })?;
+            if of > 1 {
+                loss = tape.scale(loss, share as f32)?;
+            }
+            if let Some(sum) = &sum {
+                let before = tape.constant(sum);
+                loss = tape.add(loss, before)?;
+            }
+            tape.backward(loss)?;
+            *dropout = tape.training().expect("set above");
+            if index + 1 == of {
+                return Ok(loss);
+            }
+            sum = Some(tape.value(loss)?.clone());
+        }
+        unreachable!("a batch has at least one part")
     }
 
     /// Computes the loss of the next batch and its gradients with every result read back.
     ///
     /// # Errors
-    /// [`Error::NonFinite`](crate::error::Error::NonFinite) names the first operation whose result is not finite.
+    /// [`Error::NonFinite`] names a parameter that is not finite, else the first operation whose result is not.
     pub fn search_nonfinite(&mut self, task: &mut dyn Task) -> Result<()> {
-        let tape = &mut self.tape;
-        tape.clear();
-        tape.set_training(Some(self.dropout));
-        tape.detect_nonfinite(true);
-        self.optimizer.zero_grad();
-        let searched = task.loss(tape).and_then(|loss| tape.backward(loss));
-        tape.detect_nonfinite(false);
-        searched
+        assert_finite(&task.model().parameters().to_host()?)?;
+        self.tape.detect_nonfinite(true);
+        let searched = self.backward(task);
+        self.tape.detect_nonfinite(false);
+        searched.map(|_| ())
+    }
+}
+
+/// An error that names the first parameter that is not finite.
+pub(crate) fn assert_finite(parameters: &Tensors) -> Result<()> {
+    match parameters.iter().find(|(.., values)| !values.iter().all(|x| x.is_finite())) {
+        Some((name, ..)) => Err(Error::NonFinite { what: format!("the parameter {name}"), at: None }),
+        None => Ok(()),
     }
 }

@@ -1,5 +1,7 @@
 //! What the training loop asks of an experiment.
 
+use std::ops::Range;
+
 use super::Outcome;
 use super::model::ModelFiles;
 use super::run::{DataFacts, Run};
@@ -18,6 +20,25 @@ pub struct Place {
     pub states: Vec<(String, Tensor)>,
 }
 
+/// A part of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Which, from 0.
+    pub index: usize,
+    /// Of how many.
+    pub of: usize,
+}
+
+impl Part {
+    /// The whole batch.
+    pub const WHOLE: Part = Part { index: 0, of: 1 };
+
+    /// Its rows, of so many: as many as those of every other part, or one more.
+    pub fn rows(self, rows: usize) -> Range<usize> {
+        rows * self.index / self.of..rows * (self.index + 1) / self.of
+    }
+}
+
 /// What is learnt: a model, data in order, the loss on them, and how well it does on data that are held out.
 pub trait Task {
     /// The model.
@@ -26,13 +47,19 @@ pub trait Task {
     /// What the data are, to be known again.
     fn data(&self) -> DataFacts;
 
-    /// Records the loss of the next batch.
+    /// In how many parts a batch can be taken: the rows of the smallest.
+    fn rows(&self) -> usize {
+        1
+    }
+
+    /// Records the mean loss of a part of the next batch, and says which share of the batch the part is. The parts of a
+    /// batch are asked for in order.
     ///
     /// # Errors
     /// [`Error::Data`] when the data can no longer be read; [`Error::Gpu`] on a fault.
-    fn loss(&mut self, tape: &mut Tape) -> Result<Var>;
+    fn loss(&mut self, tape: &mut Tape, part: Part) -> Result<(Var, f64)>;
 
-    /// What the step on the tape predicted.
+    /// What the step on the tape predicted; of a batch that is taken in parts, the last one.
     ///
     /// # Errors
     /// [`Error::Gpu`] on a fault.

@@ -1,11 +1,13 @@
 //! A character model of any text, trained by truncated backpropagation through time over contiguous streams.
 
+use std::ops::Range;
+
 use super::config::Config;
 use super::model::{CharModel, CharModelConfig, ModelFiles};
 use super::run::DataFacts;
-use super::task::{Place, Task};
+use super::task::{Part, Place, Task};
 use super::{Outcome, argmax, share_equal};
-use crate::data::text::{Chunk, HELD_OUT, Streams, Text, split};
+use crate::data::text::{HELD_OUT, Streams, Text, split};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::ops::cross_entropy::CrossEntropyLoss;
@@ -26,11 +28,14 @@ pub struct TextTask {
     held_out: Streams,
     /// Chunks that a validation reads.
     validated: usize,
-    /// The layers' states behind the last chunk; empty at the beginning of the streams.
-    states: Vec<Tensor>,
-    /// Of the last step.
-    logits: Option<Var>,
+    /// The layers' states behind the last chunk, of each part of the batch; empty at the beginning of the streams.
+    states: Vec<Vec<Tensor>>,
+    /// The step's tokens [T, B].
+    inputs: Vec<i32>,
     targets: Vec<i32>,
+    /// Of the step's last part, and its rows.
+    logits: Option<Var>,
+    part: Range<usize>,
 }
 
 impl TextTask {
@@ -77,10 +82,47 @@ impl TextTask {
             streams,
             held_out,
             states: Vec::new(),
-            logits: None,
+            inputs: Vec::new(),
             targets: Vec::new(),
+            logits: None,
+            part: 0..0,
         })
     }
+
+    /// Shares the carried states out among so many parts of the batch.
+    fn share_states(&mut self, parts: usize) -> Result<()> {
+        if self.states.is_empty() || self.states.len() == parts {
+            return Ok(());
+        }
+        let (device, config) = (self.model.parameters.device(), &self.model.config);
+        let (layers, batch, hidden) = (config.layers, self.streams.batch(), config.hidden);
+        let mut shared = vec![Vec::new(); parts];
+        for state in 0..config.cell.states() {
+            // [L, rows, H] of each part there is, as rows of [L, H].
+            let mut rows = vec![Vec::with_capacity(layers * hidden); batch];
+            for (index, old) in self.states.iter().enumerate() {
+                let of = Part { index, of: self.states.len() }.rows(batch);
+                for (k, vector) in old[state].to_vec()?.chunks_exact(hidden).enumerate() {
+                    rows[of.start + k % of.len()].extend_from_slice(vector);
+                }
+            }
+            for (index, new) in shared.iter_mut().enumerate() {
+                let of = Part { index, of: parts }.rows(batch);
+                let vector = |layer: usize, row: usize| &rows[row][layer * hidden..][..hidden];
+                let values: Vec<f32> = (0..layers)
+                    .flat_map(|layer| of.clone().flat_map(move |row| vector(layer, row).iter().copied()))
+                    .collect();
+                new.push(Tensor::from_f32(device, [layers, of.len(), hidden], &values)?);
+            }
+        }
+        self.states = shared;
+        Ok(())
+    }
+}
+
+/// The columns `of` of a matrix with `width` columns.
+fn columns(tokens: &[i32], width: usize, of: Range<usize>) -> Vec<i32> {
+    tokens.chunks_exact(width).flat_map(|row| &row[of.clone()]).copied().collect()
 }
 
 impl Task for TextTask {
@@ -92,26 +134,41 @@ impl Task for TextTask {
         self.facts
     }
 
-    fn loss(&mut self, tape: &mut Tape) -> Result<Var> {
-        let sequence = self.streams.sequence();
-        let chunk = self.streams.next_chunk()?;
-        if chunk.starts_over {
-            self.states.clear();
+    fn rows(&self) -> usize {
+        self.streams.batch()
+    }
+
+    fn loss(&mut self, tape: &mut Tape, part: Part) -> Result<(Var, f64)> {
+        if part.index == 0 {
+            let chunk = self.streams.next_chunk()?;
+            if chunk.starts_over {
+                self.states.clear();
+            }
+            for (kept, tokens) in [(&mut self.inputs, chunk.inputs), (&mut self.targets, chunk.targets)] {
+                kept.clear();
+                kept.extend_from_slice(tokens);
+            }
+            self.share_states(part.of)?;
+            self.states.resize(part.of, Vec::new());
         }
-        self.targets.clear();
-        self.targets.extend_from_slice(chunk.targets);
-        let (loss, logits, states) = step(&self.model, tape, &chunk, sequence, &self.states)?;
+        let (sequence, batch) = (self.streams.sequence(), self.streams.batch());
+        self.part = part.rows(batch);
+        let [inputs, targets] =
+            [&self.inputs, &self.targets].map(|tokens| columns(tokens, batch, self.part.clone()));
+        let tokens = [&inputs[..], &targets];
+        let (loss, logits, states) = step(&self.model, tape, tokens, sequence, &self.states[part.index])?;
         self.logits = Some(logits);
-        self.states = states;
-        Ok(loss)
+        self.states[part.index] = states;
+        Ok((loss, self.part.len() as f64 / batch as f64))
     }
 
     fn outcome(&mut self, tape: &Tape) -> Result<Outcome> {
         let logits = tape.value(self.logits.expect("a step has been made"))?.to_vec()?;
         let predicted = argmax(&logits, self.model.vocabulary.len());
-        let first: Vec<i32> = predicted.iter().step_by(self.streams.batch()).copied().collect();
+        let targets = columns(&self.targets, self.streams.batch(), self.part.clone());
+        let first: Vec<i32> = predicted.iter().step_by(self.part.len()).copied().collect();
         Ok(Outcome::Text {
-            accuracy: share_equal(&predicted, &self.targets),
+            accuracy: share_equal(&predicted, &targets),
             decoded: self.model.vocabulary.decode(&first),
         })
     }
@@ -129,43 +186,59 @@ impl Task for TextTask {
     }
 
     fn place(&self) -> Place {
-        let named = |(name, state): (&&str, &Tensor)| (name.to_string(), state.clone());
-        let states = STATES.iter().zip(&self.states).map(named).collect();
+        let mut states = Vec::new();
+        for (part, of) in self.states.iter().enumerate() {
+            let name = |state: &str| match self.states.len() {
+                1 => state.to_string(),
+                _ => format!("{state}.{part}"),
+            };
+            states.extend(STATES.iter().zip(of).map(|(state, tensor)| (name(state), tensor.clone())));
+        }
         Place { position: self.streams.position() as u64, states }
     }
 
     fn seek(&mut self, place: &Place) -> Result<()> {
         let refuse = |message: String| Err(Error::argument("train", message));
         let (Place { position, states }, config) = (place, &self.model.config);
-        let shape = Shape::from([config.layers, self.streams.batch(), config.hidden]);
-        let count = if states.is_empty() { 0 } else { config.cell.states() };
-        let find = |name: &&str| states.iter().find(|(found, state)| found == name && state.shape() == shape);
-        let found: Vec<_> = STATES[..count].iter().filter_map(find).collect();
-        if states.len() != count || found.len() != count {
+        let (kinds, batch) = (config.cell.states(), self.streams.batch());
+        let parts = states.len() / kinds;
+        let state = |part: usize, kind: usize| {
+            let rows = Part { index: part, of: parts }.rows(batch).len();
+            let (kind, shape) = (STATES[kind], Shape::from([config.layers, rows, config.hidden]));
+            let is_it =
+                |name: &str| name == kind && parts == 1 || name == format!("{kind}.{part}") && parts > 1;
+            states.iter().find(|(name, state)| is_it(name) && state.shape() == shape)
+        };
+        let of_part = |part: usize| {
+            let of_kind = |kind| state(part, kind).map(|(_, state)| state.clone());
+            (0..kinds).map(of_kind).collect::<Option<Vec<_>>>()
+        };
+        let found: Option<Vec<_>> = (0..parts).map(of_part).collect();
+        let Some(found) = found.filter(|_| states.len() == parts * kinds) else {
             return refuse("the checkpoint's carried states are not the model's".into());
-        }
+        };
         if *position >= self.streams.chunks() as u64 {
             let chunks = self.streams.chunks();
             return refuse(format!("the checkpoint stands at chunk {position} of a text of {chunks}"));
         }
         self.streams.seek(*position as usize)?;
-        self.states = found.into_iter().map(|(_, state)| state.clone()).collect();
+        self.states = found;
         Ok(())
     }
 }
 
-/// The loss and logits of a chunk that begins with `states`, and the states behind it.
+/// The loss and logits of input and target tokens [T, B], which begin with `states`, and the states behind them.
 fn step(
     model: &CharModel,
     tape: &mut Tape,
-    chunk: &Chunk<'_>,
+    [inputs, targets]: [&[i32]; 2],
     sequence: usize,
     states: &[Tensor],
 ) -> Result<(Var, Var, Vec<Tensor>)> {
     let device = model.parameters.device();
-    let shape = [sequence, chunk.inputs.len() / sequence];
-    let inputs = Indices::new(device, shape, chunk.inputs)?;
-    let targets = Indices::new(device, shape, chunk.targets)?;
+    let shape = [sequence, inputs.len() / sequence];
+    let inputs = Indices::new(device, shape, inputs)?;
+    let targets = Indices::new(device, shape, targets)?;
     let states: Vec<Var> = states.iter().map(|state| tape.constant(state)).collect();
     let (logits, output) = model.forward(tape, &inputs, &states)?;
     let loss = tape.cross_entropy(logits, &targets, &CrossEntropyLoss::default())?;
@@ -244,7 +317,8 @@ impl<'m> Evaluation<'m> {
             let chunk = streams.next_chunk()?;
             let Evaluation { model, tape, states, .. } = self;
             tape.clear();
-            let (loss, logits, after) = tape.no_grad(|tape| step(model, tape, &chunk, sequence, states))?;
+            let (loss, logits, after) =
+                tape.no_grad(|tape| step(model, tape, [chunk.inputs, chunk.targets], sequence, states))?;
             *states = after;
             let count = chunk.targets.len() as f64;
             self.loss += tape.value(loss)?.to_f64()?[0] * count;

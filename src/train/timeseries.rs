@@ -9,7 +9,7 @@ use super::config::{Config, DataConfig};
 use super::forecast::{Forecast, ForecastMetrics, fit, scaled_mse, unscaled};
 use super::model::{ModelFiles, SeriesModel, SeriesModelConfig};
 use super::run::{DataFacts, Run};
-use super::task::{Place, Task};
+use super::task::{Part, Place, Task};
 use crate::cpu::philox;
 use crate::data::csv::{CsvOptions, Table, cut, read_table};
 use crate::data::scale::{Scaler, ScalerKind};
@@ -39,6 +39,8 @@ pub struct SeriesTask {
     /// The batches taken so far, and the order of the windows in the pass that they belong to.
     taken: u64,
     order: Option<(u64, Vec<usize>)>,
+    /// The windows of the step's batch.
+    which: Vec<usize>,
 }
 
 /// The table that the settings name: its rows from the oldest on.
@@ -134,6 +136,7 @@ impl SeriesTask {
             seed,
             taken: 0,
             order: None,
+            which: Vec::new(),
         };
         if batch == count {
             task.whole = Some(task.on_device(&(0..count).collect::<Vec<_>>())?);
@@ -257,18 +260,32 @@ impl Task for SeriesTask {
         self.facts
     }
 
-    fn loss(&mut self, tape: &mut Tape) -> Result<Var> {
+    fn rows(&self) -> usize {
+        // The last batch of a pass may be smaller.
+        let left = self.training.targets.len() % self.batch;
+        if left == 0 { self.batch } else { left }
+    }
+
+    fn loss(&mut self, tape: &mut Tape, part: Part) -> Result<(Var, f64)> {
+        let mut share = 1.0;
         let [x, y] = match &self.whole {
-            Some(whole) => whole.clone(),
-            None => {
-                let which = self.next_batch();
-                self.on_device(&which)?
+            Some(whole) if part.of == 1 => whole.clone(),
+            whole => {
+                if part.index == 0 {
+                    self.which = match whole {
+                        Some(_) => (0..self.batch).collect(),
+                        None => self.next_batch(),
+                    };
+                }
+                let rows = part.rows(self.which.len());
+                share = rows.len() as f64 / self.which.len() as f64;
+                self.on_device(&self.which[rows])?
             }
         };
         let x = tape.constant(&x);
         let forecast = self.model.forward(tape, x)?;
         let y = tape.constant(&y);
-        tape.mse_loss(forecast, y, &RegressionLoss::default())
+        Ok((tape.mse_loss(forecast, y, &RegressionLoss::default())?, share))
     }
 
     fn outcome(&mut self, _: &Tape) -> Result<Outcome> {
@@ -381,7 +398,7 @@ mod tests {
         config.train.batch = 0;
         let mut whole = task(&config).unwrap();
         let mut tape = Tape::new(&whole.model.parameters);
-        let loss = whole.loss(&mut tape).unwrap();
+        let loss = whole.loss(&mut tape, Part::WHOLE).unwrap().0;
         let loss = f64::from(tape.value(loss).unwrap().to_vec().unwrap()[0]);
         let mse = |task: &mut SeriesTask| match task.outcome(&Tape::new(&task.model.parameters)).unwrap() {
             Outcome::Forecast(metrics) => metrics.train_mse,

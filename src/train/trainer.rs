@@ -7,8 +7,9 @@ use super::config::{Config, ScheduleKind, TrainConfig};
 use super::late::{Begin, Fate, LATE, LateSteps};
 use super::recovery::Hooks;
 use super::run::{Checkpoint, Metrics, Platform, Progress, Row, Run, Tensors, smaller_lr};
-use super::stepper::Stepper;
+use super::stepper::{Stepper, assert_finite};
 use super::task::{Place, Task};
+use super::verified::Bits;
 use super::{Best, Event, Summary};
 use crate::device::{Device, Host};
 use crate::error::{Error, Result};
@@ -56,11 +57,18 @@ struct Trainer<'a> {
     saved: Instant,
     /// Whether there is something that the newest checkpoint does not hold.
     unsaved: bool,
+    /// Steps that were made twice.
+    verified: u64,
 }
 
 impl<'a> Trainer<'a> {
     fn new(device: &'a Device, config: &'a TrainConfig, task: &'a mut dyn Task) -> Result<Trainer<'a>> {
         let parameters = task.model().parameters();
+        let (parts, rows) = (config.accumulate, task.rows());
+        if parts > rows {
+            let message = format!("--accumulate {parts}: a batch can be taken in {rows} parts at most");
+            return Err(Error::argument("train", message));
+        }
         let stepper = Stepper::new(config, parameters)?;
         let plateau = PlateauConfig {
             factor: config.lr_gamma(),
@@ -102,6 +110,7 @@ impl<'a> Trainer<'a> {
             counted: Instant::now(),
             saved: Instant::now(),
             unsaved: true,
+            verified: 0,
             task,
         })
     }
@@ -198,11 +207,16 @@ impl<'a> Trainer<'a> {
             };
             if run.is_some() && self.unsaved && (best || due) {
                 self.take_outcomes(0, &mut run, hooks)?;
-                self.save(run.as_mut().expect("there is one"))?;
+                self.save(run.as_mut().expect("there is one"), self.config.keep)?;
             }
 
             let step = self.progress.step + 1;
-            let loss = self.step(step)?;
+            let loss = if self.verified < hooks.verify {
+                self.take_outcomes(0, &mut run, hooks)?;
+                self.step_verified(step, hooks)?
+            } else {
+                self.step(step)?
+            };
             self.progress.step = step;
             self.unsaved = true;
             self.take_outcomes(LATE, &mut run, hooks)?;
@@ -227,6 +241,30 @@ impl<'a> Trainer<'a> {
         let (loss, _) = self.stepper.step(self.task, lr)?;
         self.late.push(step, lr, begin, self.stepper.optimizer.control())?;
         self.device.submit()?;
+        Ok(loss)
+    }
+
+    /// Queues a step that was made before and taken back: its bits must be the same.
+    fn step_verified(&mut self, step: u64, hooks: &mut Hooks<'_>) -> Result<Var> {
+        let place = self.task.place();
+        let before = Bits::of(&self.stepper, self.task, None)?;
+        let dropout = self.stepper.dropout;
+        let lr = self.lr(step);
+        let (_, loss) = self.stepper.step(self.task, lr)?;
+        let first = Bits::of(&self.stepper, self.task, Some(&loss))?;
+        load(self.task.model().parameters(), &before.parameters)?;
+        self.stepper.optimizer.load_state(&before.optimizer)?;
+        self.late = LateSteps::new(self.config.skip_nonfinite, self.progress.skipped);
+        self.stepper.dropout = dropout;
+        self.task.seek(&place)?;
+        let loss = self.step(step)?;
+        let value = self.stepper.tape.value(loss)?.clone();
+        first.compare(&Bits::of(&self.stepper, self.task, Some(&value))?, step)?;
+        self.verified += 1;
+        if self.verified == hooks.verify {
+            let steps = self.verified;
+            (hooks.on_event)(Event::Note(format!("{steps} steps were made twice: all bits were the same")))?;
+        }
         Ok(loss)
     }
 
@@ -268,8 +306,8 @@ impl<'a> Trainer<'a> {
         }
     }
 
-    /// What a step met that was not finite, and at which operation. The parameters are still those before it: that state
-    /// is saved.
+    /// What a step met that was not finite, and at which operation. The parameters are still those before it: a run that has
+    /// been saved before is saved as it is then, beside what it has.
     fn stopped(&mut self, row: &Row, begin: &Begin, run: &mut Option<&mut Run>) -> Result<Error> {
         self.late.pending.clear();
         let go_back = |trainer: &mut Self| {
@@ -287,10 +325,14 @@ impl<'a> Trainer<'a> {
         let mut at = format!("step {}", row.step);
         self.progress.step = row.step - 1;
         if let Some(run) = run
-            && self.progress.step > 0
+            && run.is_saved()?
         {
-            self.save(run)?;
-            at += "; the state before it is saved";
+            match self.save(run, usize::MAX) {
+                Ok(()) => at += "; the state before it is saved",
+                // It was so before, which is why the loss is.
+                Err(Error::NonFinite { .. }) => {}
+                Err(other) => return Err(other),
+            }
         }
         Ok(smaller_lr(Error::NonFinite { what, at: Some(at) }))
     }
@@ -324,13 +366,10 @@ impl<'a> Trainer<'a> {
         Ok(best)
     }
 
-    /// Writes a checkpoint; all outcomes are known by now.
-    fn save(&mut self, run: &mut Run) -> Result<()> {
+    /// Writes a checkpoint, of which the last `keep` stay; all outcomes are known by now.
+    fn save(&mut self, run: &mut Run, keep: usize) -> Result<()> {
         let model = self.task.model().parameters().to_host()?;
-        if let Some((name, ..)) = model.iter().find(|(.., values)| !values.iter().all(|x| x.is_finite())) {
-            let at = Some("it was not saved".into());
-            return Err(smaller_lr(Error::NonFinite { what: format!("the parameter {name}"), at }));
-        }
+        assert_finite(&model).map_err(not_saved)?;
         run.begin()?;
         run.metrics.save()?;
         let Place { position, states } = self.task.place();
@@ -346,7 +385,7 @@ impl<'a> Trainer<'a> {
         };
         let (optimizer, best) = (self.stepper.optimizer.state()?, self.best.clone().unwrap_or_default());
         let checkpoint = Checkpoint { progress, model, best, optimizer, carried };
-        run.save_checkpoint(&checkpoint, self.config.keep)?;
+        run.save_checkpoint(&checkpoint, keep)?;
         // What can be used meanwhile, and if training never ends.
         let Checkpoint { progress, model, best, .. } = &checkpoint;
         run.save_model(&progress.model, if best.is_empty() { model } else { best })?;
@@ -370,7 +409,7 @@ impl<'a> Trainer<'a> {
         self.take_outcomes(0, &mut run, hooks)?;
         if self.unsaved {
             match &mut run {
-                Some(run) => self.save(run)?,
+                Some(run) => self.save(run, self.config.keep)?,
                 None => self.count_seconds(),
             }
         }
@@ -397,6 +436,16 @@ impl<'a> Trainer<'a> {
             skipped: progress.skipped,
             interrupted,
         })
+    }
+}
+
+/// Why a state was not saved.
+fn not_saved(error: Error) -> Error {
+    match error {
+        Error::NonFinite { what, .. } => {
+            smaller_lr(Error::NonFinite { what, at: Some("it was not saved".into()) })
+        }
+        other => other,
     }
 }
 

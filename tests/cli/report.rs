@@ -54,17 +54,21 @@ fn every_experiment_has_its_pictures_and_its_page() {
         .unwrap();
     fs::write(folder.join("text.txt"), "ab <b>\u{1F600}</b>&amp;\n".repeat(30)).unwrap();
     for (options, pictures, sections) in [
-        ("hihello --cell lstm", &["loss", "lr"][..], &["Learning", "Predictions"][..]),
+        ("hihello --cell lstm", &["loss", "lr", "grad_norm"][..], &["Learning", "Predictions"][..]),
         ("charseq --clip 1", &["loss", "lr", "grad_norm"], &["Learning", "Predictions"]),
-        ("longseq --cell gru", &["loss", "lr"], &["Learning", "Predictions"]),
+        ("longseq --cell gru", &["loss", "lr", "grad_norm"], &["Learning", "Predictions"]),
         (
             "text --hidden 6 --layers 2 --schedule cosine --file text.txt",
             &["loss", "lr", "grad_norm"],
             &["Learning", "Samples"],
         ),
         ("text --hidden 6 --cell gru --tokens bytes", &["loss", "lr", "grad_norm"], &["Learning", "Samples"]),
-        ("timeseries --cell rnn", &["loss", "lr", "forecast"], &["Learning", "Forecast"]),
-        ("timeseries --csv table.csv --layers 2", &["loss", "lr", "forecast"], &["Learning", "Forecast"]),
+        ("timeseries --cell rnn", &["loss", "lr", "grad_norm", "forecast"], &["Learning", "Forecast"]),
+        (
+            "timeseries --csv table.csv --layers 2",
+            &["loss", "lr", "grad_norm", "forecast"],
+            &["Learning", "Forecast"],
+        ),
     ] {
         let run = folder.join("run");
         let trained = bptt(folder, &format!("train {options} --steps 3 --out run --force"));
@@ -110,7 +114,7 @@ fn a_run_that_is_trained_or_was_interrupted() {
     let rows = read(&run.join("metrics.jsonl"));
     fs::write(run.join("metrics.jsonl"), &rows[..rows.len() - 7]).unwrap();
     bptt(folder.path(), "plot run").done();
-    check_pictures(&run.join("plots"), &["loss", "lr"]);
+    check_pictures(&run.join("plots"), &["loss", "lr", "grad_norm"]);
     bptt(folder.path(), "report run").done();
     let page = read(&run.join("report.html"));
     assert!(page.contains("The training has not ended: 2 of 3 steps are known"));

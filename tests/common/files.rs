@@ -17,8 +17,3 @@ pub fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     }
     found
 }
-
-/// A folder for very many runs: in memory where there is one such, since each file that a run writes is flushed to disk.
-pub fn scratch() -> tempfile::TempDir {
-    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
-}

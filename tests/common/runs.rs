@@ -101,3 +101,8 @@ pub fn assert_equal(what: &str, got: &Ended, want: &Ended) {
 pub fn summary(summary: &Summary) -> String {
     format!("{:?}", Summary { seconds: 0.0, ..summary.clone() })
 }
+
+/// A folder for very many runs: in memory where there is one such, since each file that a run writes is flushed to disk.
+pub fn scratch() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}

@@ -111,7 +111,14 @@ pub fn run(args: Args) -> Result<()> {
     let mut remake = |device: &Device| task_of(device, &mut config.clone(), [true; 2], &mut Vec::new());
     // A profile is of one device.
     let remake: Option<Remake<'_>> = if args.run.profile { None } else { Some(&mut remake) };
-    let mut hooks = Hooks { stop: &stop, on_event: &mut on_event, show_every, remake };
+    let mut hooks = Hooks {
+        stop: &stop,
+        on_event: &mut on_event,
+        show_every,
+        remake,
+        auto_batch: args.run.auto_batch,
+        verify: args.run.verify_determinism.unwrap_or(0),
+    };
     let summary = train(&device, &config, &mut *task, Some(&mut run), &mut hooks)?;
     show.clear();
     if summary.interrupted {

@@ -158,6 +158,10 @@ pub struct Train {
     #[arg(long, value_name = "N", value_parser = at_least_1::<usize>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     sequence: Option<usize>,
+    /// Text, time series: parts that a batch is taken in, their gradients added up: less memory for the same step
+    #[arg(long, value_name = "N", value_parser = at_least_1::<usize>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    accumulate: Option<usize>,
     /// adam, adamw, sgd, rmsprop or adagrad
     #[arg(long, value_name = "KIND", value_parser = ["adam", "adamw", "sgd", "rmsprop", "adagrad"], hide_possible_values = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -242,6 +246,12 @@ pub struct Run {
     /// With --resume: fail where the same bits cannot be had
     #[arg(long)]
     pub require_exact: bool,
+    /// Text, time series: where memory runs out, take a batch in more parts
+    #[arg(long)]
+    pub auto_batch: bool,
+    /// Make each of the first N steps twice and compare the bits [default N: 10]
+    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "10", value_parser = at_least_1::<u64>)]
+    pub verify_determinism: Option<u64>,
     /// Print what a step took: launches, submissions, memory, and the time by kernel
     #[arg(long)]
     pub profile: bool,

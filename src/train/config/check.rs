@@ -75,6 +75,7 @@ impl Config {
             ("horizon", data.horizon as u64),
             ("lr_every", train.lr_every.unwrap_or(1)),
             ("keep", train.keep as u64),
+            ("accumulate", train.accumulate as u64),
         ] {
             if size == 0 {
                 return fault(key, "must be at least 1, got 0".into());

@@ -62,7 +62,7 @@ impl Experiment {
             | "patience" | "lr_patience" => text,
             "csv" | "delimiter" | "header" | "columns" | "target" | "newest_first" | "window" | "horizon"
             | "split" | "scaler" => series,
-            "batch" | "epochs" => text || series,
+            "batch" | "epochs" | "accumulate" => text || series,
             "linear" => !(text || series),
             _ => true,
         }
@@ -167,6 +167,8 @@ pub struct TrainConfig {
     pub batch: usize,
     /// T: characters of each stream in a step.
     pub sequence: usize,
+    /// In how many parts a batch is taken, one after the other, their gradients added up: less memory, the same step.
+    pub accumulate: usize,
     /// The optimizer.
     pub optimizer: OptimizerKind,
     /// The learning rate.
@@ -251,6 +253,7 @@ impl Config {
                 "epochs",
                 "batch",
                 "sequence",
+                "accumulate",
                 "optimizer",
                 "lr",
                 "weight_decay",
@@ -313,6 +316,7 @@ impl Config {
                 epochs: None,
                 batch: if experiment == Text { 32 } else { 0 },
                 sequence: 64,
+                accumulate: 1,
                 optimizer: OptimizerKind::Adam,
                 lr,
                 weight_decay: 0.0,

@@ -167,6 +167,14 @@ impl Run {
         }
     }
 
+    /// Whether it has a checkpoint.
+    ///
+    /// # Errors
+    /// [`Error::Data`] when its folder cannot be read.
+    pub(crate) fn is_saved(&self) -> Result<bool> {
+        Ok(!self.replaces && !self.checkpoints()?.is_empty())
+    }
+
     /// All checkpoints, the oldest first.
     fn checkpoints(&self) -> Result<Vec<(u64, PathBuf)>> {
         let folder = self.path.join(CHECKPOINTS);
