@@ -57,6 +57,12 @@ impl Task for Spoilt {
     fn outcome(&mut self, tape: &Tape) -> Result<Outcome> {
         self.task.outcome(tape)
     }
+    fn validates(&self) -> bool {
+        self.task.validates()
+    }
+    fn validate(&mut self, stop: &dyn Fn() -> bool) -> Result<Option<f64>> {
+        self.task.validate(stop)
+    }
     fn place(&self) -> Place {
         self.task.place()
     }
@@ -123,10 +129,8 @@ fn a_step_that_is_not_finite_is_named_and_leaves_nothing() {
             assert_eq!(error.to_string(), told);
             let (good, found) = (ended(&device, &good), ended(&device, &run));
             for (name, bytes) in &good.checkpoint {
-                assert!(
-                    name == "progress" || *bytes == found.checkpoint[name],
-                    "{name} is not that of step 4"
-                );
+                let same = found.checkpoint.get(name) == Some(bytes);
+                assert!(same || name == "progress", "{name} is not that of step 4");
             }
             // With data that are not spoilt it goes on from there.
             let (on, _) = session(&device, &run, &text(8, |_| {}), None, |_| {});
@@ -134,7 +138,9 @@ fn a_step_that_is_not_finite_is_named_and_leaves_nothing() {
             let whole = folder.path().join("whole");
             session(&device, &whole, &text(8, |_| {}), None, |_| {}).0.unwrap();
             let (whole, on) = (ended(&device, &whole), ended(&device, &run));
-            assert!(whole.checkpoint["model.fc.weight"] == on.checkpoint["model.fc.weight"]);
+            for (name, bytes) in whole.checkpoint.iter().filter(|(name, _)| *name != "progress") {
+                assert!(on.checkpoint.get(name) == Some(bytes), "{name}");
+            }
         }
     }
 }
@@ -221,13 +227,12 @@ fn a_batch_in_parts_is_the_same_step() {
     let texts = [CellKind::Rnn, CellKind::Lstm, CellKind::Gru].map(|cell| {
         text(7, |config| {
             plain(config);
-            (config.model.cell, config.train.batch, config.train.sequence) = (cell, 5, 4);
+            (config.model.cell, config.train.batch, config.train.sequence) = (cell, 5, 2);
         })
     });
     for device in common::devices() {
         for config in texts.iter().chain(&[series(0), series(200)]) {
             let whole = descended(&device, config);
-            let whole: Vec<f32> = whole.into_iter().collect();
             for parts in [2, 3, 5] {
                 let mut config = config.clone();
                 config.train.accumulate = parts;
@@ -260,7 +265,7 @@ fn parts_and_resuming() {
     let path = |name: &str| folder.path().join(name);
     let parts = |steps, parts| {
         text(steps, |config| {
-            (config.train.batch, config.train.accumulate) = (5, parts);
+            (config.train.batch, config.train.sequence, config.train.accumulate) = (5, 2, parts);
         })
     };
     session(&device, &path("whole"), &parts(9, 2), None, |_| {}).0.unwrap();

@@ -324,6 +324,7 @@ impl<'a> Trainer<'a> {
         go_back(self)?;
         let mut at = format!("step {}", row.step);
         self.progress.step = row.step - 1;
+        self.progress.validation_due = false;
         if let Some(run) = run
             && run.is_saved()?
         {
