@@ -40,6 +40,26 @@ pub enum Provoked {
 /// How long a submission may take where the options do not say it.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// An error unless an adapter offers what every kernel counts on: WebGPU's default limits.
+fn enough(adapter: &str, available: &wgpu::Limits) -> Result<()> {
+    let default = wgpu::Limits::default();
+    let limits = |of: &wgpu::Limits| {
+        [
+            ("storage buffers for a kernel", of.max_storage_buffers_per_shader_stage),
+            ("threads in a workgroup", of.max_compute_invocations_per_workgroup),
+            ("bytes of workgroup memory", of.max_compute_workgroup_storage_size),
+            ("workgroups in a row", of.max_compute_workgroups_per_dimension),
+        ]
+    };
+    for ((limit, needed), (_, available)) in limits(&default).into_iter().zip(limits(available)) {
+        if available < needed {
+            let (adapter, needed, available) = (adapter.to_string(), needed.into(), available.into());
+            return Err(Error::Gpu(Fault::AdapterTooSmall { adapter, limit, needed, available }));
+        }
+    }
+    Ok(())
+}
+
 impl Gpu {
     /// Opens an adapter.
     pub fn open(adapter: &wgpu::Adapter, options: &GpuOptions) -> Result<Self> {
@@ -57,34 +77,8 @@ impl Gpu {
         }
         let available = adapter.limits();
         // WebGPU's defaults, less what only graphics needs and small GPUs lack.
-        let default = wgpu::Limits::default();
-        let mut limits = default.clone().or_worse_values_from(&available);
-        for (name, has, needs) in [
-            (
-                "storage buffers for a kernel",
-                available.max_storage_buffers_per_shader_stage,
-                default.max_storage_buffers_per_shader_stage,
-            ),
-            (
-                "threads in a workgroup",
-                available.max_compute_invocations_per_workgroup,
-                default.max_compute_invocations_per_workgroup,
-            ),
-            (
-                "bytes of workgroup memory",
-                available.max_compute_workgroup_storage_size,
-                default.max_compute_workgroup_storage_size,
-            ),
-        ] {
-            if has < needs {
-                return Err(Error::Gpu(Fault::AdapterTooSmall {
-                    adapter: about.name,
-                    limit: name,
-                    needed: needs.into(),
-                    available: has.into(),
-                }));
-            }
-        }
+        let mut limits = wgpu::Limits::default().or_worse_values_from(&available);
+        enough(&about.name, &available)?;
         if !options.default_limits {
             limits.max_buffer_size = available.max_buffer_size;
             limits.max_storage_buffer_binding_size = available.max_storage_buffer_binding_size;
@@ -141,5 +135,24 @@ impl Gpu {
             plans: PlanTable::default(),
             state: Mutex::new(state),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_adapter_lacks_is_named() {
+        let default = wgpu::Limits::default();
+        assert!(enough("test", &default).is_ok());
+        let small = wgpu::Limits { max_compute_workgroup_storage_size: 16_000, ..default };
+        let error = enough("Tiny", &small).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "GPU fault: Tiny has 16000 bytes of workgroup memory, bptt needs 16384; use another --device, or cpu"
+        );
+        let four = wgpu::Limits::downlevel_defaults();
+        assert!(enough("test", &four).unwrap_err().to_string().contains("4 storage buffers"));
     }
 }
