@@ -10,6 +10,7 @@ mod cpu;
 mod gpu;
 mod host;
 mod pool;
+mod sabotage;
 mod select;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ use crate::plans::{PlanTable, Plans, Seen, Site, Way};
 
 pub use gpu::GpuOptions;
 pub use host::{Host, ReadBack, Values};
+pub use sabotage::Sabotage;
 pub use select::{AdapterReport, adapters};
 
 /// Elements between two possible beginnings of a bound slice: WebGPU's 256 bytes.

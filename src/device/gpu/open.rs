@@ -20,6 +20,12 @@ pub struct GpuOptions {
     pub checked_shaders: bool,
 }
 
+impl GpuOptions {
+    /// The least that bptt runs on, whatever the adapter offers: WebGPU's default limits, no immediates, naga's guards.
+    pub const LEAST: GpuOptions =
+        GpuOptions { default_limits: true, uniform_parameters: true, checked_shaders: true };
+}
+
 impl Gpu {
     /// Opens an adapter.
     pub fn open(adapter: &wgpu::Adapter, options: &GpuOptions) -> Result<Self> {
