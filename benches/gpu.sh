@@ -46,6 +46,8 @@ for test in "${checks[@]}"; do
     fi
     echo "$test: $(grep 'test result' "$scratch/$test.txt" || echo 'did not end')" | tee -a "$file"
 done
+"$bptt" check --full --device "$device" --json "$folder/$name-check.json" >"$scratch/check.txt" || failed=1
+tee -a "$file" <"$scratch/check.txt"
 printf '```\n' >>"$file"
 
 for part in dispatch train kernels; do

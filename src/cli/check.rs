@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use bptt::device::{Device, Sabotage};
+use bptt::device::{Device, Sabotage, Wrong};
 use bptt::error::{Error, Result};
 use bptt::kernel::Limits;
 use bptt::verify::TABLE;
-use bptt::verify::suite::{Ending, Finding, Item, Options, Suite, named, write_report};
+use bptt::verify::suite::{Ending, Finding, Item, OFF, Options, Suite, named, write_report};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::output::Output;
@@ -34,8 +34,6 @@ pub struct Args {
     sabotage: Option<String>,
 }
 
-/// How far a sabotaged kernel is off.
-const OFF: f32 = 1e-3;
 /// Of an item that fails, the most ways of which the first failure is shown.
 const SHOWN: usize = 3;
 
@@ -45,7 +43,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
     let items = chosen(&args.only)?;
     let kernels: Vec<_> = TABLE.iter().map(|row| row.kernel.name).collect();
     let wrong = args.sabotage.as_deref().map(|asked| named(asked, &kernels)).transpose()?;
-    let sabotage = wrong.clone().map(|kernels| Sabotage { kernels, off: OFF, every: 1 });
+    let sabotage = wrong.clone().map(|kernels| Sabotage { kernels, wrong: Wrong::Off(OFF) });
     let name = args.device.clone();
     let mut suite = Suite::new(move || device(&name), Options { full: args.full, sabotage })?;
     let mut findings = Vec::new();
@@ -79,7 +77,11 @@ pub fn run(args: Args) -> Result<ExitCode> {
             }
             Err(error) => {
                 bar.finish_and_clear();
-                report(&suite, &findings, Ending::Stopped(&format!("{}: {}", item.name(), sentence(&error))))?;
+                report(
+                    &suite,
+                    &findings,
+                    Ending::Stopped(&format!("{}: {}", item.name(), sentence(&error))),
+                )?;
                 return Err(error);
             }
         }

@@ -22,7 +22,7 @@ use crate::plans::{PlanTable, Plans, Seen, Site, Way};
 
 pub use gpu::GpuOptions;
 pub use host::{Host, ReadBack, Values};
-pub use sabotage::Sabotage;
+pub use sabotage::{Sabotage, Wrong};
 pub use select::{AdapterReport, adapters};
 
 /// Elements between two possible beginnings of a bound slice: WebGPU's 256 bytes.

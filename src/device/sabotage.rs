@@ -1,13 +1,11 @@
 //! A device that computes something wrong on purpose: the proof that a check of devices can fail.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use super::{
-    Arg, Backend, Device, DeviceInfo, Host, KernelTime, Memory, ReadBack, Stats, View,
-};
+use super::{Arg, Backend, Device, DeviceInfo, Host, KernelTime, Memory, ReadBack, Stats, View};
 use crate::cpu::real::Real;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kernel;
 use crate::kernel::{Access, Dtype, Limits, Plan};
 use crate::plans::PlanTable;
@@ -37,10 +35,20 @@ fn spoil<R: Real>(p: &Spoil, y: &mut [R]) {
 pub struct Sabotage {
     /// The names of the kernels.
     pub kernels: Vec<&'static str>,
-    /// How far one element of the result is off: relatively, or absolutely where it is smaller than 1.
-    pub off: f32,
-    /// Which launches of these kernels are wrong: 1 for all, 2 for every second, and so on.
-    pub every: u64,
+    /// What happens to them.
+    pub wrong: Wrong,
+}
+
+/// What happens to the kernels of a [`Sabotage`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Wrong {
+    /// After every launch one element, in the middle of the first result of reals, is off by so much: relatively, or
+    /// absolutely where it is smaller than 1.
+    Off(f32),
+    /// The same, after every second launch.
+    Unsteady(f32),
+    /// The device is lost at the launch.
+    Lost,
 }
 
 /// A device, and what is wrong with it.
@@ -49,29 +57,50 @@ struct Sabotaged {
     sabotage: Sabotage,
     /// Launches of the kernels so far.
     launches: AtomicU64,
+    lost: AtomicBool,
 }
 
 impl Device {
-    /// This device with something wrong: after a launch of one of these kernels the element in the middle of its first
-    /// result, of reals, is off by a little. Tensors of the two devices do not mix.
+    /// This device with something wrong. Tensors of the two devices do not mix.
     pub fn sabotaged(&self, sabotage: Sabotage) -> Device {
-        let (inner, launches) = (self.backend.clone(), AtomicU64::new(0));
-        Device { backend: Arc::new(Sabotaged { inner, sabotage, launches }) }
+        let (launches, lost) = (AtomicU64::new(0), AtomicBool::new(false));
+        Device { backend: Arc::new(Sabotaged { inner: self.backend.clone(), sabotage, launches, lost }) }
+    }
+}
+
+impl Sabotaged {
+    fn check(&self) -> Result<()> {
+        match self.lost.load(Ordering::Relaxed) {
+            true => Err(Error::gpu("the device was lost on purpose")),
+            false => Ok(()),
+        }
+    }
+
+    /// What a launch comes to be off by.
+    fn off(&self) -> Result<Option<f32>> {
+        let launch = self.launches.fetch_add(1, Ordering::Relaxed);
+        Ok(match self.sabotage.wrong {
+            Wrong::Off(off) => Some(off),
+            Wrong::Unsteady(off) => launch.is_multiple_of(2).then_some(off),
+            Wrong::Lost => {
+                self.lost.store(true, Ordering::Relaxed);
+                return self.check().map(|()| None);
+            }
+        })
     }
 }
 
 impl Backend for Sabotaged {
     fn launch(&self, plan: &Plan, params: &[u8], args: &[Arg<'_>]) -> Result<()> {
+        self.check()?;
         self.inner.launch(plan, params, args)?;
-        if !self.sabotage.kernels.contains(&plan.kernel.name)
-            || !self.launches.fetch_add(1, Ordering::Relaxed).is_multiple_of(self.sabotage.every)
-        {
+        if !self.sabotage.kernels.contains(&plan.kernel.name) {
             return Ok(());
         }
         let written = args.iter().filter(|arg| arg.access != Access::Read).filter_map(|arg| arg.view);
         let mut results = written.filter(|view| view.len > 0 && view.buffer.dtype() == Dtype::F32);
-        let Some(view) = results.next() else { return Ok(()) };
-        let params = Spoil { at: view.len as u32 / 2, off: self.sabotage.off };
+        let (Some(off), Some(view)) = (self.off()?, results.next()) else { return Ok(()) };
+        let params = Spoil { at: view.len as u32 / 2, off };
         let plan = Plan { kernel: &SPOIL, variant: 0, grid: [1; 3] };
         self.inner.launch(&plan, kernel::bytemuck::bytes_of(&params), &[Arg::new(view, Access::Update)])
     }
@@ -85,6 +114,7 @@ impl Backend for Sabotaged {
     }
 
     fn allocate(&self, dtype: Dtype, len: usize) -> Result<Memory> {
+        self.check()?;
         self.inner.allocate(dtype, len)
     }
 
@@ -93,14 +123,17 @@ impl Backend for Sabotaged {
     }
 
     fn upload(&self, to: View<'_>, data: Host<'_>) -> Result<()> {
+        self.check()?;
         self.inner.upload(to, data)
     }
 
     fn read_back(self: Arc<Self>, from: View<'_>) -> Result<ReadBack> {
+        self.check()?;
         self.inner.clone().read_back(from)
     }
 
     fn submit(&self) -> Result<()> {
+        self.check()?;
         self.inner.submit()
     }
 

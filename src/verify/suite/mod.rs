@@ -69,7 +69,10 @@ pub fn named(asked: &str, names: &[&'static str]) -> Result<Vec<&'static str>> {
     let mut near = names.to_vec();
     near.sort_by(|a, b| strsim::jaro_winkler(asked, b).total_cmp(&strsim::jaro_winkler(asked, a)));
     near.truncate(3);
-    Err(Error::argument("check", format!("no name begins with '{asked}'; the nearest are {}", near.join(", "))))
+    Err(Error::argument(
+        "check",
+        format!("no name begins with '{asked}'; the nearest are {}", near.join(", ")),
+    ))
 }
 
 /// What was found of one thing that an item tries: a variant of a kernel, a computation, a model.
@@ -111,9 +114,11 @@ impl Trial {
 
     /// Adds a case: its error as a share of what it may be, and what it is to be reported with if that is more than 1.
     fn add(&mut self, share: f64, failure: impl FnOnce() -> Failure) {
+        // What is not a number is beyond every limit.
+        let share = if share.is_nan() { f64::INFINITY } else { share };
         self.cases += 1;
         self.worst = self.worst.max(share);
-        if !(share <= 1.0) {
+        if share > 1.0 {
             self.failed += 1;
             self.failure.get_or_insert_with(failure);
         }
@@ -156,6 +161,10 @@ pub struct Options {
     /// What is wrong with the device on purpose.
     pub sabotage: Option<Sabotage>,
 }
+
+/// How far one element is off that a sabotage of [`Wrong::Off`](crate::device::Wrong::Off) needs for every kernel of the
+/// table to be found: little more than the widest limits.
+pub const OFF: f32 = 1e-4;
 
 /// How much is tried.
 struct Effort {
@@ -263,6 +272,7 @@ fn opened(open: &Open, options: &Options) -> Result<Vec<Device>> {
 
 /// Whether a device still takes work.
 fn answers(device: &Device) -> bool {
-    let asked = || device.allocate(Dtype::F32, 1).and_then(|buffer| device.read_back(buffer.view(0, 1))?.wait());
+    let asked =
+        || device.allocate(Dtype::F32, 1).and_then(|buffer| device.read_back(buffer.view(0, 1))?.wait());
     asked().is_ok()
 }
