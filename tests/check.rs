@@ -94,7 +94,8 @@ fn a_kernel_that_does_not_repeat_itself_is_found() {
 fn wrong_kernels_show_in_gradients_and_in_learning() {
     for (item, name, wrong) in [
         (Item::Gradients, "lstm_backward", Wrong::Off(OFF)),
-        (Item::Schedules, "gru_forward", Wrong::Off(OFF)),
+        // Over several steps the limits are wider.
+        (Item::Schedules, "gru_forward", Wrong::Off(1e3 * OFF)),
         (Item::Learning, "adam", Wrong::Off(100.0)),
     ] {
         for device in ["cpu", "gpu"] {

@@ -162,9 +162,8 @@ pub struct Options {
     pub sabotage: Option<Sabotage>,
 }
 
-/// How far one element is off that a sabotage of [`Wrong::Off`](crate::device::Wrong::Off) needs for every kernel of the
-/// table to be found: little more than the widest limits.
-pub const OFF: f32 = 1e-4;
+/// What one element of a result is off by where a sabotage is to be slight: of every kernel of the table it is found.
+pub const OFF: f32 = 1e-5;
 
 /// How much is tried.
 struct Effort {
