@@ -25,10 +25,11 @@ fn table(run: &Run) -> Vec<Vec<&str>> {
 fn a_right_device_passes() {
     let folder = folder();
     let cpu = bptt(folder.path(), "check --json cpu.json");
-    let gpu = bptt(folder.path(), "check --json gpu.json --device gpu --only l,matmul,tanh,softmax,repeat");
+    let gpu =
+        bptt(folder.path(), "check --json gpu.json --device gpu --only lstm,matmul,tanh,softmax,repeat");
     let all = Item::all().count();
     let some =
-        ["l", "matmul", "tanh", "softmax", "repeat"].map(|asked| named(asked, &names()).unwrap().len());
+        ["lstm", "matmul", "tanh", "softmax", "repeat"].map(|asked| named(asked, &names()).unwrap().len());
     for (run, file, count) in [(&cpu, "cpu.json", all), (&gpu, "gpu.json", some.iter().sum())] {
         assert_eq!((run.code, run.err.as_str()), (Some(0), ""), "{run:?}");
         let rows = table(run);

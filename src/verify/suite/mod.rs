@@ -18,7 +18,7 @@ use crate::device::{Device, GpuOptions, Sabotage, adapters};
 use crate::error::{Error, Result};
 use crate::kernel::{Dtype, Processor};
 
-pub use report::{Ending, facts, write_report};
+pub use report::{Ending, write_report};
 
 /// One line of the table.
 #[derive(Clone, Copy, Debug)]
@@ -174,7 +174,7 @@ struct Effort {
 }
 
 const QUICK: Effort = Effort { cases: [10, 5], seeds: 1 };
-const FULL: Effort = Effort { cases: [150, 150], seeds: 4 };
+const FULL: Effort = Effort { cases: [500, 500], seeds: 8 };
 
 type Open = dyn Fn() -> Result<Device>;
 

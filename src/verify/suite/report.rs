@@ -21,7 +21,7 @@ pub enum Ending<'a> {
 }
 
 /// What is known of a device.
-pub fn facts(device: &Device) -> Value {
+fn facts(device: &Device) -> Value {
     let (info, limits) = (device.info(), device.limits());
     let mut facts = json!({
         "name": info.name, "backend": info.backend, "driver": info.driver, "software": info.software, "limits": limits,

@@ -127,7 +127,7 @@ pub fn repeatability(suite: &mut Suite) -> Result<Vec<Trial>> {
 }
 
 /// Steps of a training that must learn, and the loss that it must come to. Untrained models guess one of 11 tokens: 2.4.
-const STEPS: usize = 80;
+const STEPS: usize = 100;
 const LOSS: f64 = 0.5;
 
 /// Models of each kind that must come to a small loss.
