@@ -9,7 +9,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-checks=(kernels twins gradients recurrent recurrent_gradients)
+checks=(kernels twins gradients recurrent recurrent_gradients check)
 device=${DEVICE:-gpu}
 if [[ -z ${BINARIES:-} ]]; then
     cargo build --release --locked
@@ -46,6 +46,8 @@ for test in "${checks[@]}"; do
     fi
     echo "$test: $(grep 'test result' "$scratch/$test.txt" || echo 'did not end')" | tee -a "$file"
 done
+"$bptt" check --full --device "$device" --json "$folder/$name-check.json" >"$scratch/bptt-check.txt" || failed=1
+tee -a "$file" <"$scratch/bptt-check.txt"
 printf '```\n' >>"$file"
 
 for part in dispatch train kernels; do

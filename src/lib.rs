@@ -72,7 +72,7 @@
 //! | [`train`] | what is learnt, the training loop, runs and checkpoints, generation and forecasts: all that the command `bptt` does |
 //! | `report` | charts, heat maps and the HTML page of a training run, from plain data; behind the feature `report` |
 //! | [`bench`](mod@bench) | training steps, kernels and launches measured, as peers are |
-//! | [`verify`] | every kernel and every gradient held to a 64-bit reference with derived limits; whole models to PyTorch's results |
+//! | [`verify`] | every kernel and every gradient held to a 64-bit reference with derived limits; whole models to PyTorch's results; all of it on a user's own card ([`verify::suite`]) |
 //!
 //! How a kernel runs (variant, tile, grid) is chosen by a pure function of its parameters and the device's limits, beside its twin: `plan`, or
 //! [`kernel::Plan::elements`] where every element is independent. Matrix products and recurrent kernels ask [`plans`] first, which a measurement may

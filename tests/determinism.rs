@@ -5,88 +5,44 @@ mod common;
 use std::collections::VecDeque;
 
 use bptt::device::{GpuOptions, ReadBack, Stats};
+use bptt::nn::{CellKind, RecurrentConfig};
 use bptt::prelude::*;
+use bptt::verify;
 use bptt::verify::gradients::NMSE;
 use common::{devices, open_gpu};
 
-const TIME: usize = 16;
-const BATCH: usize = 6;
-const CLASSES: usize = 11;
 /// How many steps late the loss is read.
 const LATE: usize = 4;
 
-/// A character model in training, as src/train/text.rs does it: new tokens every step, the state carried along,
-/// clipping, Adam, the loss read some steps late.
+/// A character model in training, the loss read some steps late, as src/train/text.rs does it.
 struct Training {
-    device: Device,
-    parameters: Parameters,
-    embedding: Embedding,
-    rnn: Rnn,
-    fc: Linear,
-    adam: Adam,
-    tape: Tape,
-    state: Option<Tensor>,
+    model: verify::Training,
     losses: VecDeque<ReadBack>,
-    step: u64,
 }
 
 impl Training {
     fn new(device: &Device) -> Self {
-        let mut init = Initializer::new(device, 7);
-        let config = EmbeddingConfig { num_embeddings: CLASSES, embedding_dim: 8, padding_idx: None };
-        let embedding = Embedding::new(&mut init, "embedding", &config).unwrap();
-        let config = RnnConfig { input_size: 8, hidden_size: 24, num_layers: 2, ..RnnConfig::default() };
-        let rnn = Rnn::new(&mut init, "rnn", &config).unwrap();
-        let config = LinearConfig { in_features: 24, out_features: CLASSES, bias: true };
-        let fc = Linear::new(&mut init, "fc", &config).unwrap();
-        let parameters = init.build().unwrap();
-        Training {
-            adam: Adam::new(&parameters, AdamConfig { lr: 1e-2, ..AdamConfig::default() }).unwrap(),
-            tape: Tape::new(&parameters),
-            device: device.clone(),
-            parameters,
-            embedding,
-            rnn,
-            fc,
-            state: None,
-            losses: VecDeque::new(),
-            step: 0,
-        }
+        let config = RecurrentConfig {
+            cell: CellKind::Rnn,
+            nonlinearity: Nonlinearity::Tanh,
+            input_size: 8,
+            hidden_size: 24,
+            num_layers: 2,
+            dropout: 0.0,
+        };
+        Training { model: verify::Training::new(device, &config).unwrap(), losses: VecDeque::new() }
     }
 
     /// One step. Returns the loss of an earlier one.
     fn step(&mut self) -> Option<f32> {
-        self.step += 1;
-        // A pattern that takes the steps before to predict, another part of it every step.
-        let token = |i: usize| (i * i / 3 % CLASSES) as i32;
-        let at = |offset: usize| {
-            let tokens: Vec<i32> =
-                (0..TIME * BATCH).map(|i| token(self.step as usize * TIME + i + offset)).collect();
-            Indices::new(&self.device, [TIME, BATCH], &tokens).unwrap()
-        };
-        let (inputs, targets) = (at(0), at(BATCH));
-        let tape = &mut self.tape;
-        tape.clear();
-        let h0 = self.state.take().map(|state| tape.constant(&state));
-        let x = self.embedding.forward(tape, &inputs).unwrap();
-        let states = self.rnn.forward(tape, x, h0).unwrap();
-        let logits = self.fc.forward(tape, states.output).unwrap();
-        let loss = tape.cross_entropy(logits, &targets, &CrossEntropyLoss::default()).unwrap();
-        self.adam.zero_grad();
-        tape.backward(loss).unwrap();
-        self.adam.clip_grad_norm(1.0).unwrap();
-        let loss = tape.value(loss).unwrap().clone();
-        self.adam.step(Some(&loss)).unwrap();
-        let h_n = tape.no_grad(|tape| states.h_n(tape)).unwrap();
-        self.state = Some(tape.value(h_n).unwrap().clone());
-        self.device.submit().unwrap();
+        let loss = self.model.step().unwrap();
         self.losses.push_back(loss.read_back().unwrap());
         let due = (self.losses.len() > LATE).then(|| self.losses.pop_front()).flatten();
         due.map(|loss| loss.wait().unwrap().f32()[0])
     }
 
     fn parameters(&self) -> Vec<f32> {
-        self.parameters.to_host().unwrap().into_iter().flat_map(|(_, _, values)| values).collect()
+        self.model.parameters().unwrap()
     }
 
     /// The parameters' bits after some steps.
@@ -131,17 +87,17 @@ fn training_begins_at_the_same_bits_everywhere() {
 fn devices_take_the_same_steps() {
     let mut reference = Training::new(&Device::reference());
     let begin = reference.parameters();
-    let mut trainings = devices().map(|device| Training::new(&device));
+    let mut trainings = devices().map(|device| (Training::new(&device), device));
     for step in 1..=10 {
         reference.step();
         let expected = reference.parameters();
-        for training in &mut trainings {
+        for (training, device) in &mut trainings {
             training.step();
             let distance = |x: &[f32], y: &[f32]| -> f64 {
                 x.iter().zip(y).map(|(x, y)| (f64::from(*x) - f64::from(*y)).powi(2)).sum()
             };
             let nmse = distance(&training.parameters(), &expected) / distance(&begin, &expected);
-            assert!(nmse <= NMSE, "NMSE {nmse:.1e} after step {step} on {:?}", training.device);
+            assert!(nmse <= NMSE, "NMSE {nmse:.1e} after step {step} on {device:?}");
         }
     }
 }
@@ -177,7 +133,10 @@ fn training_learns() {
         let mut training = Training::new(&device);
         let losses: Vec<f32> = (0..40).filter_map(|_| training.step()).collect();
         let (first, last) = (losses[0], losses[losses.len() - 1]);
-        assert!((first - (CLASSES as f32).ln()).abs() < 0.5, "an untrained model guesses: {first}");
+        assert!(
+            (first - (verify::Training::CLASSES as f32).ln()).abs() < 0.5,
+            "an untrained model guesses: {first}"
+        );
         assert!(last < 0.25 * first, "the loss went from {first} to {last} on {device:?}");
     }
 }

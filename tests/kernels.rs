@@ -8,23 +8,16 @@ use bptt::cpu::philox;
 use bptt::cpu::philox_uniform::{self, PhiloxUniform};
 use bptt::cpu::recurrence::{Product, Schedule};
 use bptt::cpu::threads::with_threads;
-use bptt::device::{Device, GpuOptions, Values};
+use bptt::device::{Device, GpuOptions};
 use bptt::kernel::{LEAST, Limits, MAX_GROUPS, Plan, Processor};
-use bptt::verify::{Case, GUARD, Row, Size, TABLE, Value, check, run};
+use bptt::verify::{Case, GUARD, Row, Size, TABLE, Value, bits, check, run};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, FileFailurePersistence, TestRunner};
 
 /// The adapter of the machine, a software one included.
 static GPU: LazyLock<Device> = LazyLock::new(|| gpu(&GpuOptions::default()));
 /// The same adapter as the least that bptt runs on: WebGPU's limits, no immediates, naga's guards in the shaders.
-static LEAST_GPU: LazyLock<Device> = LazyLock::new(|| {
-    gpu(&GpuOptions {
-        default_limits: true,
-        uniform_parameters: true,
-        checked_shaders: true,
-        ..GpuOptions::default()
-    })
-});
+static LEAST_GPU: LazyLock<Device> = LazyLock::new(|| gpu(&GpuOptions::LEAST));
 
 fn gpu(options: &GpuOptions) -> Device {
     Device::gpu("gpu", options)
@@ -87,11 +80,6 @@ fn the_gpu_agrees_with_the_twins() {
 #[test]
 fn the_least_gpu_agrees_with_the_twins() {
     agrees_with_the_twins(&LEAST_GPU);
-}
-
-fn bits(values: &[Values]) -> Vec<Vec<u64>> {
-    let bits = |values: &Values| values.clone().f64().into_iter().map(f64::to_bits).collect();
-    values.iter().map(bits).collect()
 }
 
 #[test]

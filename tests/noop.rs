@@ -95,7 +95,7 @@ fn refused(
         bind_group_layouts: if immediate { &groups[..1] } else { &groups },
         immediate_size: if immediate { 128 } else { 0 },
     });
-    device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+    let _ = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
         label: None,
         layout: Some(&layout),
         module: &module,

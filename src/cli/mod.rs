@@ -2,6 +2,7 @@
 //! JSON lines in its place.
 
 mod bench;
+mod check;
 mod conform;
 mod curves;
 mod devices;
@@ -54,6 +55,8 @@ enum Command {
     Plot(plot::Args),
     /// Make the page of a run: results, curves and a look inside the model
     Report(report::Args),
+    /// Check that a device computes what it should
+    Check(check::Args),
     /// Compare with PyTorch's results, case by case
     Conform(conform::Args),
     /// Measure training steps, kernels and launches
@@ -66,9 +69,9 @@ enum Command {
 
 /// Runs the command that the process was given.
 pub fn main() -> ExitCode {
-    // Usage errors come before --json has been parsed; that of bench is a file.
-    let bench = std::env::args_os().nth(1).is_some_and(|command| command == "bench");
-    let output = Output::new(!bench && std::env::args_os().any(|argument| argument == "--json"));
+    // Usage errors come before --json has been parsed; that of bench and check is a file.
+    let file = std::env::args_os().nth(1).is_some_and(|command| command == "bench" || command == "check");
+    let output = Output::new(!file && std::env::args_os().any(|argument| argument == "--json"));
     let parsed = everywhere(Args::command())
         .mut_subcommand("train", train::with_defaults)
         .try_get_matches()
@@ -85,6 +88,7 @@ pub fn main() -> ExitCode {
         Command::Eval(args) => eval::run(args).map(done),
         Command::Plot(args) => plot::run(args).map(done),
         Command::Report(args) => report::run(args).map(done),
+        Command::Check(args) => check::run(args),
         Command::Conform(args) => conform::run(args),
         Command::Bench(args) => bench::run(args).map(done),
         Command::Tune(args) => tune::run(args).map(done),

@@ -100,7 +100,7 @@ pub struct ReadBack(pub(super) State);
 pub(super) enum State {
     Ready(Values),
     Pending(Arc<super::gpu::Gpu>, PendingRead),
-    OfFailing(Arc<super::failing::Failing>, Box<ReadBack>),
+    Tampered(Arc<super::tampered::Tampered>, Box<ReadBack>),
 }
 
 impl ReadBack {
@@ -112,7 +112,7 @@ impl ReadBack {
         match std::mem::replace(&mut self.0, State::Ready(Values::I32(Vec::new()))) {
             State::Ready(values) => Ok(values),
             State::Pending(gpu, read) => gpu.finish_read(read),
-            State::OfFailing(device, read) => device.call().and_then(|()| read.wait()),
+            State::Tampered(device, read) => device.call().and_then(|()| read.wait()),
         }
     }
 }

@@ -7,11 +7,11 @@
 
 mod contract;
 mod cpu;
-mod failing;
 mod gpu;
 mod host;
 mod pool;
 mod select;
+mod tampered;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,10 +20,10 @@ use crate::error::{Error, Result};
 use crate::kernel::{Access, Dtype, Limits, Plan};
 use crate::plans::{PlanTable, Plans, Seen, Site, Way};
 
-pub use failing::Failure;
 pub use gpu::{GpuOptions, Provoked};
 pub use host::{Host, ReadBack, Values};
 pub use select::{AdapterReport, adapters};
+pub use tampered::{Failure, Sabotage, Wrong};
 
 /// Elements between two possible beginnings of a bound slice: WebGPU's 256 bytes.
 pub const ALIGNMENT: usize = 64;
@@ -260,12 +260,6 @@ impl Device {
         let device = self.backend.reopen()?;
         device.set_plans(self.plans());
         Ok(device)
-    }
-
-    /// A device that works as this one does, until it fails: for tests of what follows. Opened again, it is this one opened
-    /// again, and fails no more.
-    pub fn failing(&self, failure: Failure) -> Device {
-        Device { backend: Arc::new(failing::Failing::new(self, failure)) }
     }
 
     /// What it is.

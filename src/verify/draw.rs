@@ -5,7 +5,8 @@ use crate::cpu::philox;
 use crate::kernel::{Kernel, Plan, Variant};
 
 /// Which sizes a case has. Ordered: a failure at a smaller one is easier to understand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Size {
     /// Every dimension is 1.
     One,

@@ -3,7 +3,7 @@
 //!
 //! A [`Row`] makes [`Case`]s: parameters, plans and host values from a seed and a [`Size`]. [`check`] runs a case on a
 //! device and on [`Device::bounded`], whose numbers carry the error that a correct device may make, and compares every
-//! element of every argument: outputs, inputs, and the guards around them.
+//! element of every argument: outputs, inputs, and the guards around them. [`suite`] is all of it on one device.
 
 mod case;
 mod computations;
@@ -11,6 +11,8 @@ pub mod conform;
 mod draw;
 pub mod gradients;
 mod rows;
+pub mod suite;
+mod training;
 
 use crate::cpu::real::Bounded;
 use crate::device::{Device, ReadBack, Values};
@@ -21,6 +23,7 @@ pub use case::{Case, GUARD, Placed, Value};
 pub use computations::{Layer, computations, network};
 pub use draw::{Draw, Size};
 pub use rows::TABLE;
+pub use training::Training;
 
 /// A kernel and how to make cases for it.
 pub struct Row {
@@ -96,13 +99,26 @@ pub fn run(device: &Device, case: &Case, plan: &Plan) -> Result<Vec<Values>> {
     reads.into_iter().map(|read| read.map_or(Ok(Values::I32(Vec::new())), ReadBack::wait)).collect()
 }
 
+/// What the arguments of a case are afterwards on a correct device, and how much it may differ.
+///
+/// # Errors
+/// [`Error::Argument`](crate::error::Error::Argument) when memory is short.
+pub fn expected(case: &Case) -> Result<Vec<Vec<Bounded>>> {
+    let device = Device::bounded();
+    let values = run(&device, case, &case.plans[0])?;
+    Ok(values.into_iter().map(Values::bounded).collect())
+}
+
 /// Runs a plan of a case on a device and on [`Device::bounded`], and compares.
 ///
 /// # Errors
 /// [`Error::Gpu`](crate::error::Error::Gpu) on a fault. A wrong result is no error: see [`Report::passed`].
 pub fn check(device: &Device, case: &Case, plan: &Plan) -> Result<Report> {
-    let got = run(device, case, plan)?;
-    let expected = run(&Device::bounded(), case, plan)?;
+    Ok(compare(case, plan, run(device, case, plan)?, &expected(case)?))
+}
+
+/// Compares what a plan of a case gave with what [`expected`] says.
+pub fn compare(case: &Case, plan: &Plan, got: Vec<Values>, expected: &[Vec<Bounded>]) -> Report {
     let mut report = Report {
         kernel: plan.kernel.name,
         variant: plan.kernel.variants[plan.variant].name,
@@ -116,7 +132,7 @@ pub fn check(device: &Device, case: &Case, plan: &Plan) -> Result<Report> {
     let arguments = plan.kernel.args.iter().zip(&case.values);
     for ((got, expected), (declared, value)) in got.into_iter().zip(expected).zip(arguments) {
         let poisoned = matches!(value, Value::Output(_));
-        for (at, (got, expected)) in got.f64().into_iter().zip(expected.bounded()).enumerate() {
+        for (at, (got, expected)) in got.f64().into_iter().zip(expected).enumerate() {
             let limit = expected.error + expected.value.abs() * f64::from(f32::EPSILON) / 2.0;
             let share = share(got, expected.value, limit, poisoned);
             if share > report.share {
@@ -124,11 +140,17 @@ pub fn check(device: &Device, case: &Case, plan: &Plan) -> Result<Report> {
                 report.argument = declared.name;
                 report.index = at as isize - GUARD as isize;
                 report.got = got;
-                report.expected = Bounded { error: limit, ..expected };
+                report.expected = Bounded { error: limit, ..*expected };
             }
         }
     }
-    Ok(report)
+    report
+}
+
+/// The bits of a case's arguments: of two runs with one plan on one device they are equal.
+pub fn bits(values: &[Values]) -> Vec<Vec<u64>> {
+    let bits = |values: &Values| values.clone().f64().into_iter().map(f64::to_bits).collect();
+    values.iter().map(bits).collect()
 }
 
 /// The error as a share of the limit. Where the reference itself is not finite, the device's value must not be either;

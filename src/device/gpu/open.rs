@@ -60,6 +60,18 @@ fn enough(adapter: &str, available: &wgpu::Limits) -> Result<()> {
     Ok(())
 }
 
+impl GpuOptions {
+    /// The least that bptt runs on, whatever the adapter offers: WebGPU's default limits, no immediates, naga's guards.
+    pub const LEAST: GpuOptions = GpuOptions {
+        default_limits: true,
+        uniform_parameters: true,
+        checked_shaders: true,
+        patience: None,
+        memory_budget: None,
+        provoke: None,
+    };
+}
+
 impl Gpu {
     /// Opens an adapter.
     pub fn open(adapter: &wgpu::Adapter, options: &GpuOptions) -> Result<Self> {

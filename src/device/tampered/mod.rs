@@ -1,55 +1,49 @@
-//! A device that fails on purpose.
+//! Devices that are tampered with on purpose, for tests of what follows: one that [fails](Failure), and one that
+//! [computes something wrong](Sabotage).
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+mod failure;
+mod sabotage;
+
+use std::sync::Arc;
 
 use super::{Arg, Backend, Device, DeviceInfo, Host, KernelTime, Memory, ReadBack, Stats, View, host};
-use crate::error::{Error, Fault, Result};
+use crate::error::Result;
 use crate::kernel::{Dtype, Limits, Plan};
 use crate::plans::PlanTable;
 
-/// When a device is to fail, and with what.
-#[derive(Clone, Debug)]
-pub struct Failure {
-    /// The call that fails: its number, from 0, among those that reach the device (memory, launches, copies to and fro,
-    /// waiting for one, submissions).
-    pub at: u64,
-    /// What it fails with. One that ends the device is met by all calls from then on.
-    pub fault: Fault,
-    /// Calls so far.
-    pub calls: Arc<AtomicU64>,
+pub use failure::Failure;
+pub use sabotage::{Sabotage, Wrong};
+
+/// What is done to a device.
+pub trait Tamper: Send + Sync + 'static {
+    /// Before each call that reaches the device.
+    fn call(&self) -> Result<()>;
+
+    /// After each launch.
+    fn launched(&self, device: &dyn Backend, plan: &Plan, args: &[Arg<'_>]) -> Result<()> {
+        let _ = (device, plan, args);
+        Ok(())
+    }
 }
 
-/// Any device, until it fails.
-pub struct Failing {
+/// A device, and what is done to it.
+pub struct Tampered {
     inner: Arc<dyn Backend>,
-    failure: Failure,
-    ended: OnceLock<Fault>,
+    tamper: Box<dyn Tamper>,
 }
 
-impl Failing {
-    pub fn new(device: &Device, failure: Failure) -> Failing {
-        Failing { inner: device.backend.clone(), failure, ended: OnceLock::new() }
+impl Tampered {
+    fn device(of: &Device, tamper: impl Tamper) -> Device {
+        Device { backend: Arc::new(Tampered { inner: of.backend.clone(), tamper: Box::new(tamper) }) }
     }
 
-    /// Counts a call, and fails where it is its turn.
+    /// Must come before values of the device are waited for.
     pub fn call(&self) -> Result<()> {
-        let Failure { at, fault, calls } = &self.failure;
-        let number = calls.fetch_add(1, Ordering::Relaxed);
-        if let Some(fault) = self.ended.get() {
-            return Err(Error::Gpu(fault.clone()));
-        }
-        if number != *at {
-            return Ok(());
-        }
-        if fault.ends_device() {
-            let _ = self.ended.set(fault.clone());
-        }
-        Err(Error::Gpu(fault.clone()))
+        self.tamper.call()
     }
 }
 
-impl Backend for Failing {
+impl Backend for Tampered {
     fn info(&self) -> &DeviceInfo {
         self.inner.info()
     }
@@ -69,7 +63,8 @@ impl Backend for Failing {
 
     fn launch(&self, plan: &Plan, params: &[u8], args: &[Arg<'_>]) -> Result<()> {
         self.call()?;
-        self.inner.launch(plan, params, args)
+        self.inner.launch(plan, params, args)?;
+        self.tamper.launched(&*self.inner, plan, args)
     }
 
     fn upload(&self, to: View<'_>, data: Host<'_>) -> Result<()> {
@@ -80,7 +75,7 @@ impl Backend for Failing {
     fn read_back(self: Arc<Self>, from: View<'_>) -> Result<ReadBack> {
         self.call()?;
         let read = self.inner.clone().read_back(from)?;
-        Ok(ReadBack(host::State::OfFailing(self, Box::new(read))))
+        Ok(ReadBack(host::State::Tampered(self, Box::new(read))))
     }
 
     fn submit(&self) -> Result<()> {
