@@ -16,6 +16,11 @@ pub trait Task {
     /// What the data are, to be known again.
     fn data(&self) -> DataFacts;
 
+    /// What was read and what becomes of it, in lines for people.
+    fn about(&self) -> &[String] {
+        &[]
+    }
+
     /// Records the loss of the next batch.
     ///
     /// # Errors
