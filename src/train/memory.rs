@@ -27,7 +27,8 @@ pub struct MemoryPlan {
     pub activations: u64,
     /// The most that is in use at once, in steps, in validations and where the model's outcome is computed.
     pub peak: u64,
-    /// What the device holds then: in use, or free for a tensor of about the same size.
+    /// What the device holds then: in use, or free for a tensor of about the same size. The last batch of a pass may be a
+    /// smaller one, which adds tensors of its own sizes.
     pub held: u64,
     /// The largest tensor.
     pub largest: u64,
@@ -97,12 +98,9 @@ pub fn check_memory(device: &Device, config: &Config, source: &Source, begun: bo
         let message = format!("{fault} on {name}; the run's sizes cannot change: name another --device");
         return Err(Error::argument("train", message));
     }
-    let fitting = smaller(config, source, plan.model_fits()).find_map(|(option, sizes)| {
-        sizes.into_iter().find_map(|(size, config)| {
-            let plan = plan_memory(device, &config, source).ok()?;
-            plan.fault().is_none().then(|| format!("{option} {size} fits"))
-        })
-    });
+    let fits = |config: &Config| plan_memory(device, config, source).is_ok_and(|plan| plan.fault().is_none());
+    let fitting = smaller(config, source, plan.model_fits()).find(|(_, config)| fits(config));
+    let fitting = fitting.map(|(option, _)| format!("{option} fits"));
     let fitting = fitting.unwrap_or_else(|| "make the model smaller".into());
     Err(Error::argument("train", format!("{fault} on {name}; {fitting}")))
 }
@@ -129,48 +127,38 @@ impl MemoryPlan {
     }
 }
 
-/// A size, and the settings with it.
-type Sized = (usize, Config);
+/// Makes a setting what is said.
+type Set = fn(&mut Config, usize);
 
 /// The options that make a training smaller, those first that leave the model as it is, each with smaller and smaller sizes.
-fn smaller<'a>(
-    config: &'a Config,
-    source: &'a Source,
-    model_fits: bool,
-) -> impl Iterator<Item = (&'static str, Vec<Sized>)> + 'a {
+fn smaller(config: &Config, source: &Source, model_fits: bool) -> impl Iterator<Item = (String, Config)> {
     let Config { data, model, train, .. } = config;
     let batch = match (source, train.batch) {
         // All windows: about as many as there are rows.
         (Source::Table(table), 0) => table.rows(),
         (_, batch) => batch,
     };
-    let step = [
-        ("batch", "--batch", batch, (|config, size| config.train.batch = size) as fn(&mut Config, usize)),
-        ("sequence", "--sequence", train.sequence, |config, size| config.train.sequence = size),
+    let options: [(&str, usize, Set); 5] = [
+        ("batch", batch, |config, size| config.train.batch = size),
+        ("sequence", train.sequence, |config, size| config.train.sequence = size),
+        ("hidden", model.hidden.unwrap_or(1), |config, size| config.model.hidden = Some(size)),
+        ("layers", model.layers, |config, size| config.model.layers = size),
+        ("window", data.window, |config, size| config.data.window = size),
     ];
-    let of_model = [
-        (
-            "hidden",
-            "--hidden",
-            model.hidden.unwrap_or(1),
-            (|config, size| config.model.hidden = Some(size)) as fn(&mut Config, usize),
-        ),
-        ("layers", "--layers", model.layers, |config, size| config.model.layers = size),
-        ("window", "--window", data.window, |config, size| config.data.window = size),
-    ];
-    let free = move |key: &str| {
-        let fixed = key == "hidden" && config.experiment.sentence().is_some() && !config.model.linear;
-        config.experiment.takes(key) && !fixed
+    let helps = move |key: &str| match key {
+        "batch" | "sequence" => model_fits,
+        // Without a linear layer it is the number of characters.
+        "hidden" => config.experiment.sentence().is_none() || config.model.linear,
+        _ => true,
     };
-    let step = step.into_iter().filter(move |_| model_fits);
-    step.chain(of_model).filter(move |(key, ..)| free(key)).map(move |(_, option, size, set)| {
+    let free = move |key: &str| config.experiment.takes(key) && helps(key);
+    options.into_iter().filter(move |(key, ..)| free(key)).flat_map(move |(key, size, set)| {
         let halves = std::iter::successors(Some(below(size)), |size| Some(size / 2));
-        let with = |size: usize| {
+        halves.take_while(|size| *size > 0).map(move |size| {
             let mut config = config.clone();
             set(&mut config, size);
-            (size, config)
-        };
-        (option, halves.take_while(|size| *size > 0).map(with).collect())
+            (format!("--{key} {size}"), config)
+        })
     })
 }
 

@@ -207,10 +207,14 @@ fn what_cannot_fit_is_refused_before_anything_is_touched() {
     let before = listing(folder.path());
     let batch = characters / 64;
     for out in ["new", "old --force"] {
-        let args = format!("train text --file book.txt --hidden 1024 --batch {batch} --sequence 64 --device gpu");
+        let args =
+            format!("train text --file book.txt --hidden 1024 --batch {batch} --sequence 64 --device gpu");
         let run = bptt(folder.path(), &format!("{args} --out {out}"));
         let sentence = run.failed(2);
-        assert!(sentence.contains("a kernel can use at most") && sentence.contains("; --batch "), "{sentence}");
+        assert!(
+            sentence.contains("a kernel can use at most") && sentence.contains("; --batch "),
+            "{sentence}"
+        );
         assert_eq!(listing(folder.path()), before);
     }
 }
