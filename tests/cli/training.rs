@@ -201,7 +201,7 @@ fn what_cannot_fit_is_refused_before_anything_is_touched() {
     let devices = bptt(folder.path(), "devices --json").events();
     let limit = devices[0]["limits"]["largest binding"].as_u64().unwrap_or(128 << 20);
     let characters = (limit / 16_384 * 5 / 4) as usize;
-    let text: String = (0..characters * 5 / 4).map(|i| char::from(b'a' + (i * i / 3 % 8) as u8)).collect();
+    let text: String = (0..12 * characters).map(|i| char::from(b'a' + (i * i / 3 % 8) as u8)).collect();
     std::fs::write(folder.path().join("book.txt"), text).unwrap();
     bptt(folder.path(), "train hihello --steps 2 --out old").done();
     let before = listing(folder.path());
