@@ -136,6 +136,11 @@ impl Parameters {
         self.0.entries.iter().map(|entry| entry.shape.count()).sum()
     }
 
+    /// The bytes that all values take on the device, and all gradients.
+    pub(crate) fn bytes(&self) -> (u64, u64) {
+        (self.0.values.bytes(), self.0.gradients.bytes())
+    }
+
     /// Names and shapes, in the order in which the layers were made.
     pub fn names(&self) -> impl Iterator<Item = (&str, Shape)> {
         self.0.entries.iter().map(|entry| (entry.name.as_str(), entry.shape))

@@ -135,6 +135,11 @@ impl Tensor {
         self.shape.count()
     }
 
+    /// The bytes that its buffer takes on the device.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.buffer.bytes()
+    }
+
     /// The element type.
     pub fn dtype(&self) -> Dtype {
         self.buffer.dtype()

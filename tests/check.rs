@@ -115,7 +115,7 @@ fn a_lost_device_is_the_kernels_that_lost_it() {
         let finding = suite.check(Item::Kernel(kernel("fill"))).unwrap();
         for trial in finding.trials {
             let failure = trial.failure.unwrap();
-            assert!(failure.message.contains("lost on purpose") && failure.message.contains("Fill {"));
+            assert!(failure.message.contains("lost (on purpose)") && failure.message.contains("Fill {"));
             assert_eq!((trial.cases, trial.failed), (1, 1));
         }
         assert!(suite.check(Item::Kernel(kernel("copy"))).unwrap().passed());
@@ -134,7 +134,7 @@ fn a_lost_device_is_the_kernels_that_lost_it() {
     };
     let options = Options { full: false, sabotage: Some(sabotage("fill", Wrong::Lost)) };
     let error = Suite::new(open, options).unwrap().check(Item::Kernel(kernel("fill"))).unwrap_err();
-    assert!(error.to_string().contains("lost on purpose"), "{error}");
+    assert!(error.to_string().contains("lost (on purpose)"), "{error}");
 }
 
 #[test]

@@ -197,3 +197,45 @@ fn every_layer_repeats_its_bits_and_creates_nothing_once_warm() {
         assert_eq!(created(&warm), created(&end), "{device:?}");
     }
 }
+
+/// A small training that ends its steps with `end`: the parameters' bits, and the submissions of the steps.
+fn small_steps(device: &Device, end: impl Fn(&Device)) -> (Vec<u32>, u64) {
+    let mut init = Initializer::new(device, 3);
+    let config = LinearConfig { in_features: 5, out_features: 4, bias: true };
+    let fc = Linear::new(&mut init, "fc", &config).unwrap();
+    let parameters = init.build().unwrap();
+    let mut adam = Adam::new(&parameters, AdamConfig::default()).unwrap();
+    let mut tape = Tape::new(&parameters);
+    device.submit().unwrap();
+    let before = device.stats().submits;
+    for step in 0..30 {
+        tape.clear();
+        let x: Vec<f32> = (0..15).map(|i| ((i * 7 + step) as f32).sin()).collect();
+        let x = tape.constant(&Tensor::from_f32(device, [3, 5], &x).unwrap());
+        let logits = fc.forward(&mut tape, x).unwrap();
+        let labels = Indices::new(device, [3], &[step % 4, 1, 2]).unwrap();
+        let loss = tape.cross_entropy(logits, &labels, &CrossEntropyLoss::default()).unwrap();
+        adam.zero_grad();
+        tape.backward(loss).unwrap();
+        adam.step(None).unwrap();
+        end(device);
+    }
+    let submits = device.stats().submits - before;
+    let values = parameters.to_host().unwrap().into_iter().flat_map(|(.., values)| values);
+    (values.map(f32::to_bits).collect(), submits)
+}
+
+#[test]
+fn steps_that_are_handed_over_together_give_the_same_bits() {
+    for device in each_device() {
+        let (each, all) = small_steps(&device, |device| device.submit().unwrap());
+        let (together, fewer) = small_steps(&device, |device| device.end_step().unwrap());
+        assert_eq!(each, together, "{device:?}");
+        if device.info().backend == "cpu" {
+            assert_eq!((all, fewer), (0, 0));
+        } else {
+            assert!(all == 30 && (5..=15).contains(&fewer), "{all} and {fewer} submissions on {device:?}");
+        }
+        assert_eq!(small_steps(&device, |device| device.end_step().unwrap()).1, fewer, "by no clock");
+    }
+}

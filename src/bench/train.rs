@@ -307,7 +307,7 @@ impl Bench for Prepared {
         self.adam.zero_grad();
         tape.backward(loss)?;
         self.adam.step(None)?;
-        self.device.submit()?;
+        self.device.end_step()?;
         self.loss = Some(loss);
         Ok(())
     }

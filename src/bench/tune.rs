@@ -137,7 +137,7 @@ impl Bench for TaskBench {
     fn step(&mut self) -> Result<()> {
         let (_, loss) = self.stepper.step(&mut *self.task, self.lr)?;
         self.loss = Some(loss);
-        self.task.model().parameters().device().submit()
+        self.task.model().parameters().device().end_step()
     }
 
     fn fetch(&mut self) -> Result<f64> {

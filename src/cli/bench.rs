@@ -6,6 +6,7 @@ use bptt::bench::{
     Case, Measured, Protocol, Roofline, Set, dispatch, kernels, measure, read_medians, training, write_report,
 };
 use bptt::error::{Error, Result};
+use bptt::train::readable;
 
 use super::numbers::positive;
 use super::output::Output;
@@ -130,7 +131,7 @@ fn choose(parts: &mut [(What, Vec<Case>)], only: &[String]) -> Result<()> {
 
 fn header(what: What, compared: bool) -> String {
     let more = match what {
-        What::Train => format!("{:>10} {:>10} {:>9} {:>10}  ", "loss", "parameters", "launches", "peak MB"),
+        What::Train => format!("{:>10} {:>10} {:>9} {:>10}  ", "loss", "parameters", "launches", "peak"),
         What::Kernels => format!("{:>8} {:>5} {:>9} {:>5}  ", "GB/s", "share", "GFLOP/s", "share"),
         What::Dispatch => String::new(),
     };
@@ -148,11 +149,11 @@ fn line(
     let facts = &m.facts;
     let more = match what {
         What::Train => format!(
-            "{:10.6} {:10} {:9.1} {:10.1}  ",
+            "{:10.6} {:10} {:9.1} {:>10}  ",
             m.values[1],
             facts.parameters.unwrap_or_default(),
             m.dispatches,
-            m.bytes_peak as f64 / 1e6
+            readable(m.bytes_peak)
         ),
         What::Kernels => {
             let rate = |amount: Option<f64>, most: Option<f64>| match amount {

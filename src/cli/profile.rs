@@ -2,6 +2,7 @@
 
 use bptt::device::{Device, KernelTime, Stats};
 use bptt::error::Result;
+use bptt::train::readable;
 use serde_json::{Value, json};
 
 use super::output::Output;
@@ -21,14 +22,15 @@ impl Profile {
     /// Prints what a step took: averages over a run of `steps`, its preparation and validation included.
     pub fn finish(self, output: Output, steps: u64) -> Result<()> {
         let times = self.device.finish_profile()?;
-        let Stats { dispatches, submits, bytes_peak, .. } = self.device.stats();
+        let Stats { dispatches, submits, bytes_peak, bytes_held, .. } = self.device.stats();
         let per_step = |count: u64| count as f64 / steps.max(1) as f64;
         let (launches, submits) =
             (per_step(dispatches - self.begin.dispatches), per_step(submits - self.begin.submits));
         let total: f64 = times.iter().map(|time| time.seconds).sum();
-        let peak = bytes_peak as f64 / 1e6;
+        let (peak, held) = (readable(bytes_peak), readable(bytes_held));
         output.line(format!(
-            "a step: {launches:.1} launches, {submits:.1} submissions, {:.3} ms in kernels; at most {peak:.1} MB of tensors",
+            "a step: {launches:.1} launches, {submits:.1} submissions, {:.3} ms in kernels; at most {peak} of tensors at once, \
+             {held} with those kept for reuse",
             per_step(1) * total * 1e3
         ))?;
         output.line(format!("{:24} {:>10} {:>10} {:>6}", "kernel", "launches", "ms", "share"))?;
@@ -50,7 +52,7 @@ impl Profile {
             .collect();
         output.event(&json!({
             "event": "profile", "launches": launches, "submits": submits, "kernel_ms": per_step(1) * total * 1e3,
-            "bytes_peak": bytes_peak, "kernels": kernels,
+            "bytes_peak": bytes_peak, "bytes_held": bytes_held, "kernels": kernels,
         }))
     }
 }

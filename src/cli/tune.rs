@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::numbers::positive;
 use super::output::Output;
-use super::train::task_of;
+use super::train::source;
 use super::{device, interruption, plans_file};
 
 /// Options of `bptt tune`.
@@ -44,7 +44,7 @@ pub fn run(args: Args) -> Result<()> {
     let cases: Vec<Case> = match &args.run {
         Some(path) => {
             let ConfigFile { mut config, .. } = ConfigFile::read(&path.join("config.toml"))?;
-            let task = task_of(&device, &mut config, [true; 2], &mut Vec::new())?;
+            let task = source(&mut config, [true; 2], &mut Vec::new())?.task(&device, &mut config)?;
             vec![task_case(path.display().to_string(), config, task)]
         }
         None => training(Set::Peers)

@@ -6,6 +6,7 @@ pub mod real;
 
 pub mod bias_add;
 pub mod common;
+pub mod cost;
 pub mod matmul;
 mod packed;
 pub mod threads;

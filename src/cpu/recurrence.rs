@@ -173,19 +173,30 @@ impl Product {
         costs: Costs,
     ) -> [(Schedule, f64); 2] {
         let (sequence, step) = (self.sequence(kernel, variant), self.step(kernel, variant));
-        let [rows, blocks, _] = [step.grid[1], step.grid[0], 1].map(f64::from);
-        // Of one step: what each workgroup reads and adds up, how many of them run at once, and in how many turns.
-        let work = f64::from(self.columns) * f64::from(self.inner);
-        let turns = |groups: f64| (groups / costs.at_once).ceil();
-        let block = costs.start + work * costs.per_column;
-        let in_sequence = turns(rows) * blocks * block;
-        let in_steps = costs.launch + turns(rows * blocks) * block;
+        let [in_sequence, in_steps] = self.times(&step, costs);
         // No launch is to take longer than a watchdog lets it, nor to loop further than the adapter does.
         let loops = self.iterations() * u64::from(step.grid[0]);
         let most = (costs.most_iterations / loops).min((LONGEST / in_sequence).max(1.0) as u64);
         let in_sequence = if most == 0 { f64::INFINITY } else { in_sequence };
         let steps = steps.min(most.clamp(1, u64::from(u32::MAX)) as u32);
         [(Schedule { plan: sequence, steps }, in_sequence), (Schedule { plan: step, steps: 1 }, in_steps)]
+    }
+
+    /// The seconds of a step in the two schedules: that of a launch of its own has the plan `step`.
+    fn times(&self, step: &Plan, costs: Costs) -> [f64; 2] {
+        let [rows, blocks] = [step.grid[1], step.grid[0]].map(f64::from);
+        // Of one step: what each workgroup reads and adds up, how many of them run at once, and in how many turns.
+        let work = f64::from(self.columns) * f64::from(self.inner);
+        let turns = |groups: f64| (groups / costs.at_once).ceil();
+        let block = costs.start + work * costs.per_column;
+        [turns(rows) * blocks * block, costs.launch + turns(rows * blocks) * block]
+    }
+
+    /// The seconds that a launch of `steps` steps is estimated to take.
+    pub fn seconds(&self, plan: &Plan, steps: u32, limits: &Limits) -> f64 {
+        let step = self.step(plan.kernel, plan.variant);
+        let [in_sequence, in_steps] = self.times(&step, costs(limits));
+        if plan.grid == step.grid && steps == 1 { in_steps } else { f64::from(steps) * in_sequence }
     }
 
     /// Iterations of the loops of a lane for a block of units: over k, and over what it finishes.

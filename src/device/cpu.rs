@@ -115,12 +115,16 @@ impl<R: Element> Backend for Cpu<R> {
         &LIMITS
     }
 
-    fn allocate(&self, dtype: Dtype, len: usize) -> Result<Memory> {
+    fn bytes(&self, dtype: Dtype, len: usize) -> usize {
         let element = match dtype {
             Dtype::F32 => size_of::<R>(),
             Dtype::I32 => size_of::<i32>(),
         };
-        let bytes = size_class(len * element);
+        size_class(len * element)
+    }
+
+    fn allocate(&self, dtype: Dtype, len: usize) -> Result<Memory> {
+        let bytes = self.bytes(dtype, len);
         let blocks = bytes / size_of::<Block>();
         let create = || {
             let zeros = bytemuck::try_zeroed_slice_box(blocks);
@@ -212,6 +216,8 @@ impl<R: Element> Backend for Cpu<R> {
             buffers_created: state.pool.created,
             bytes_in_use: state.pool.bytes_in_use,
             bytes_peak: state.pool.bytes_peak,
+            bytes_held: state.pool.bytes_held,
+            bytes_largest: state.pool.largest,
             ..Stats::default()
         }
     }

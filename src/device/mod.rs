@@ -7,9 +7,11 @@
 
 mod contract;
 mod cpu;
+mod dry;
 mod gpu;
 mod host;
 mod pool;
+mod recorded;
 mod select;
 mod tampered;
 
@@ -20,6 +22,7 @@ use crate::error::{Error, Result};
 use crate::kernel::{Access, Dtype, Limits, Plan};
 use crate::plans::{PlanTable, Plans, Seen, Site, Way};
 
+pub(crate) use dry::DryRun;
 pub use gpu::{GpuOptions, Provoked};
 pub use host::{Host, ReadBack, Values};
 pub use select::{AdapterReport, adapters};
@@ -74,6 +77,10 @@ pub struct Stats {
     pub bytes_in_use: u64,
     /// The most bytes of tensors in use at once.
     pub bytes_peak: u64,
+    /// The most bytes of tensors that were held at once: in use, or kept for others of about the same size.
+    pub bytes_held: u64,
+    /// Bytes of the largest tensor: no launch has bound more.
+    pub bytes_largest: u64,
 }
 
 /// The time spent in one kernel while profiling.
@@ -97,10 +104,18 @@ pub(crate) trait Backend: Send + Sync {
     fn upload(&self, to: View<'_>, data: Host<'_>) -> Result<()>;
     fn read_back(self: Arc<Self>, from: View<'_>) -> Result<ReadBack>;
     fn submit(&self) -> Result<()>;
+    /// See [`Device::end_step`].
+    fn end_step(&self) -> Result<()> {
+        self.submit()
+    }
     fn stats(&self) -> Stats;
     fn start_profile(&self) -> Result<()>;
     fn finish_profile(&self) -> Result<Vec<KernelTime>>;
     fn reopen(&self) -> Result<Device>;
+    /// The bytes that so many elements take.
+    fn bytes(&self, _: Dtype, len: usize) -> usize {
+        pool::size_class(len * 4)
+    }
     /// Where kernels can run in several ways.
     fn plans(&self) -> Option<&PlanTable> {
         None
@@ -117,6 +132,8 @@ pub(crate) struct Memory {
 pub(crate) enum MemoryKind {
     Host(cpu::HostMemory),
     Gpu(wgpu::Buffer),
+    /// Of a dry run.
+    Counted,
 }
 
 /// A whole buffer of a device. It goes back to the device's pool when its last owner drops it.
@@ -148,6 +165,11 @@ impl Buffer {
     /// Whether it holds nothing.
     pub fn is_empty(&self) -> bool {
         self.0.len == 0
+    }
+
+    /// The bytes that it takes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.memory().bytes as u64
     }
 
     /// The elements' type.
@@ -373,12 +395,22 @@ impl Device {
         }
     }
 
-    /// Hands what was recorded to the GPU, without waiting. Training calls it once a step.
+    /// Hands what was recorded to the GPU, without waiting.
     ///
     /// # Errors
     /// [`Error::Gpu`] on a fault.
     pub fn submit(&self) -> Result<()> {
         self.backend.submit()
+    }
+
+    /// Ends a step of training: hands what was recorded to the GPU unless that is so little that the steps to come are
+    /// better handed over with it, by a fixed estimate of what its launches take. Whoever waits for a result has it handed
+    /// over at once.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] on a fault.
+    pub fn end_step(&self) -> Result<()> {
+        self.backend.end_step()
     }
 
     /// The counters.

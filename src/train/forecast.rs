@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::model::SeriesModel;
 use crate::data::csv::Table;
 use crate::data::scale::{Scaler, ScalerKind};
-use crate::data::series::{MAX_INPUTS, SeriesWindows};
+use crate::data::series::SeriesWindows;
 use crate::error::{Error, Result};
 use crate::files::read_whole;
 use crate::tape::Tape;
@@ -78,8 +78,9 @@ pub struct Forecast {
     pub naive: f64,
 }
 
-/// The most windows that are forecast in one pass.
+/// The most windows that are forecast in one pass, and the most numbers in a tensor of it: 64 MiB.
 const BATCH: usize = 4096;
+const MOST: usize = 1 << 24;
 
 /// The scaled forecast of each window.
 ///
@@ -89,7 +90,8 @@ pub fn scaled(model: &SeriesModel, windows: &SeriesWindows) -> Result<Vec<f32>> 
     let mut tape = Tape::new(&model.parameters);
     let all: Vec<usize> = (0..windows.naive.len()).collect();
     let mut forecasts = Vec::with_capacity(all.len());
-    let most = MAX_INPUTS / (windows.window * windows.columns).max(1);
+    // A step of a window keeps four numbers of each unit.
+    let most = MOST / (windows.window * windows.columns.max(4 * model.config.hidden)).max(1);
     for batch in all.chunks(most.clamp(1, BATCH)) {
         tape.clear();
         let shape = [windows.window, batch.len(), windows.columns];

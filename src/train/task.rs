@@ -47,6 +47,11 @@ pub trait Task {
     /// What the data are, to be known again.
     fn data(&self) -> DataFacts;
 
+    /// What was read and what becomes of it, in lines for people.
+    fn about(&self) -> &[String] {
+        &[]
+    }
+
     /// In how many parts a batch can be taken: the rows of the smallest.
     fn rows(&self) -> usize {
         1

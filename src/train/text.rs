@@ -26,8 +26,9 @@ pub struct TextTask {
     facts: DataFacts,
     streams: Streams,
     held_out: Streams,
-    /// Chunks that a validation reads.
+    /// Chunks that a validation reads, in so many parts.
     validated: usize,
+    parts: usize,
     /// The layers' states behind the last chunk, of each part of the batch; empty at the beginning of the streams.
     states: Vec<Vec<Tensor>>,
     /// The step's tokens [T, B].
@@ -77,6 +78,7 @@ impl TextTask {
         };
         Ok(TextTask {
             validated,
+            parts: config.train.accumulate,
             model,
             facts,
             streams,
@@ -178,7 +180,7 @@ impl Task for TextTask {
     }
 
     fn validate(&mut self, stop: &dyn Fn() -> bool) -> Result<Option<f64>> {
-        let mut evaluation = Evaluation::new(&self.model);
+        let mut evaluation = Evaluation::new(&self.model, self.parts);
         Ok(match evaluation.read(&mut self.held_out, self.validated, stop)? {
             true => Some(evaluation.metrics().loss),
             false => None,
@@ -274,7 +276,7 @@ pub fn evaluate_text(
         let message = "a text needs two tokens at least, one to read and one to predict, and a sequence one";
         return Err(Error::argument("evaluate_text", message));
     }
-    let mut evaluation = Evaluation::new(model);
+    let mut evaluation = Evaluation::new(model, 1);
     // Whole chunks, then what is left of the text.
     let whole = (text.len() - 1) / sequence * sequence;
     for (tokens, sequence) in [(0..whole + 1, sequence), (whole..text.len(), text.len() - 1 - whole)] {
@@ -294,39 +296,51 @@ pub fn evaluate_text(
 struct Evaluation<'m> {
     model: &'m CharModel,
     tape: Tape,
-    states: Vec<Tensor>,
+    /// Of each part of a batch.
+    states: Vec<Vec<Tensor>>,
     loss: f64,
     right: f64,
     tokens: u64,
 }
 
 impl<'m> Evaluation<'m> {
-    fn new(model: &'m CharModel) -> Self {
+    fn new(model: &'m CharModel, parts: usize) -> Self {
         let tape = Tape::new(&model.parameters);
-        Evaluation { model, tape, states: Vec::new(), loss: 0.0, right: 0.0, tokens: 0 }
+        Evaluation { model, tape, states: vec![Vec::new(); parts], loss: 0.0, right: 0.0, tokens: 0 }
     }
 
     /// Reads the first chunks of streams. False when `stop` ended it.
     fn read(&mut self, streams: &mut Streams, chunks: usize, stop: &dyn Fn() -> bool) -> Result<bool> {
-        let sequence = streams.sequence();
+        let (sequence, batch) = (streams.sequence(), streams.batch());
         streams.seek(0)?;
         for _ in 0..chunks {
             if stop() {
                 return Ok(false);
             }
             let chunk = streams.next_chunk()?;
-            let Evaluation { model, tape, states, .. } = self;
-            tape.clear();
-            let (loss, logits, after) =
-                tape.no_grad(|tape| step(model, tape, [chunk.inputs, chunk.targets], sequence, states))?;
-            *states = after;
-            let count = chunk.targets.len() as f64;
-            self.loss += tape.value(loss)?.to_f64()?[0] * count;
-            let predicted = argmax(&tape.value(logits)?.to_vec()?, model.vocabulary.len());
-            self.right += share_equal(&predicted, chunk.targets) * count;
-            self.tokens += chunk.targets.len() as u64;
+            for index in 0..self.states.len() {
+                let part = Part { index, of: self.states.len() }.rows(batch);
+                let [inputs, targets] =
+                    [chunk.inputs, chunk.targets].map(|tokens| columns(tokens, batch, part.clone()));
+                self.read_part(index, [&inputs, &targets], sequence)?;
+            }
         }
         Ok(true)
+    }
+
+    /// Reads inputs and targets [T, B] of a part.
+    fn read_part(&mut self, part: usize, tokens: [&[i32]; 2], sequence: usize) -> Result<()> {
+        let Evaluation { model, tape, states, .. } = self;
+        tape.clear();
+        let (loss, logits, after) =
+            tape.no_grad(|tape| step(model, tape, tokens, sequence, &states[part]))?;
+        states[part] = after;
+        let (targets, count) = (tokens[1], tokens[1].len() as f64);
+        self.loss += tape.value(loss)?.to_f64()?[0] * count;
+        let predicted = argmax(&tape.value(logits)?.to_vec()?, model.vocabulary.len());
+        self.right += share_equal(&predicted, targets) * count;
+        self.tokens += targets.len() as u64;
+        Ok(())
     }
 
     fn metrics(&self) -> TextMetrics {

@@ -1,6 +1,7 @@
 //! A column of a table, forecast from windows of all columns: mean squared error on the last step.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use xxhash_rust::xxh3::Xxh3;
 
@@ -26,7 +27,7 @@ pub struct SeriesTask {
     model: SeriesModel,
     facts: DataFacts,
     about: Vec<String>,
-    table: Table,
+    table: Arc<Table>,
     training: SeriesWindows,
     test: SeriesWindows,
     /// Of the test part.
@@ -74,7 +75,11 @@ impl SeriesTask {
     /// [`Error::Data`] names file, line and column of what is wrong; [`Error::Argument`] when the settings do not fit the
     /// table or make no model; [`Error::Gpu`] on a fault.
     pub fn new(device: &Device, config: &mut Config) -> Result<SeriesTask> {
-        let table = table(&config.data)?;
+        SeriesTask::of_table(device, config, Arc::new(table(&config.data)?))
+    }
+
+    /// The task of a table that has been read as the settings say.
+    pub(super) fn of_table(device: &Device, config: &mut Config, table: Arc<Table>) -> Result<SeriesTask> {
         let DataConfig { csv, target, newest_first, window, horizon, split, scaler: kind, .. } = &config.data;
         let (window, horizon) = (*window, *horizon);
         let in_csv = |error| match (error, csv) {
@@ -159,11 +164,6 @@ impl SeriesTask {
     /// The windows of the test part, scaled.
     pub fn test_windows(&self) -> &SeriesWindows {
         &self.test
-    }
-
-    /// What was read and what becomes of it, in lines for people.
-    pub fn about(&self) -> &[String] {
-        &self.about
     }
 
     /// The name of the column that is forecast.
@@ -258,6 +258,10 @@ impl Task for SeriesTask {
 
     fn data(&self) -> DataFacts {
         self.facts
+    }
+
+    fn about(&self) -> &[String] {
+        &self.about
     }
 
     fn rows(&self) -> usize {

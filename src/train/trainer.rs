@@ -190,6 +190,8 @@ impl<'a> Trainer<'a> {
             let mut best = false;
             if self.progress.validation_due {
                 self.take_outcomes(0, &mut run, hooks)?;
+                // What the last step computed is needed no more, and a validation takes memory too.
+                self.stepper.tape.clear();
                 match self.task.validate(hooks.stop)? {
                     Some(loss) => best = self.validated(loss, &mut run, hooks)?,
                     None => return self.finish(run, hooks, true),
@@ -240,7 +242,7 @@ impl<'a> Trainer<'a> {
         let begin = Begin { place: self.task.place(), dropout: self.stepper.dropout };
         let (loss, _) = self.stepper.step(self.task, lr)?;
         self.late.push(step, lr, begin, self.stepper.optimizer.control())?;
-        self.device.submit()?;
+        self.device.end_step()?;
         Ok(loss)
     }
 

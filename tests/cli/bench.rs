@@ -103,6 +103,10 @@ fn a_profile_tells_launches_and_time_by_kernel() {
         let events = bptt(folder.path(), &format!("{args} --json")).events();
         let profile = events.iter().find(|event| event["event"] == "profile").expect("a profile");
         assert!(profile["launches"].as_f64().unwrap() > 5.0 && profile["bytes_peak"].as_u64().unwrap() > 0);
+        assert_eq!(events[0]["event"], "memory", "before any step");
+        for bytes in ["bytes_peak", "bytes_held"] {
+            assert_eq!(events[0][bytes], profile[bytes], "what was planned was taken on {device}");
+        }
         let kernels = profile["kernels"].as_array().unwrap();
         let adam = kernels.iter().find(|kernel| kernel["kernel"] == "adam").expect("Adam's kernel");
         assert_eq!(adam["launches"], 1.0);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::harness::{bptt, command, folder, run};
+use super::harness::{bptt, command, folder, listing, run};
 
 /// The model's size, as its `config.json` says.
 fn hidden(folder: &Path) -> Value {
@@ -192,4 +192,29 @@ fn forecasts_stand_beside_what_was_known_and_what_came() {
     let mae = (42..60).map(errors).sum::<f64>() / 18.0;
     let result: Value = serde_json::from_slice(&fs::read(path.join("run/result.json")).unwrap()).unwrap();
     assert!((result["naive_mae"].as_f64().unwrap() - mae).abs() < 1e-9, "{result}: {mae}");
+}
+
+/// The sizes follow from what the adapter can bind: 16 kB a character for the gates of 1024 units.
+#[test]
+fn what_cannot_fit_is_refused_before_anything_is_touched() {
+    let folder = folder();
+    let devices = bptt(folder.path(), "devices --json").events();
+    let limit = devices[0]["limits"]["largest binding"].as_u64().unwrap_or(128 << 20);
+    let characters = (limit / 16_384 * 5 / 4) as usize;
+    let text: String = (0..12 * characters).map(|i| char::from(b'a' + (i * i / 3 % 8) as u8)).collect();
+    std::fs::write(folder.path().join("book.txt"), text).unwrap();
+    bptt(folder.path(), "train hihello --steps 2 --out old").done();
+    let before = listing(folder.path());
+    let batch = characters / 64;
+    for out in ["new", "old --force"] {
+        let args =
+            format!("train text --file book.txt --hidden 1024 --batch {batch} --sequence 64 --device gpu");
+        let run = bptt(folder.path(), &format!("{args} --out {out}"));
+        let sentence = run.failed(2);
+        assert!(
+            sentence.contains("a kernel can use at most") && sentence.contains("; --batch "),
+            "{sentence}"
+        );
+        assert_eq!(listing(folder.path()), before);
+    }
 }

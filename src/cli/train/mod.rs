@@ -6,12 +6,12 @@ mod show;
 use std::path::PathBuf;
 
 use bptt::data::scale::ScalerKind;
-use bptt::data::text::{LONGSEQ, Text, fit};
+use bptt::data::text::fit;
 use bptt::device::Device;
 use bptt::error::{Error, Result};
 use bptt::train::{
-    Config, ConfigFile, Experiment, Hooks, Outcome, Remake, Run, ScheduleKind, SentenceTask, SeriesTask,
-    Summary, Task, TextTask, train,
+    Config, ConfigFile, Experiment, Hooks, Outcome, Remake, Run, ScheduleKind, Source, Summary, fit_memory,
+    train,
 };
 use clap::ValueEnum;
 
@@ -80,7 +80,14 @@ pub fn run(args: Args) -> Result<()> {
     // What was resolved before is taken as it is.
     let resolved = begun.is_some() || args.run.config.is_some();
     let named = args.sizes().map(|given| resolved || given);
-    let mut task = task_of(&device, &mut config, named, &mut notes)?;
+    let source = source(&mut config, named, &mut notes)?;
+    let parts = config.train.accumulate;
+    let memory = fit_memory(&device, &mut config, &source, begun.is_some(), args.run.auto_batch)?;
+    if config.train.accumulate != parts {
+        notes.push(format!("memory is short: taking a batch in {} parts", config.train.accumulate));
+    }
+    let mut task = source.task(&device, &mut config)?;
+    notes.extend_from_slice(task.about());
     notes.extend(begun.as_ref().and_then(|begun| stretched(begun, &config)));
     if config.model.dropout > 0.0 && config.model.layers == 1 {
         notes.push("dropout acts between layers, and there is only one: it does nothing".into());
@@ -104,11 +111,13 @@ pub fn run(args: Args) -> Result<()> {
     let profile = args.run.profile.then(|| Profile::start(&device)).transpose()?;
     let stop = interruption();
     let show = Show::new(&args.run, &config, &device, notes);
+    if profile.is_some() {
+        show.memory(&memory)?;
+    }
     let mut on_event = |event| show.event(event);
     let show_every =
         if args.run.json || experiment.sentence().is_none() { 0 } else { config.train.steps.div_ceil(SHOWN) };
-    // What is told of a task is told once.
-    let mut remake = |device: &Device| task_of(device, &mut config.clone(), [true; 2], &mut Vec::new());
+    let mut remake = |device: &Device| source.task(device, &mut config.clone());
     // A profile is of one device.
     let remake: Option<Remake<'_>> = if args.run.profile { None } else { Some(&mut remake) };
     let mut hooks = Hooks {
@@ -159,40 +168,24 @@ fn absolute(path: &std::path::Path) -> Result<PathBuf> {
     std::path::absolute(path).map_err(|error| Error::data(path, error))
 }
 
-/// The task of the settings; what the user should know of it is added to `notes`. Batch and sequence, where they are
+/// The data of the settings; what the user should know of them is added to `notes`. Batch and sequence, where they are
 /// `named`, are not changed to fit a text.
-pub fn task_of(
-    device: &Device,
-    config: &mut Config,
-    named: [bool; 2],
-    notes: &mut Vec<String>,
-) -> Result<Box<dyn Task>> {
-    Ok(match config.experiment {
-        Experiment::Text => {
-            let text = match &config.data.file {
-                Some(path) => Text::open(path, config.data.tokens)?,
-                None => Text::from_text(LONGSEQ, config.data.tokens),
-            };
-            notes.extend(fit_to(config, text.len(), named)?);
-            Box::new(TextTask::new(device, config, &text)?)
-        }
-        Experiment::Timeseries => {
-            if config.data.csv.is_none() {
-                notes.push("no --csv was named: the data are synthetic, a random walk of prices".into());
-            }
-            if config.data.scaler == ScalerKind::Original {
-                notes.push(
-                    "--scaler original scales the test part by its own minima and maxima, as the original did: what is \
-                     to be forecast leaks into the inputs"
-                        .into(),
-                );
-            }
-            let task = SeriesTask::new(device, config)?;
-            notes.extend_from_slice(task.about());
-            Box::new(task)
-        }
-        _ => Box::new(SentenceTask::new(device, config)?),
-    })
+pub fn source(config: &mut Config, named: [bool; 2], notes: &mut Vec<String>) -> Result<Source> {
+    let source = Source::read(config)?;
+    if let Source::Text(text) = &source {
+        notes.extend(fit_to(config, text.len(), named)?);
+    }
+    if matches!(source, Source::Table(_)) && config.data.csv.is_none() {
+        notes.push("no --csv was named: the data are synthetic, a random walk of prices".into());
+    }
+    if matches!(source, Source::Table(_)) && config.data.scaler == ScalerKind::Original {
+        notes.push(
+            "--scaler original scales the test part by its own minima and maxima, as the original did: what is to be \
+             forecast leaks into the inputs"
+                .into(),
+        );
+    }
+    Ok(source)
 }
 
 /// Makes batch and sequence fit a text of so many tokens. What the user asked for by name is taken or refused, never

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use bptt::device::Device;
 use bptt::error::{Error, Result};
-use bptt::train::{Config, Event, Experiment, Outcome, Summary, bits_per_character};
+use bptt::train::{Config, Event, Experiment, MemoryPlan, Outcome, Summary, bits_per_character, readable};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use serde_json::{Value, json};
 
@@ -46,6 +46,37 @@ impl Show {
             done: Cell::new(0),
             before: Cell::new(0.0),
         }
+    }
+
+    /// What the training will take.
+    pub fn memory(&self, plan: &MemoryPlan) -> Result<()> {
+        let MemoryPlan { parameters, gradients, moments, data, activations, peak, held, largest, .. } = *plan;
+        let [parts @ .., peak, held, largest] =
+            [parameters, gradients, moments, data, activations, peak, held, largest].map(readable);
+        let [parameters, gradients, moments, data, activations] = parts;
+        self.output.line(format!(
+            "memory: parameters {parameters}, gradients {gradients}, optimizer {moments}, data {data}, a step \
+             {activations}; at most {peak} of tensors at once, {held} with those kept for reuse"
+        ))?;
+        let of = plan.binding.map_or(String::new(), |binding| format!(" of {}", readable(binding)));
+        let launches = plan.launches;
+        let mut line = format!("the largest tensor takes {largest}{of}; a step makes {launches} launches");
+        if plan.longest_submission > 0.0 {
+            let ms = plan.longest_submission * 1e3;
+            line += &format!(", the longest submission about {ms:.1} ms by the rates of a {}", self.kind());
+        }
+        self.output.line(line)?;
+        self.output.event(&json!({
+            "event": "memory", "parameters": plan.parameters, "gradients": plan.gradients, "moments": plan.moments,
+            "data": plan.data, "activations": plan.activations, "bytes_peak": plan.peak, "bytes_held": plan.held,
+            "bytes_largest": plan.largest, "binding": plan.binding, "launches": launches,
+            "longest_submission_ms": plan.longest_submission * 1e3,
+        }))
+    }
+
+    /// The adapter whose rates the estimates are made with.
+    fn kind(&self) -> &'static str {
+        if self.device.info().software { "llvmpipe on two threads" } else { "large GPU" }
     }
 
     pub fn event(&self, event: Event) -> Result<()> {

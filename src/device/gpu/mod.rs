@@ -16,7 +16,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::contract::MAX_ARGS;
-use super::pool::{Pool, size_class};
+use super::pool::Pool;
+use super::recorded::{MOST_LAUNCHES, Recorded};
 use super::{
     Arg, Backend, Device, DeviceInfo, Host, KernelTime, Memory, MemoryKind, ReadBack, Stats, Values, View,
     host, select,
@@ -33,8 +34,6 @@ pub(super) use read::PendingRead;
 use read::Reads;
 use upload::Uploads;
 
-/// Dispatches after which the recorder submits by itself, so that the GPU starts while the host records on.
-const DISPATCHES_PER_SUBMIT: u32 = 1024;
 /// Submissions that the host may be ahead of the GPU. A loop that never reads back would else queue without limit.
 const MOST_IN_FLIGHT: usize = 8;
 /// Bytes between two launches' parameters in the uniform ring: WebGPU's alignment of dynamic offsets.
@@ -61,8 +60,8 @@ struct State {
     pass: Option<wgpu::ComputePass<'static>>,
     /// The pipeline that the open pass has set.
     current: Option<usize>,
-    /// Dispatches in the submission being recorded.
-    recorded: u32,
+    /// What is in the submission being recorded.
+    recorded: Recorded,
     pipelines: Pipelines,
     pool: Pool<wgpu::Buffer>,
     uploads: Uploads,
@@ -161,7 +160,7 @@ impl Gpu {
         state.reads.map(&submission);
         state.in_flight.push_back(submission);
         state.submits += 1;
-        state.recorded = 0;
+        state.recorded = Recorded::default();
         if state.in_flight.len() > MOST_IN_FLIGHT {
             let oldest = state.in_flight.pop_front();
             self.wait(oldest)?;
@@ -247,13 +246,13 @@ impl State {
             })
         };
         let pipelines = Pipelines::new(device, space, trusted);
-        let ring = u64::from(UNIFORM_STRIDE * DISPATCHES_PER_SUBMIT);
+        let ring = u64::from(UNIFORM_STRIDE * MOST_LAUNCHES);
         let uniforms = buffer("parameters", ring, wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST);
         State {
             encoder: None,
             pass: None,
             current: None,
-            recorded: 0,
+            recorded: Recorded::default(),
             pool: Pool::new(),
             uploads: Uploads::new(device),
             reads: Reads::new(),
@@ -301,8 +300,8 @@ impl Backend for Gpu {
         &self.limits
     }
 
-    fn allocate(&self, _: Dtype, len: usize) -> Result<Memory> {
-        let bytes = size_class(len * 4);
+    fn allocate(&self, dtype: Dtype, len: usize) -> Result<Memory> {
+        let bytes = self.bytes(dtype, len);
         if bytes as u64 > self.limits.binding {
             return Err(Error::Gpu(Fault::TooLarge {
                 device: self.info.name.clone(),
@@ -331,7 +330,7 @@ impl Backend for Gpu {
 
     fn launch(&self, plan: &Plan, params: &[u8], args: &[Arg<'_>]) -> Result<()> {
         let mut guard = self.lock();
-        if guard.recorded == DISPATCHES_PER_SUBMIT || guard.profile.as_ref().is_some_and(Profile::is_full) {
+        if guard.recorded.is_full() || guard.profile.as_ref().is_some_and(Profile::is_full) {
             self.submit_locked(&mut guard)?;
         }
         let state = &mut *guard;
@@ -381,7 +380,7 @@ impl Backend for Gpu {
         if let Some(profile) = profile {
             profile.end(pass);
         }
-        state.recorded += 1;
+        state.recorded.add(plan, params, args, &self.limits);
         state.dispatches += 1;
         Ok(())
     }
@@ -433,6 +432,15 @@ impl Backend for Gpu {
         self.submit_locked(&mut self.lock())
     }
 
+    fn end_step(&self) -> Result<()> {
+        let mut state = self.lock();
+        if state.recorded.is_worth_a_submission(&self.limits) {
+            self.submit_locked(&mut state)
+        } else {
+            Ok(())
+        }
+    }
+
     fn stats(&self) -> Stats {
         let state = self.lock();
         Stats {
@@ -443,6 +451,8 @@ impl Backend for Gpu {
             pipelines_created: state.pipelines.created(),
             bytes_in_use: state.pool.bytes_in_use,
             bytes_peak: state.pool.bytes_peak,
+            bytes_held: state.pool.bytes_held,
+            bytes_largest: state.pool.largest,
         }
     }
 

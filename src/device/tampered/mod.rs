@@ -83,6 +83,15 @@ impl Backend for Tampered {
         self.inner.submit()
     }
 
+    fn end_step(&self) -> Result<()> {
+        self.call()?;
+        self.inner.end_step()
+    }
+
+    fn bytes(&self, dtype: Dtype, len: usize) -> usize {
+        self.inner.bytes(dtype, len)
+    }
+
     fn stats(&self) -> Stats {
         self.inner.stats()
     }
