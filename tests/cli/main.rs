@@ -6,6 +6,7 @@ mod bench;
 mod check;
 mod conform;
 mod contract;
+mod determinism;
 mod devices;
 #[path = "../common/files.rs"]
 mod files;
