@@ -52,7 +52,8 @@ impl Weights {
     ) -> Weights {
         let Config { hidden_size: hidden, bias, proj_size, .. } = *config;
         let bound = 1.0 / (hidden as f32).sqrt();
-        let rows = config.cell.parts() * hidden;
+        // What is too many to count is refused when all sizes are known.
+        let rows = config.cell.parts().saturating_mul(hidden);
         let mut parameter =
             |name: &str, shape: &[usize]| init.uniform(format!("{prefix}{name}{suffix}"), shape, bound);
         Weights {
