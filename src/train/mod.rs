@@ -22,7 +22,7 @@ pub use config::{
 pub use forecast::{Forecast, ForecastMetrics};
 pub use generate::{Generate, Sampler};
 pub use model::{CharModel, CharModelConfig, Model, ModelFiles, SeriesModel, SeriesModelConfig, WEIGHTS};
-pub use run::{DataFacts, FORECASTS, Record, Row, Run, Tensors, newest_text_model};
+pub use run::{DataFacts, FORECASTS, Record, Row, Run, Tensors, newest_text_model, trained_on};
 pub use sentence::SentenceTask;
 pub(crate) use stepper::Stepper;
 pub use task::Task;
