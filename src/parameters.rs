@@ -114,7 +114,10 @@ impl Initializer {
     ///
     /// # Errors
     /// As [`Initializer::build`], and those of `read`.
-    pub(crate) fn build_read(self, mut read: impl FnMut(&str, &mut [f32]) -> Result<()>) -> Result<Parameters> {
+    pub(crate) fn build_read(
+        self,
+        mut read: impl FnMut(&str, &mut [f32]) -> Result<()>,
+    ) -> Result<Parameters> {
         self.build_from(|entry, to| read(&entry.name, to))
     }
 

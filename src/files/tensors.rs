@@ -11,8 +11,8 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
-use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::Deserialize;
+use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::error::Result;
 
@@ -190,7 +190,8 @@ impl<'de> Visitor<'de> for ScanHeader {
                 let entry: Entry = map.next_value()?;
                 let size = entry.shape.0.checked_mul(entry.dtype.bitsize() as u128);
                 let size = size.map(|bits| bits.div_ceil(8)).filter(|size| *size < 1 << 64);
-                bytes += size.ok_or_else(|| A::Error::custom(format!("{name:?} is too large for any file")))?;
+                bytes +=
+                    size.ok_or_else(|| A::Error::custom(format!("{name:?} is too large for any file")))?;
             }
             // What a key that is there twice holds depends on who reads it.
             if let Some(twice) = names.replace(name) {
@@ -315,7 +316,8 @@ mod tests {
             entry("U8", &format!("[{}]", half - 1), half, u64::MAX)
         );
         refused(&two, 0, "its tensors take 18446744073709551615 bytes, 0 come behind its header");
-        for shape in ["[18446744073709551615,2]", "[4294967296,4294967296,4294967296,4294967296,4294967296]"] {
+        for shape in ["[18446744073709551615,2]", "[4294967296,4294967296,4294967296,4294967296,4294967296]"]
+        {
             refused(&format!(r#"{{"a":{}}}"#, entry("F32", shape, 0, 4)), 4, "is too large for any file");
         }
         refused(&format!(r#"{{"a":{}}}"#, entry("F32", "[1,1,1,1,1,1,1,1,1]", 0, 4)), 4, "8 dimensions");

@@ -150,8 +150,7 @@ impl<'a> Trainer<'a> {
         let plateau =
             if self.progress.plateau.is_some() { found.plateau.or(self.progress.plateau) } else { None };
         let platform = Platform::of(self.device);
-        let checkpoint =
-            saved.read(self.task.model().parameters()).map_err(|error| at(run, error))?;
+        let checkpoint = saved.read(self.task.model().parameters()).map_err(|error| at(run, error))?;
         let found = &checkpoint.progress;
         load(self.task.model().parameters(), &checkpoint.model).map_err(|error| at(run, error))?;
         self.stepper.optimizer.load_state(&checkpoint.optimizer).map_err(|error| at(run, error))?;

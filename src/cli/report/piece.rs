@@ -128,7 +128,8 @@ fn of_text(known: &Known, model: &CharModel) -> Result<Piece> {
             return of_tokens(&text, 0..text.len(), "the beginning of the sentence");
         }
         (None, Some(file)) => {
-            let text = Text::open_with(file, &model.vocabulary).map_err(|error| unquoted(Some(file), error))?;
+            let text =
+                Text::open_with(file, &model.vocabulary).map_err(|error| unquoted(Some(file), error))?;
             check_data(known, DataFacts { bytes: text.bytes(), hash: text.hash() })?;
             (text, "the beginning of the held-out part")
         }

@@ -52,7 +52,8 @@ pub(super) fn check_links(folder: &Path) -> Result<()> {
     for name in [LOCK, FILES[0], FILES[1], CHECKPOINTS, PLOTS] {
         let path = folder.join(name);
         if path.is_symlink() {
-            let message = "is a symbolic link, through which a run is not written: put what it leads to in its place";
+            let message =
+                "is a symbolic link, through which a run is not written: put what it leads to in its place";
             return Err(Error::data(path, message));
         }
     }

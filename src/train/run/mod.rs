@@ -29,8 +29,8 @@ use crate::error::{Error, Result};
 use crate::files::{read_whole, remove_cut_off, sync_folder, unwritable, write_whole};
 
 pub(crate) use checkpoint::{Checkpoint, Platform, Progress};
-use checkpoint::{Saved, Unreadable};
 pub use checkpoint::{DataFacts, Tensors};
+use checkpoint::{Saved, Unreadable};
 pub use folder::newest_text_model;
 use folder::{LOCK, Made, check_folder, check_links, is_unused, lock, may_take};
 pub(crate) use metrics::Metrics;
@@ -188,7 +188,8 @@ impl Run {
         }
         self.made.clear();
         // Those of later steps are damaged.
-        let (older, later): (Vec<_>, _) = checkpoints(&self.path)?.into_iter().partition(|(step, _)| *step <= now);
+        let (older, later): (Vec<_>, _) =
+            checkpoints(&self.path)?.into_iter().partition(|(step, _)| *step <= now);
         let dropped = older.len().saturating_sub(keep.max(1));
         for (_, path) in older.iter().take(dropped).chain(&later) {
             remove(path)?;

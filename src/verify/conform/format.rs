@@ -8,8 +8,8 @@ use safetensors::tensor::Dtype;
 use serde::Deserialize;
 
 use crate::error::{Error, Result};
-use crate::files::{json, read_whole};
 use crate::files::tensors::{TensorFile, is_float};
+use crate::files::{json, read_whole};
 use crate::ops::recurrent::Nonlinearity;
 
 /// The most bytes that are read of a case's description.
@@ -212,8 +212,8 @@ impl Description {
     pub fn read(folder: &Path) -> Result<Description> {
         let path = folder.join("case.json");
         let text = read_whole(&path, MAX_JSON)?;
-        let description: Description = json::parse(&text)
-            .map_err(|error| Error::data(&path, format!("describes no case: {error}")))?;
+        let description: Description =
+            json::parse(&text).map_err(|error| Error::data(&path, format!("describes no case: {error}")))?;
         description.check(folder).map_err(|message| Error::data(&path, message))?;
         Ok(description)
     }
