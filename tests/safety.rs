@@ -13,8 +13,8 @@ use bptt::device::{DeviceInfo, ReadBack};
 use bptt::nn::{Recurrent, RecurrentConfig};
 use bptt::prelude::*;
 use bptt::train::{
-    CharModel, CharModelConfig, Config, ConfigFile, Event, Forecast, Generate, Model, Record, Row, Run, Sampler,
-    SentenceTask, SeriesModel, SeriesModelConfig, SeriesTask, Summary, TextTask,
+    CharModel, CharModelConfig, Config, ConfigFile, Event, Forecast, Generate, Model, Record, Row, Run,
+    Sampler, SentenceTask, SeriesModel, SeriesModelConfig, SeriesTask, Summary, TextTask,
 };
 
 /// Every use of `unsafe`: the file, how many, and what runs them. The compiler denies it outside src/cpu and src/device,
@@ -80,7 +80,8 @@ fn every_unsafe_is_counted() {
     }
     // This file quotes the word above.
     found.remove("tests/safety.rs");
-    let listed: BTreeMap<String, usize> = UNSAFE.iter().map(|(file, uses, _)| (file.to_string(), *uses)).collect();
+    let listed: BTreeMap<String, usize> =
+        UNSAFE.iter().map(|(file, uses, _)| (file.to_string(), *uses)).collect();
     assert_eq!(found, listed);
     for (file, _, test) in UNSAFE {
         assert!(file.starts_with("src/cpu/") || file.starts_with("src/device/"), "{file}");
@@ -95,7 +96,8 @@ const fn shared<T: Send + Sync>() {}
 /// A program may make a device on one thread and train on another.
 const _: () = {
     shared::<(Device, DeviceInfo, Tensor, Indices, Parameters, Error, Shape, Lengths)>();
-    shared::<(Rnn, Lstm, Gru, RnnCell, LstmCell, GruCell, Recurrent, Linear, Embedding, LayerNorm, Dropout)>();
+    shared::<(Rnn, Lstm, Gru, RnnCell, LstmCell, GruCell, Recurrent, Linear, Embedding, LayerNorm, Dropout)>(
+    );
     shared::<(RnnConfig, LstmConfig, GruConfig, RnnCellConfig, CellConfig, RecurrentConfig)>();
     shared::<(LinearConfig, EmbeddingConfig, LayerNormConfig, CrossEntropyLoss, RegressionLoss)>();
     shared::<(SgdConfig, AdamConfig, AdamWConfig, RmspropConfig, AdagradConfig, ParamGroup)>();

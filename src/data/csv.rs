@@ -204,7 +204,7 @@ fn head<R: BufRead>(lines: &mut Lines<R>) -> Vec<Result<Vec<u8>, String>> {
         let Some(line) = lines.next() else { break };
         if let Ok(line) = &line {
             rows += usize::from(!line.starts_with(b"#") && !line.trim_ascii().is_empty());
-            bytes += line.len() + 1;
+            bytes += line.len() + size_of_val(line);
         }
         head.push(line);
     }

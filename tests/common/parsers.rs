@@ -64,15 +64,17 @@ pub fn weights(bytes: &[u8]) -> bool {
 /// The settings of the run whose checkpoints [`checkpoint`] reads.
 const SETTINGS: &str = "format = 1\nexperiment = \"hihello\"\n[train]\nsteps = 8\n";
 
-/// A run's folder with a checkpoint of it.
-pub fn a_run() -> TempDir {
+/// A checkpoint of that run.
+pub fn a_checkpoint() -> Vec<u8> {
     let folder = folder();
     let path = file("settings.toml", SETTINGS.as_bytes());
     let config = ConfigFile::read(&path).expect("the settings are right").config;
     let mut run = Run::create(Some(&folder.path().join("run")), "hihello", false).expect("the folder is new");
     run.set_config(&config).expect("its paths are UTF-8");
     resume(&config, &mut run, 4).expect("the training goes well");
-    folder
+    let mut made = fs::read_dir(run.path().join("checkpoints")).expect("it has saved one");
+    let path = made.next().expect("it has saved one").expect("it can be read").path();
+    fs::read(path).expect("it can be read")
 }
 
 /// Goes on with a run up to a step.
@@ -92,16 +94,16 @@ fn resume(config: &Config, run: &mut Run, until: u64) -> Result<()> {
     train(&device, &config, &mut task, Some(run), &mut hooks).map(drop)
 }
 
-/// The checkpoint of [`a_run`], with the checksum that belongs to what it holds: whoever changes a file on purpose changes
+/// Such a checkpoint, with the checksum that belongs to what it holds: whoever changes a file on purpose changes
 /// that too.
 pub fn checkpoint(bytes: &[u8]) -> bool {
     let path = file("run/checkpoints/step-4.safetensors", &with_checksum(bytes).unwrap_or(bytes.to_vec()));
     let run = path.parent().and_then(Path::parent).expect("it is in a folder of a run");
     file("run/config.toml", SETTINGS.as_bytes());
-    let _ = fs::remove_file(run.join("metrics.jsonl"));
     let gone_on = Run::open(run).and_then(|(mut run, file)| resume(&file.config, &mut run, 0));
-    for later in [5, 8] {
-        let _ = fs::remove_file(run.join(format!("checkpoints/step-{later}.safetensors")));
+    for name in ["metrics.jsonl", "metrics.csv"] {
+        // Of the last one.
+        let _ = fs::remove_file(run.join(name));
     }
     gone_on.is_ok()
 }

@@ -17,6 +17,8 @@ const MAX_JSON: u64 = 1 << 20;
 /// The most that a size may be, and the number of layers: beyond lies a mistake that would use up the memory.
 const MAX_SIZE: usize = 1 << 20;
 const MAX_LAYERS: usize = 1 << 10;
+/// The most steps: a case has three.
+const MAX_STEPS: usize = 1 << 10;
 
 /// `case.json`.
 #[derive(Debug, Deserialize)]
@@ -254,6 +256,9 @@ impl Description {
         }
         if recurrent != 1 {
             return Err(format!("a model has one recurrent layer, got {recurrent}"));
+        }
+        if self.steps > MAX_STEPS {
+            return Err(format!("steps must be from 1 to {MAX_STEPS}, got {}", self.steps));
         }
         if let Some((name, size)) = sizes.iter().find(|(_, size)| !(1..=MAX_SIZE).contains(size)) {
             return Err(format!("{name} must be from 1 to {MAX_SIZE}, got {size}"));
