@@ -117,8 +117,17 @@ fn not_whole(why: &str) -> String {
 
 /// What a file has and the model has not, the other way round, and what has another shape.
 fn misfits<'n>(model: impl Iterator<Item = (&'n str, Shape)>, file: &TensorFile) -> Vec<String> {
-    let list =
-        |what: &str, names: Vec<String>| (!names.is_empty()).then(|| format!("{what} {}", names.join(", ")));
+    /// So many of each kind are named.
+    const NAMED: usize = 20;
+    let shown = |mut names: Vec<String>, between: &str| {
+        let more = names.len().saturating_sub(NAMED);
+        names.truncate(NAMED);
+        names.extend((more > 0).then(|| format!("and {more} more")));
+        names.join(between)
+    };
+    let list = |what: &str, names: Vec<String>| {
+        (!names.is_empty()).then(|| format!("{what} {}", shown(names, ", ")))
+    };
     let mut unknown: BTreeSet<String> = file.names().into_iter().collect();
     let (mut missing, mut shapes) = (Vec::new(), Vec::new());
     for (name, shape) in model {
@@ -133,5 +142,5 @@ fn misfits<'n>(model: impl Iterator<Item = (&'n str, Shape)>, file: &TensorFile)
     }
     let unknown = unknown.into_iter().map(|name| format!("{name:?}")).collect();
     let found = [list("the model has no tensor", unknown), list("the file has no tensor", missing)];
-    found.into_iter().flatten().chain(shapes).collect()
+    found.into_iter().flatten().chain((!shapes.is_empty()).then(|| shown(shapes, "; "))).collect()
 }
