@@ -8,7 +8,7 @@ use super::Outcome;
 use super::config::{Config, DataConfig};
 use super::forecast::{Forecast, ForecastMetrics, fit, scaled_mse, unscaled};
 use super::model::{ModelFiles, SeriesModel, SeriesModelConfig};
-use super::run::{DataFacts, Run, Tensors};
+use super::run::{DataFacts, MOST_COUNTED, Run, Tensors};
 use super::task::Task;
 use crate::cpu::philox;
 use crate::data::csv::{CsvOptions, Table, cut, read_table};
@@ -287,6 +287,9 @@ impl Task for SeriesTask {
     fn seek(&mut self, position: u64, states: &Tensors) -> Result<()> {
         if !states.is_empty() {
             return Err(Error::argument("train", "the checkpoint is not of a time series"));
+        }
+        if position > MOST_COUNTED {
+            return Err(Error::argument("train", format!("the checkpoint stands at batch {position}")));
         }
         self.taken = position;
         Ok(())

@@ -222,6 +222,9 @@ impl<R: Read + Seek> Saved<R> {
             return Err(foreign(format!("it has format {format}, not 1")));
         }
         let progress: Progress = json::parse(progress.as_bytes()).map_err(unknown)?;
+        if progress.worse.max(progress.dropout_calls) > MOST_COUNTED {
+            return Err(foreign(format!("it counts beyond {MOST_COUNTED}")));
+        }
         for name in &names {
             if split(name).is_none() {
                 return Err(foreign(format!("it has an unknown tensor {name:?}")));
@@ -271,6 +274,9 @@ impl<R: Read + Seek> Saved<R> {
         Ok(Checkpoint { progress: self.progress, model, best, optimizer, carried })
     }
 }
+
+/// The most that is counted in a training: what goes on from more could overflow.
+pub(crate) const MOST_COUNTED: u64 = 1 << 53;
 
 /// The most values of a state that is carried from batch to batch.
 const MAX_CARRIED: u128 = 1 << 28;

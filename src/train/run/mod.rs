@@ -28,7 +28,7 @@ use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::files::{read_whole, remove_cut_off, sync_folder, unwritable, write_whole};
 
-pub(crate) use checkpoint::{Checkpoint, Platform, Progress};
+pub(crate) use checkpoint::{Checkpoint, MOST_COUNTED, Platform, Progress};
 pub use checkpoint::{DataFacts, Tensors};
 use checkpoint::{Saved, Unreadable};
 pub use folder::newest_text_model;
