@@ -1,5 +1,8 @@
 //! Files that are read within limits and replaced only by whole ones.
 
+pub(crate) mod json;
+pub(crate) mod tensors;
+
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::Path;

@@ -87,8 +87,10 @@
 extern crate self as bptt;
 
 pub mod bench;
+#[allow(unsafe_code, reason = "threads share what kernels write, in parts that do not overlap")]
 pub mod cpu;
 pub mod data;
+#[allow(unsafe_code, reason = "drivers, and memory that is shared with them")]
 pub mod device;
 pub mod error;
 mod fault;

@@ -4,6 +4,7 @@
 mod init;
 
 use std::collections::HashSet;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
@@ -24,13 +25,15 @@ pub struct ParameterId {
 
 /// Collects the parameters of a model while its layers are made. [`Initializer::build`] puts them on the device.
 ///
-/// Initial values come from Philox on the host: the same seed gives the same values on every device.
+/// Initial values come from Philox on the host: the same seed gives the same values on every device. They are drawn when
+/// all sizes are known: no memory is taken before.
 pub struct Initializer {
     model: u32,
     device: Device,
     seed: u64,
     entries: Vec<Entry>,
-    values: Vec<f32>,
+    /// The length of the arenas so far.
+    length: usize,
 }
 
 #[derive(Debug)]
@@ -39,6 +42,9 @@ struct Entry {
     shape: Shape,
     /// First element in the arenas, aligned.
     offset: usize,
+    init: Init,
+    /// Elements that are 0 at first whatever `init` says.
+    zeros: Range<usize>,
 }
 
 impl Initializer {
@@ -46,7 +52,7 @@ impl Initializer {
     pub fn new(device: &Device, seed: u64) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let model = NEXT.fetch_add(1, Ordering::Relaxed);
-        Initializer { model, device: device.clone(), seed, entries: Vec::new(), values: Vec::new() }
+        Initializer { model, device: device.clone(), seed, entries: Vec::new(), length: 0 }
     }
 
     /// The device of the model.
@@ -56,46 +62,82 @@ impl Initializer {
 
     /// A parameter with values uniform in [-bound, bound).
     pub fn uniform(&mut self, name: impl Into<String>, shape: impl Into<Shape>, bound: f32) -> ParameterId {
-        self.add(name.into(), shape.into(), &Init::Uniform { low: -bound, high: bound })
+        self.add(name.into(), shape.into(), Init::Uniform { low: -bound, high: bound })
     }
 
     /// A parameter with values of the standard normal distribution.
     pub fn normal(&mut self, name: impl Into<String>, shape: impl Into<Shape>) -> ParameterId {
-        self.add(name.into(), shape.into(), &Init::Normal { mean: 0.0, std: 1.0 })
+        self.add(name.into(), shape.into(), Init::Normal { mean: 0.0, std: 1.0 })
     }
 
     /// A parameter with one value everywhere.
     pub fn constant(&mut self, name: impl Into<String>, shape: impl Into<Shape>, value: f32) -> ParameterId {
-        self.add(name.into(), shape.into(), &Init::Constant(value))
+        self.add(name.into(), shape.into(), Init::Constant(value))
     }
 
-    fn add(&mut self, name: String, shape: Shape, init: &Init) -> ParameterId {
-        let (offset, stream) = (self.values.len(), self.entries.len() as u32);
-        let values =
-            init.values(shape, self.seed, stream).expect("uniform, normal and constant take any shape");
-        self.values.extend(values);
-        self.values.resize(self.values.len().next_multiple_of(ALIGNMENT), 0.0);
-        self.entries.push(Entry { name, shape, offset });
+    fn add(&mut self, name: String, shape: Shape, init: Init) -> ParameterId {
+        let offset = self.length;
+        // What is too long saturates, and is refused when all is known.
+        let padded = shape.count().checked_next_multiple_of(ALIGNMENT).unwrap_or(usize::MAX);
+        self.length = offset.saturating_add(padded);
+        self.entries.push(Entry { name, shape, offset, init, zeros: 0..0 });
         ParameterId { model: self.model, index: self.entries.len() - 1 }
     }
 
-    /// A parameter's initial values, to be changed.
-    pub(crate) fn values_mut(&mut self, id: ParameterId) -> &mut [f32] {
-        let entry = &self.entries[id.index];
-        &mut self.values[entry.offset..][..entry.shape.count()]
+    /// Makes elements of a parameter 0 at first.
+    pub(crate) fn zero(&mut self, id: ParameterId, elements: Range<usize>) {
+        self.entries[id.index].zeros = elements;
+    }
+
+    /// Names and shapes, in the order in which the layers were made.
+    pub(crate) fn names(&self) -> impl Iterator<Item = (&str, Shape)> {
+        self.entries.iter().map(|entry| (entry.name.as_str(), entry.shape))
     }
 
     /// Puts the parameters on the device.
     ///
     /// # Errors
-    /// [`Error::Argument`] when two have the same name; [`Error::Gpu`] when there is no room for them.
+    /// [`Error::Argument`] when two have the same name, or there are more than 2³² values; [`Error::Gpu`] when there is no
+    /// room for them.
     pub fn build(self) -> Result<Parameters> {
+        let seed = self.seed;
+        let mut stream = 0..;
+        self.build_from(|entry, to| {
+            let stream = stream.next().expect("there is no end of numbers");
+            to.copy_from_slice(&entry.init.values(entry.shape, seed, stream)?);
+            to[entry.zeros.clone()].fill(0.0);
+            Ok(())
+        })
+    }
+
+    /// Puts parameters on the device whose values are read instead of drawn, one parameter after the other.
+    ///
+    /// # Errors
+    /// As [`Initializer::build`], and those of `read`.
+    pub(crate) fn build_read(
+        self,
+        mut read: impl FnMut(&str, &mut [f32]) -> Result<()>,
+    ) -> Result<Parameters> {
+        self.build_from(|entry, to| read(&entry.name, to))
+    }
+
+    fn build_from(self, mut values_of: impl FnMut(&Entry, &mut [f32]) -> Result<()>) -> Result<Parameters> {
         let mut names = HashSet::new();
         if let Some(entry) = self.entries.iter().find(|entry| !names.insert(&entry.name)) {
             return Err(Error::argument("parameters", format!("two have the name '{}'", entry.name)));
         }
-        let count = self.values.len();
-        let values = Tensor::from_f32(&self.device, [count], &self.values)?;
+        let count = self.length;
+        if u32::try_from(count).is_err() {
+            let message = "the layers have more than 2^32 values: take smaller sizes";
+            return Err(Error::argument("parameters", message));
+        }
+        let mut values = vec![0.0; count];
+        for entry in &self.entries {
+            values_of(entry, &mut values[entry.offset..][..entry.shape.count()])?;
+        }
+        let uploaded = Tensor::from_f32(&self.device, [count], &values)?;
+        // Before there are gradients: a third copy may be more than there is memory for.
+        drop(values);
         let gradients = Tensor::empty(&self.device, Dtype::F32, [count])?;
         // The padding between parameters is never written again, and must not disturb the gradient's norm.
         gradients.fill(0.0)?;
@@ -104,7 +146,7 @@ impl Initializer {
             model: self.model,
             device: self.device,
             entries: self.entries,
-            values,
+            values: uploaded,
             gradients,
             fresh,
         })))

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::device::DeviceInfo;
 use crate::error::{Error, Result};
-use crate::files::{read_whole, write_whole};
+use crate::files::{json, read_whole, write_whole};
 
 /// Ways that were found by measurement: of a [`Site`], as it is written, the name of the way.
 pub type Plans = BTreeMap<String, String>;
@@ -153,7 +153,7 @@ fn read(path: &Path) -> Result<PlansFile> {
         return Ok(PlansFile { format: 1, ..PlansFile::default() });
     }
     let bad = |message: String| Error::data(path, format!("{message}: remove it, and run bptt tune again"));
-    let file: PlansFile = serde_json::from_slice(&read_whole(path, MAX_BYTES)?)
+    let file: PlansFile = json::parse(&read_whole(path, MAX_BYTES)?)
         .map_err(|error| bad(format!("holds no plans of bptt: {error}")))?;
     match file.format {
         1 => Ok(file),

@@ -9,7 +9,8 @@ use bptt::device::{Arg, Buffer, Device, Host};
 use bptt::error::Result;
 use bptt::kernel::{Access, Dtype, Plan};
 use bptt::nn::{
-    Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig, Rnn, RnnConfig,
+    Embedding, EmbeddingConfig, Gru, GruConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig, Lstm,
+    LstmConfig, Rnn, RnnConfig,
 };
 use bptt::ops::cross_entropy::{ClassWeights, CrossEntropyLoss};
 use bptt::ops::indices::Indices;
@@ -385,4 +386,22 @@ fn launches_that_break_the_contract_are_refused() {
         refused("read_back elsewhere", device.read_back(foreign.view(0, 64)));
         assert!(launch(&[read(&a, 0), read(&b, 0), write(&y, 0)]).is_ok(), "a refusal leaves no trace");
     }
+}
+
+/// No memory is taken for sizes that no device holds, nor does a product of them wrap around.
+#[test]
+fn sizes_without_bounds_are_refused() {
+    let device = Device::cpu();
+    for size in [1 << 40, 1 << 62, usize::MAX] {
+        let mut init = Initializer::new(&device, 0);
+        let config = LstmConfig { input_size: size, hidden_size: size, num_layers: 2, ..Default::default() };
+        Lstm::new(&mut init, "rnn", &config).unwrap();
+        let embedding =
+            EmbeddingConfig { num_embeddings: size, embedding_dim: 8, padding_idx: Some(size - 1) };
+        Embedding::new(&mut init, "embedding", &embedding).unwrap();
+        assert_refused("build", init.build(), &["more than 2^32 values"]);
+    }
+    let layers = GruConfig { input_size: 1, hidden_size: 1, num_layers: 1_000_000_000, ..Default::default() };
+    let refused = Gru::new(&mut Initializer::new(&device, 0), "rnn", &layers);
+    assert_refused("layers", refused, &["num_layers must be at most 65536, got 1000000000"]);
 }

@@ -98,7 +98,9 @@ pub fn gru_forward_fast(
             let now = step.time * 3 * size + 3 * at;
             // SAFETY: what belongs to the block's rows: two different places in the gates, two slots of h.
             let rzq = unsafe { gates.part(now, 3 * len) };
+            // SAFETY: as above, at the other place.
             let n = unsafe { gates.part((3 * time + step.time) * size + at, len) };
+            // SAFETY: as above; the two slots differ.
             let [previous, next] =
                 [step.before, step.after].map(|slot| unsafe { h.part(slot * size + at, len) });
             match p.bias == 1 {

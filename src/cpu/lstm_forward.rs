@@ -115,8 +115,11 @@ pub fn lstm_forward_fast(
             let before = p.base as usize + (step.before * batch + rows.start) * width;
             // SAFETY: what belongs to the block's rows: gates, two slots of c, the state before, and where the new one goes.
             let gates = unsafe { gates.part(now, 4 * len) };
+            // SAFETY: as above; the two slots differ.
             let [old, new] = [step.before, step.after].map(|slot| unsafe { c.part(slot * size + at, len) });
+            // SAFETY: as above.
             let previous = unsafe { h.part(before, rows.len() * width) };
+            // SAFETY: as above; it is not where the state before is.
             let out = unsafe { h.part(p.out(step) + at, len) };
             add_biases(4 * hidden, &xw[now..][..4 * len], b_ih, b_hh, gates);
             if p.fresh == 1 && step.first {

@@ -106,7 +106,7 @@ impl Table {
 ///
 /// # Errors
 /// [`Error::Argument`] where an option is not what it may be. [`Error::Data`] where the file cannot be read, is not
-/// UTF-8 text, has no rows, rows of different lengths, lines or rows of more than 1 MiB, more than [`MAX_VALUES`]
+/// UTF-8 text, has no rows, rows of different lengths, of more than 1 MiB or 65536 fields, more than [`MAX_VALUES`]
 /// numbers in the columns taken, a quote that is not closed, not the columns that were asked for, two taken ones of
 /// one name, or in a taken one a field that is no finite number within the range of `f32`. It names the line, column
 /// and value.
@@ -204,7 +204,7 @@ fn head<R: BufRead>(lines: &mut Lines<R>) -> Vec<Result<Vec<u8>, String>> {
         let Some(line) = lines.next() else { break };
         if let Ok(line) = &line {
             rows += usize::from(!line.starts_with(b"#") && !line.trim_ascii().is_empty());
-            bytes += line.len() + 1;
+            bytes += line.len() + size_of_val(line);
         }
         head.push(line);
     }

@@ -156,8 +156,11 @@ impl<R: Element> Backend for Cpu<R> {
                 // SAFETY: the lock is held until the twin has returned; the contract's check made sure that types fit and
                 // that a buffer which is written appears once.
                 (Some(view), Access::Read, Dtype::F32) => Slot::Read(unsafe { Self::elements(&view) }),
+                // SAFETY: as above.
                 (Some(view), Access::Read, Dtype::I32) => Slot::ReadInt(unsafe { Self::elements(&view) }),
+                // SAFETY: as above.
                 (Some(view), _, Dtype::F32) => Slot::Write(unsafe { Self::elements_mut(&view) }),
+                // SAFETY: as above.
                 (Some(view), _, Dtype::I32) => Slot::WriteInt(unsafe { Self::elements_mut(&view) }),
                 (None, _, Dtype::F32) => Slot::Read(&[]),
                 (None, _, Dtype::I32) => Slot::ReadInt(&[]),

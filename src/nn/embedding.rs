@@ -48,7 +48,9 @@ impl Embedding {
         }
         let weight = init.normal(format!("{name}.weight"), [num_embeddings, embedding_dim]);
         if let Some(index) = padding_idx {
-            init.values_mut(weight)[index * embedding_dim..][..embedding_dim].fill(0.0);
+            // No more than there are, once these can be counted.
+            let row = |index: usize| index.saturating_mul(embedding_dim);
+            init.zero(weight, row(index)..row(index + 1));
         }
         Ok(Embedding { weight, padding_idx })
     }

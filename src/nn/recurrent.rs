@@ -52,7 +52,8 @@ impl Weights {
     ) -> Weights {
         let Config { hidden_size: hidden, bias, proj_size, .. } = *config;
         let bound = 1.0 / (hidden as f32).sqrt();
-        let rows = config.cell.parts() * hidden;
+        // What is too many to count is refused when all sizes are known.
+        let rows = config.cell.parts().saturating_mul(hidden);
         let mut parameter =
             |name: &str, shape: &[usize]| init.uniform(format!("{prefix}{name}{suffix}"), shape, bound);
         Weights {
@@ -101,6 +102,9 @@ impl Weights {
     }
 }
 
+/// The most layers: more are a mistake that would only use up the memory.
+const MAX_LAYERS: usize = 1 << 16;
+
 /// Layers of one kind, in one or both directions.
 #[derive(Clone, Debug)]
 pub struct Stack {
@@ -144,6 +148,10 @@ impl Stack {
             );
             return Err(Error::argument(op, message));
         }
+        if num_layers > MAX_LAYERS {
+            let message = format!("{name}: num_layers must be at most {MAX_LAYERS}, got {num_layers}");
+            return Err(Error::argument(op, message));
+        }
         if proj_size >= hidden_size && proj_size > 0 {
             let message =
                 format!("{name}: proj_size must be below hidden_size {hidden_size}, got {proj_size}");
@@ -161,7 +169,7 @@ impl Stack {
         }
         let directions = config.directions();
         let mut layer = |k: usize| {
-            let input_size = if k == 0 { input_size } else { directions * config.state_size() };
+            let input_size = if k == 0 { input_size } else { directions.saturating_mul(config.state_size()) };
             let mut direction = |suffix: &str| {
                 let names = (&*format!("{name}."), &*format!("_l{k}{suffix}"));
                 Weights::new(init, names, &config, input_size)

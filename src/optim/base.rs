@@ -1,5 +1,7 @@
 //! What all optimizers are made of: the parameters in runs of equal settings, the state, the control buffer.
 
+use std::collections::HashMap;
+
 use super::{Control, MOST_STEPS};
 use crate::device::Host;
 use crate::error::{Error, Result};
@@ -192,10 +194,17 @@ impl OptimizerBase {
             expected.extend(names.map(|(name, shape)| (format!("{}.{name}", state.name), shape)));
         }
         let mut faults = Vec::new();
+        let mut given = HashMap::new();
+        for (name, shape, values) in entries {
+            if given.insert(name.as_str(), (shape, values)).is_some() {
+                faults.push(format!("'{name}' is there twice"));
+            }
+        }
+        let mut unknown = given.clone();
         for (name, shape) in &expected {
-            match entries.iter().find(|(given, ..)| given == name) {
+            match unknown.remove(name.as_str()) {
                 None => faults.push(format!("'{name}' is missing")),
-                Some((_, given, values)) if given != shape || values.len() != shape.count() => {
+                Some((given, values)) if given != shape || values.len() != shape.count() => {
                     faults.push(format!(
                         "'{name}' must be {shape:?}, got {given:?} of {} values",
                         values.len()
@@ -204,22 +213,17 @@ impl OptimizerBase {
                 Some(_) => {}
             }
         }
-        if let Some((.., step)) = entries.iter().find(|(name, ..)| name == "step")
+        if let Some((_, step)) = given.get("step")
             && !step.iter().all(|step| (0.0..=MOST_STEPS as f32).contains(step) && step.fract() == 0.0)
         {
             faults.push(format!("'step' must be a whole number from 0 to {MOST_STEPS}, got {step:?}"));
         }
-        for (k, (name, ..)) in entries.iter().enumerate() {
-            if entries[..k].iter().any(|(earlier, ..)| earlier == name) {
-                faults.push(format!("'{name}' is there twice"));
-            }
-        }
-        let unknown = entries.iter().filter(|(name, ..)| !expected.iter().any(|(known, _)| known == name));
+        let unknown = entries.iter().filter(|(name, ..)| unknown.contains_key(name.as_str()));
         faults.extend(unknown.map(|(name, ..)| format!("'{name}' is unknown")));
         if !faults.is_empty() {
             return Err(Error::argument(self.op, format!("the state does not fit: {}", faults.join(", "))));
         }
-        let values = |name: &str| &entries.iter().find(|(given, ..)| given == name).expect("just found").2;
+        let values = |name: &str| given[name].1;
         for State { name: kind, arena, .. } in self.states.iter().filter(|state| state.used) {
             for ((name, shape), (start, _)) in self.parameters.names().zip(self.parameters.spans()) {
                 let part = arena.slice(start, shape)?;

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::model::SeriesModel;
-use crate::data::csv::Table;
+use crate::data::csv::{Table, cut};
 use crate::data::scale::{Scaler, ScalerKind};
 use crate::data::series::SeriesWindows;
 use crate::error::{Error, Result};
@@ -173,7 +173,7 @@ pub fn forecast(model: &SeriesModel, table: &Table) -> Result<Vec<Forecast>> {
 }
 
 /// The longest file of forecasts that is read.
-const MAX_BYTES: u64 = 1 << 32;
+const MAX_BYTES: u64 = 1 << 30;
 
 /// The line above the forecasts in a run's `forecasts.csv`.
 pub(super) const HEAD: &str = "part,row,actual,predicted,naive";
@@ -193,7 +193,7 @@ pub fn read_forecasts(path: &Path) -> Result<(String, [Vec<Forecast>; 2])> {
     let mut forecasts = [Vec::new(), Vec::new()];
     for (number, line) in (first..).zip(rows.lines()) {
         let (part, forecast) =
-            parse(line).ok_or_else(|| bad(&format!("line {number}: is no forecast: {line:?}")))?;
+            parse(line).ok_or_else(|| bad(&format!("line {number}: is no forecast: '{}'", cut(line))))?;
         forecasts[part].push(forecast);
     }
     Ok((target.into(), forecasts))
@@ -201,11 +201,13 @@ pub fn read_forecasts(path: &Path) -> Result<(String, [Vec<Forecast>; 2])> {
 
 /// The part, 0 for training, and the forecast of a line.
 fn parse(line: &str) -> Option<(usize, Forecast)> {
-    let [part, row, actual, predicted, naive] = line.split(',').collect::<Vec<_>>().try_into().ok()?;
+    // One part more than there may be: no longer list for a line of nothing but commas.
+    let [part, row, actual, predicted, naive] = line.splitn(6, ',').collect::<Vec<_>>().try_into().ok()?;
     let part = ["training", "test"].iter().position(|name| *name == part)?;
-    let actual = if actual.is_empty() { None } else { Some(actual.parse().ok()?) };
+    let number = |text: &str| text.parse().ok().filter(|x: &f64| x.is_finite());
+    let actual = if actual.is_empty() { None } else { Some(number(actual)?) };
     let row = row.parse::<usize>().ok()?.checked_sub(1)?;
-    Some((part, Forecast { row, actual, predicted: predicted.parse().ok()?, naive: naive.parse().ok()? }))
+    Some((part, Forecast { row, actual, predicted: number(predicted)?, naive: number(naive)? }))
 }
 
 impl std::fmt::Display for ForecastMetrics {

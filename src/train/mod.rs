@@ -28,7 +28,7 @@ pub use generate::{Generate, Sampler};
 pub use memory::{MemoryPlan, fit_memory, plan_memory, readable};
 pub use model::{CharModel, CharModelConfig, Model, ModelFiles, SeriesModel, SeriesModelConfig, WEIGHTS};
 pub use recovery::{Hooks, Remake, train};
-pub use run::{DataFacts, FORECASTS, Record, Row, Run, Tensors, newest_text_model};
+pub use run::{DataFacts, FORECASTS, Record, Row, Run, Tensors, newest_text_model, trained_on};
 pub use sentence::SentenceTask;
 pub use source::Source;
 pub(crate) use stepper::Stepper;

@@ -9,7 +9,7 @@ use super::Outcome;
 use super::config::{Config, DataConfig};
 use super::forecast::{Forecast, ForecastMetrics, fit, scaled_mse, unscaled};
 use super::model::{ModelFiles, SeriesModel, SeriesModelConfig};
-use super::run::{DataFacts, Run};
+use super::run::{DataFacts, MOST_COUNTED, Run};
 use super::task::{Part, Place, Task};
 use crate::cpu::philox;
 use crate::data::csv::{CsvOptions, Table, cut, read_table};
@@ -308,6 +308,12 @@ impl Task for SeriesTask {
     fn seek(&mut self, place: &Place) -> Result<()> {
         if !place.states.is_empty() {
             return Err(Error::argument("train", "the checkpoint is not of a time series"));
+        }
+        if place.position > MOST_COUNTED {
+            return Err(Error::argument(
+                "train",
+                format!("the checkpoint stands at batch {}", place.position),
+            ));
         }
         self.taken = place.position;
         Ok(())

@@ -121,8 +121,8 @@ impl<'a> Trainer<'a> {
         for error in damaged {
             (hooks.on_event)(Event::Note(format!("{error}; going on from an older checkpoint")))?;
         }
-        let Some(checkpoint) = newest else { return Ok(()) };
-        let found = &checkpoint.progress;
+        let Some(saved) = newest else { return Ok(()) };
+        let found = &saved.progress;
         if found.step > self.config.steps {
             let (done, steps) = (found.step, self.config.steps);
             let message =
@@ -151,6 +151,8 @@ impl<'a> Trainer<'a> {
         let plateau =
             if self.progress.plateau.is_some() { found.plateau.or(self.progress.plateau) } else { None };
         let platform = Platform::of(self.device);
+        let checkpoint = saved.read(self.task.model().parameters()).map_err(|error| at(run, error))?;
+        let found = &checkpoint.progress;
         load(self.task.model().parameters(), &checkpoint.model).map_err(|error| at(run, error))?;
         self.stepper.optimizer.load_state(&checkpoint.optimizer).map_err(|error| at(run, error))?;
         let states = checkpoint.carried.iter();

@@ -17,18 +17,18 @@
 //! The names are equal where the layers have the names of the module's attributes: `Lstm::new(&mut init, "rnn", ..)` for
 //! `self.rnn = torch.nn.LSTM(..)`. (For the state dict of an LSTM alone, name the attribute of a wrapping module.)
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use safetensors::tensor::{Dtype, TensorView};
 
 use super::run::Tensors;
 use crate::device::Host;
 use crate::error::{Error, Result};
-use crate::files::{read_whole, write_whole};
+use crate::files::tensors::{TensorFile, is_float};
+use crate::files::write_whole;
 use crate::parameters::Parameters;
-
-/// Room for the header of a file, beside its tensors.
-const MAX_HEADER: u64 = 16 << 20;
+use crate::tensor::Shape;
 
 /// Writes all parameters to `path`, or nothing: an existing file is replaced only by a whole one.
 ///
@@ -56,85 +56,91 @@ pub(super) fn to_bytes(tensors: &Tensors) -> Result<Vec<u8>> {
 }
 
 /// Overwrites all parameters with those of a safetensors file in F32, F64, F16 or BF16. Names and shapes must be exactly
-/// the model's, and every value finite in 32 bits; otherwise nothing is changed.
+/// the model's, and every value finite in 32 bits; otherwise nothing is changed. Takes, for the moment, as much memory as
+/// the parameters do.
 ///
 /// # Errors
 /// [`Error::Data`] names everything that does not fit: tensors that the model has not, those that are missing, and those
 /// of another shape; [`Error::Gpu`] on a fault.
 pub fn load_weights(parameters: &Parameters, path: &Path) -> Result<()> {
-    from_bytes(parameters, &read_weights(path, parameters.count() as u64)?, path)
-}
-
-/// The contents of a safetensors file, which has a length that so many parameters can take.
-pub(super) fn read_weights(path: &Path, parameters: u64) -> Result<Vec<u8>> {
-    let bytes = read_whole(path, 8 * parameters + MAX_HEADER)?;
-    match bytes.len() as u64 >= 2 * parameters {
-        true => Ok(bytes),
-        false => {
-            let message =
-                format!("has {} bytes, too few for the model's {parameters} parameters", bytes.len());
-            Err(Error::data(path, message))
-        }
-    }
-}
-
-/// Overwrites all parameters with the contents of the safetensors file at `path`.
-pub(super) fn from_bytes(parameters: &Parameters, bytes: &[u8], path: &Path) -> Result<()> {
-    let bad = |message: String| Error::data(path, message);
-    let file = SafeTensors::deserialize(bytes)
-        .map_err(|error| bad(format!("is no whole safetensors file: {error}")))?;
-    let misfits = misfits(parameters, &file);
-    if !misfits.is_empty() {
-        return Err(bad(format!("does not fit the model: {}", misfits.join("; "))));
-    }
+    let mut weights = Weights::open(path, parameters.names())?;
     let mut loaded = Vec::new();
-    for (name, _) in parameters.names() {
-        let tensor = file.tensor(name).expect("the file has all of the model's tensors");
-        let values = floats(&tensor).ok_or_else(|| {
-            bad(format!("'{name}' is {:?}; F32, F64, F16 and BF16 can be read", tensor.dtype()))
-        })?;
-        if let Some(at) = values.iter().position(|x| !x.is_finite()) {
-            return Err(bad(format!("'{name}' holds {} at position {at}", values[at])));
-        }
-        loaded.push((name.to_string(), values));
+    for (name, shape) in parameters.names() {
+        let mut values = vec![0.0; shape.count()];
+        weights.read(name, &mut values)?;
+        loaded.push((name, values));
     }
     loaded.iter().try_for_each(|(name, values)| parameters.set(name, Host::F32(values)))
 }
 
-/// What a file has and the model has not, the other way round, and what has another shape.
-fn misfits(parameters: &Parameters, file: &SafeTensors<'_>) -> Vec<String> {
-    let names =
-        |what: &str, names: Vec<String>| (!names.is_empty()).then(|| format!("{what} {}", names.join(", ")));
-    let mut unknown = file.names();
-    unknown.retain(|name| parameters.id(name).is_none());
-    unknown.sort_unstable();
-    let unknown = unknown.into_iter().map(|name| format!("{name:?}")).collect();
-    let (mut missing, mut shapes) = (Vec::new(), Vec::new());
-    for (name, shape) in parameters.names() {
-        match file.tensor(name) {
-            Err(_) => missing.push(format!("'{name}'")),
-            Ok(tensor) if tensor.shape() != &*shape => {
-                shapes.push(format!("'{name}' has shape {:?}, the model's is {shape:?}", tensor.shape()));
-            }
-            Ok(_) => {}
-        }
-    }
-    let found = [names("the model has no tensor", unknown), names("the file has no tensor", missing)];
-    found.into_iter().flatten().chain(shapes).collect()
+/// A file of weights that fits a model, by its header.
+pub(super) struct Weights<'a> {
+    path: &'a Path,
+    file: TensorFile,
 }
 
-/// The values of a tensor in 32 bits, if it holds floats. They may lie at any byte of the file.
-pub(crate) fn floats(tensor: &TensorView<'_>) -> Option<Vec<f32>> {
-    let data = tensor.data();
-    let halves = || data.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]]));
-    Some(match tensor.dtype() {
-        Dtype::F32 => data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
-        Dtype::F64 => {
-            let word = |b: &[u8]| f64::from_le_bytes(b.try_into().expect("pieces of eight bytes")) as f32;
-            data.chunks_exact(8).map(word).collect()
+impl Weights<'_> {
+    /// The weights of a model with these names and shapes, for which no memory is taken yet.
+    pub fn open<'a, 'n>(
+        path: &'a Path,
+        model: impl Iterator<Item = (&'n str, Shape)>,
+    ) -> Result<Weights<'a>> {
+        let bad = |message: String| Error::data(path, message);
+        let file = TensorFile::open(path)?.map_err(|why| bad(not_whole(&why)))?;
+        let misfits = misfits(model, &file);
+        if !misfits.is_empty() {
+            return Err(bad(format!("does not fit the model: {}", misfits.join("; "))));
         }
-        Dtype::F16 => halves().map(|bits| half::f16::from_bits(bits).to_f32()).collect(),
-        Dtype::BF16 => halves().map(|bits| half::bf16::from_bits(bits).to_f32()).collect(),
-        _ => return None,
-    })
+        for name in file.names() {
+            let dtype = file.info(&name).expect("its name is the file's").dtype;
+            if !is_float(dtype) {
+                return Err(bad(format!("'{name}' is {dtype:?}; F32, F64, F16 and BF16 can be read")));
+            }
+        }
+        Ok(Weights { path, file })
+    }
+
+    /// Reads the values of a parameter, all finite.
+    pub fn read(&mut self, name: &str, values: &mut [f32]) -> Result<()> {
+        let bad = |message: String| Error::data(self.path, message);
+        self.file.floats_into(name, values).map_err(|why| bad(not_whole(&why)))?;
+        match values.iter().position(|x| !x.is_finite()) {
+            Some(at) => Err(bad(format!("'{name}' holds {} at position {at}", values[at]))),
+            None => Ok(()),
+        }
+    }
+}
+
+fn not_whole(why: &str) -> String {
+    format!("is no whole safetensors file: {why}")
+}
+
+/// What a file has and the model has not, the other way round, and what has another shape.
+fn misfits<'n>(model: impl Iterator<Item = (&'n str, Shape)>, file: &TensorFile) -> Vec<String> {
+    /// So many of each kind are named.
+    const NAMED: usize = 20;
+    let shown = |mut names: Vec<String>, between: &str| {
+        let more = names.len().saturating_sub(NAMED);
+        names.truncate(NAMED);
+        names.extend((more > 0).then(|| format!("and {more} more")));
+        names.join(between)
+    };
+    let list = |what: &str, names: Vec<String>| {
+        (!names.is_empty()).then(|| format!("{what} {}", shown(names, ", ")))
+    };
+    let mut unknown: BTreeSet<String> = file.names().into_iter().collect();
+    let (mut missing, mut shapes) = (Vec::new(), Vec::new());
+    for (name, shape) in model {
+        unknown.remove(name);
+        match file.info(name) {
+            None => missing.push(format!("'{name}'")),
+            Some(info) if info.shape != *shape => {
+                shapes.push(format!("'{name}' has shape {:?}, the model's is {shape:?}", info.shape));
+            }
+            Some(_) => {}
+        }
+    }
+    let unknown = unknown.into_iter().map(|name| format!("{name:?}")).collect();
+    let found = [list("the model has no tensor", unknown), list("the file has no tensor", missing)];
+    found.into_iter().flatten().chain((!shapes.is_empty()).then(|| shown(shapes, "; "))).collect()
 }

@@ -162,6 +162,34 @@ fn a_run_whose_data_are_gone() {
     }
 }
 
+/// Settings that somebody else made may name any file; a page is made to be passed on.
+#[test]
+fn a_run_that_names_a_file_of_the_readers() {
+    let folder = folder();
+    let folder = folder.path();
+    fs::write(folder.join("text.txt"), "abcs ".repeat(30)).unwrap();
+    fs::write(folder.join("table.csv"), (0..60).map(|i| format!("{i},{}\n", i * i)).collect::<String>())
+        .unwrap();
+    bptt(folder, "train text --steps 1 --hidden 4 --file text.txt --out text").done();
+    bptt(folder, "train timeseries --steps 1 --csv table.csv --out series").done();
+    let secrets = [("abcs".repeat(50), "text", "text.txt"), ("bcas;x\n".repeat(50), "series", "table.csv")];
+    for (secret, run, data) in secrets {
+        fs::write(folder.join("secret"), secret).unwrap();
+        let settings = folder.join(run).join("config.toml");
+        let changed = fs::read_to_string(&settings).unwrap().replacen(data, "secret", 1);
+        fs::write(settings, changed).unwrap();
+        fs::remove_file(folder.join(run).join("forecasts.csv")).ok();
+        bptt(folder, &format!("report {run}")).done();
+        let page = read(&folder.join(run).join("report.html"));
+        assert!(page.contains("The look inside the model is left out"), "{page}");
+        // A model of text writes samples of its own.
+        assert!(
+            (run == "text" || !page.contains("bcas")) && !headings(&page).contains(&"Hidden states".into()),
+            "{page}"
+        );
+    }
+}
+
 #[test]
 fn hostile_text_stays_text() {
     let folder = folder();

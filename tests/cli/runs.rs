@@ -404,6 +404,36 @@ fn checkpoints_of_something_else() {
     }
 }
 
+/// A run that came from somebody else may lead out of its folder.
+#[cfg(unix)]
+#[test]
+fn links_in_a_run() {
+    use std::os::unix::fs::symlink;
+    let folder = folder();
+    let path = folder.path();
+    fs::create_dir(path.join("mine")).unwrap();
+    fs::write(path.join("mine/step-1.safetensors"), "mine").unwrap();
+    fs::write(path.join("mine/file"), "mine").unwrap();
+    let before = files(&path.join("mine"));
+    for name in ["metrics.jsonl", "metrics.csv", "lock", "checkpoints", "plots"] {
+        bptt(path, "train hihello --steps 2 --out run").done();
+        let link = path.join("run").join(name);
+        let is_folder = link.is_dir();
+        if is_folder {
+            fs::remove_dir_all(&link).unwrap()
+        } else {
+            fs::remove_file(&link).unwrap()
+        }
+        symlink(path.join(if is_folder { "mine" } else { "mine/file" }), &link).unwrap();
+        for args in ["train --resume run --steps 4", "train hihello --out run --force"] {
+            let sentence = bptt(path, args).failed(3).to_string();
+            assert!(sentence.contains(&format!("run/{name}: is a symbolic link")), "{sentence}");
+        }
+        assert!(files(&path.join("mine")) == before, "{name}");
+        fs::remove_dir_all(path.join("run")).unwrap();
+    }
+}
+
 #[test]
 fn data_that_are_not_as_they_were() {
     let folder = folder();

@@ -8,7 +8,9 @@ use bptt::data::text::{HELD_OUT, LONGSEQ, Text, Unit, split};
 use bptt::device::Device;
 use bptt::error::{Error, Result};
 use bptt::train::forecast::scaler_of;
-use bptt::train::{CharModel, Model, SeriesModel, SeriesTask, Task, WEIGHTS, load_weights};
+use bptt::train::{
+    CharModel, DataFacts, Model, SeriesModel, SeriesTask, Task, WEIGHTS, load_weights, trained_on,
+};
 
 use super::super::predict::{TableArgs, in_table};
 use super::{Known, file_name};
@@ -88,9 +90,33 @@ pub fn or_missing<T>(found: Result<T>, what: &str, missing: &mut Vec<String>) ->
 
 /// The task of a time series with the run's model.
 pub fn task(known: &Known, device: &Device) -> Result<SeriesTask> {
-    let task = SeriesTask::new(device, &mut known.record.config.clone())?;
+    let task = SeriesTask::new(device, &mut known.record.config.clone())
+        .map_err(|error| unquoted(known.record.config.data.csv.as_deref(), error))?;
+    check_data(known, task.data())?;
     load_weights(task.model().parameters(), &known.path.join(WEIGHTS))?;
     Ok(task)
+}
+
+/// An error unless the data are those that the run was trained on. Whoever made the run may have named any file of this
+/// machine in its settings, and a page is made to be passed on.
+fn check_data(known: &Known, data: DataFacts) -> Result<()> {
+    match trained_on(&known.path)? {
+        Some(facts) if facts == data => Ok(()),
+        _ => Err(Error::data(
+            known.path.join("config.toml"),
+            "names data that are not those of the run's checkpoint: name others with --file or --csv",
+        )),
+    }
+}
+
+/// The error of a file that the settings name, without what it quotes of its contents.
+fn unquoted(file: Option<&Path>, error: Error) -> Error {
+    match (file, error) {
+        (Some(file), Error::Data { path, .. }) if file == path && file.is_file() => {
+            Error::data(path, "is not what the run was trained on")
+        }
+        (_, error) => error,
+    }
 }
 
 /// Of what the run was held out from, or of its sentence.
@@ -102,7 +128,10 @@ fn of_text(known: &Known, model: &CharModel) -> Result<Piece> {
             return of_tokens(&text, 0..text.len(), "the beginning of the sentence");
         }
         (None, Some(file)) => {
-            (Text::open_with(file, &model.vocabulary)?, "the beginning of the held-out part")
+            let text =
+                Text::open_with(file, &model.vocabulary).map_err(|error| unquoted(Some(file), error))?;
+            check_data(known, DataFacts { bytes: text.bytes(), hash: text.hash() })?;
+            (text, "the beginning of the held-out part")
         }
         (None, None) => (Text::from_text(LONGSEQ, config.data.tokens), "the held-out part"),
     };

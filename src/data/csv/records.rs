@@ -11,6 +11,9 @@ use crate::data::{UTF16, is_utf16};
 /// The most bytes that a record has, and so a line.
 pub(super) const MAX_RECORD: usize = 1 << 20;
 
+/// The most fields of a record: as many as a model has inputs at most.
+pub(super) const MAX_FIELDS: usize = 1 << 16;
+
 /// The lines of a file without what ends them (LF, CR or CRLF) and without a byte order mark. It ends behind an error.
 pub(super) struct Lines<R> {
     input: R,
@@ -166,13 +169,18 @@ impl<I: Iterator<Item = Result<Vec<u8>, String>>> Records<I> {
             line.push(b'\n');
             // With room for all that the line can hold the parser does not stop before its end.
             make_room(&mut record.bytes, written + line.len() + 1);
-            make_room(&mut record.ends, record.len + line.len() + 1);
+            make_room(&mut record.ends, (record.len + line.len() + 1).min(MAX_FIELDS));
             let (bytes, ends) = (&mut record.bytes[written..], &mut record.ends[record.len..]);
             let (result, _, bytes, ends) = self.parser.read_record(&line, bytes, ends);
             written += bytes;
             record.len += ends;
-            if result == ReadRecordResult::Record {
-                return Ok(());
+            match result {
+                ReadRecordResult::Record => return Ok(()),
+                ReadRecordResult::OutputEndsFull => {
+                    let line = record.line;
+                    return Err(format!("line {line} has more than {MAX_FIELDS} fields, the most of a row"));
+                }
+                _ => {}
             }
             if ends > 0 {
                 opened = self.line; // what was open on the line before ended on this one

@@ -298,8 +298,10 @@ fn files_that_are_no_tables_are_refused() {
         1000,
         "what is not taken does not count"
     );
-    let wide = vec!["1"; 1 << 19].join(",") + " ";
-    assert_eq!(with(wide, &columns(&["524288"])).unwrap().rows(), 1, "a line of 1 MiB");
+    let wide = |columns: usize| vec!["1".repeat(15); columns].join(",") + " ";
+    assert_eq!(with(wide(1 << 16), &columns(&["65536"])).unwrap().rows(), 1, "a line of 1 MiB");
+    let says = "line 1 has more than 65536 fields, the most of a row";
+    assert_eq!(with("1,".repeat(1 << 16), &columns(&["1"])).unwrap_err(), says);
 }
 
 #[test]

@@ -62,15 +62,19 @@ impl Vocabulary {
     /// # Errors
     /// [`Error::Argument`] unless there is at least one and each is greater than the one before it.
     pub fn from_chars(chars: impl IntoIterator<Item = char>) -> Result<Self> {
-        let chars: Vec<char> = chars.into_iter().collect();
-        if chars.is_empty() {
+        // Checked one by one: there are never more than Unicode has.
+        let mut sorted = Vec::new();
+        for next in chars {
+            if let Some(last) = sorted.last().filter(|last| **last >= next) {
+                let message = format!("must be sorted and distinct, but {next:?} comes after {last:?}");
+                return Err(Error::argument("vocabulary", message));
+            }
+            sorted.push(next);
+        }
+        if sorted.is_empty() {
             return Err(Error::argument("vocabulary", "has no characters"));
         }
-        if let Some(pair) = chars.windows(2).find(|pair| pair[0] >= pair[1]) {
-            let message = format!("must be sorted and distinct, but {:?} comes after {:?}", pair[1], pair[0]);
-            return Err(Error::argument("vocabulary", message));
-        }
-        Ok(Self { unit: Unit::Characters, chars })
+        Ok(Self { unit: Unit::Characters, chars: sorted })
     }
 
     /// What a token is.

@@ -147,10 +147,18 @@ impl CharModel {
     /// # Errors
     /// [`Error::Argument`] when the configuration makes no model; [`Error::Gpu`] when the device has no room for it.
     pub fn new(device: &Device, config: CharModelConfig, seed: u64) -> Result<CharModel> {
+        CharModel::make(Initializer::new(device, seed), config, Initializer::build)
+    }
+
+    /// A model whose parameters get their values by `build`.
+    pub(super) fn make(
+        mut init: Initializer,
+        config: CharModelConfig,
+        build: impl FnOnce(Initializer) -> Result<Parameters>,
+    ) -> Result<CharModel> {
         let vocabulary = config.vocabulary()?;
         let classes = vocabulary.len();
         config.check()?;
-        let mut init = Initializer::new(device, seed);
         let embedding = config
             .embedding
             .map(|embedding_dim| {
@@ -172,7 +180,7 @@ impl CharModel {
         let rnn = Recurrent::new(&mut init, "rnn", &rnn)?;
         let linear = LinearConfig { in_features: config.hidden, out_features: classes, bias: true };
         let fc = config.linear.then(|| Linear::new(&mut init, "fc", &linear)).transpose()?;
-        Ok(CharModel { parameters: init.build()?, config, vocabulary, embedding, rnn, fc })
+        Ok(CharModel { parameters: build(init)?, config, vocabulary, embedding, rnn, fc })
     }
 
     /// The logits [T, B, C] for the character after each of the tokens [T, B], and the recurrent layers' states. They begin

@@ -7,12 +7,12 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::weights::{from_bytes, read_weights};
+use super::weights::Weights;
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::files::read_whole;
+use crate::files::{json, read_whole};
 use crate::nn::CellKind;
-use crate::parameters::Parameters;
+use crate::parameters::{Initializer, Parameters};
 
 pub use char::{CharModel, CharModelConfig};
 pub use series::{SeriesModel, SeriesModelConfig};
@@ -64,31 +64,32 @@ impl Model {
         }
         let text = read_whole(&file, MAX_CONFIG)?;
         let unreadable = |error| bad(format!("is no configuration of a model: {error}"));
-        let in_file = |error| match error {
-            Error::Argument { message, .. } => bad(message),
-            other => other,
-        };
         let experiment = experiment(&text).map_err(unreadable)?;
-        // Before memory is taken for a model that the weights may not fill.
-        let (model, bytes) = match experiment.as_str() {
+        let init = Initializer::new(device, 0);
+        // What the file holds is compared with the model before memory is taken for either.
+        let build = |init: Initializer| {
+            let mut file = Weights::open(&weights, init.names())?;
+            init.build_read(|name, values| file.read(name, values))
+        };
+        let model = match experiment.as_str() {
             "timeseries" => {
-                let config: SeriesModelConfig = serde_json::from_slice(&text).map_err(unreadable)?;
-                let bytes = read_weights(&weights, config.check().map_err(in_file)?)?;
-                (Model::Series(SeriesModel::new(device, config, 0).map_err(in_file)?), bytes)
+                let config: SeriesModelConfig = json::parse(&text).map_err(unreadable)?;
+                drop(text);
+                SeriesModel::make(init, config, build).map(Model::Series)
             }
             _ => {
-                let config: CharModelConfig = serde_json::from_slice(&text).map_err(unreadable)?;
-                let bytes = read_weights(&weights, config.check().map_err(in_file)?)?;
-                (Model::Char(CharModel::new(device, config, 0).map_err(in_file)?), bytes)
+                let config: CharModelConfig = json::parse(&text).map_err(unreadable)?;
+                drop(text);
+                CharModel::make(init, config, build).map(Model::Char)
             }
         };
-        from_bytes(model.files().parameters(), &bytes, &weights).map_err(|error| match error {
+        model.map_err(|error| match error {
+            Error::Argument { message, .. } => bad(message),
             Error::Data { path, message } => {
                 Error::Data { path, message: format!("{message}; the model is that of {CONFIG}") }
             }
             other => other,
-        })?;
-        Ok(model)
+        })
     }
 
     /// The experiment that a folder's model is of.
@@ -138,7 +139,7 @@ fn experiment(text: &[u8]) -> serde_json::Result<String> {
     struct Kind {
         experiment: String,
     }
-    serde_json::from_slice(text).map(|Kind { experiment }| experiment)
+    json::parse(text).map(|Kind { experiment }| experiment)
 }
 
 /// The most that a size of a model may be, its layers and its parameters, and the values of one step of training: beyond

@@ -102,8 +102,16 @@ impl SeriesModel {
     /// [`Error::Argument`](crate::error::Error::Argument) when the configuration makes no model;
     /// [`Error::Gpu`](crate::error::Error::Gpu) when the device has no room for it.
     pub fn new(device: &Device, config: SeriesModelConfig, seed: u64) -> Result<SeriesModel> {
+        SeriesModel::make(Initializer::new(device, seed), config, Initializer::build)
+    }
+
+    /// A model whose parameters get their values by `build`.
+    pub(super) fn make(
+        mut init: Initializer,
+        config: SeriesModelConfig,
+        build: impl FnOnce(Initializer) -> Result<Parameters>,
+    ) -> Result<SeriesModel> {
         config.check()?;
-        let mut init = Initializer::new(device, seed);
         let rnn = RecurrentConfig {
             cell: config.cell,
             nonlinearity: Nonlinearity::Tanh,
@@ -115,7 +123,7 @@ impl SeriesModel {
         let rnn = Recurrent::new(&mut init, "rnn", &rnn)?;
         let linear = LinearConfig { in_features: config.hidden, out_features: 1, bias: true };
         let fc = Linear::new(&mut init, "fc", &linear)?;
-        Ok(SeriesModel { parameters: init.build()?, config, rnn, fc })
+        Ok(SeriesModel { parameters: build(init)?, config, rnn, fc })
     }
 
     /// The forecasts [B, 1], scaled, from windows [W, B, C] of scaled rows.

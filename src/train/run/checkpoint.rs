@@ -1,18 +1,24 @@
 //! All that a training goes on from, as one safetensors file with a checksum over everything in it.
 
 use std::collections::HashMap;
+use std::fs::File;
+use std::io::{Read, Seek};
+use std::path::Path;
 
-use safetensors::SafeTensors;
-use safetensors::tensor::{Dtype, TensorView};
+use safetensors::tensor::{Dtype, TensorInfo, TensorView};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::metrics::Row;
 use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::files::tensors::TensorFile;
+use crate::files::{self, json};
 use crate::kernel::Limits;
 use crate::optim::ReduceLrOnPlateau;
+use crate::parameters::Parameters;
 use crate::plans::Plans;
-use crate::tensor::Shape;
+use crate::tensor::{MAX_RANK, Shape};
 use crate::train::{Best, Outcome};
 
 /// Names, shapes and values.
@@ -157,28 +163,54 @@ impl Checkpoint {
                 (format!("{part}.{name}"), view.expect("values fill their shape"))
             })
             .collect();
-        let checksum = checksum(&progress, views.iter().map(|(name, view)| (name.as_str(), view)));
-        let metadata = HashMap::from([(PROGRESS.into(), progress), (CHECKSUM.into(), checksum)]);
+        let mut sum = Checksum::new(&progress);
+        let mut sorted: Vec<_> = views.iter().collect();
+        sorted.sort_by(|a, b| a.0.cmp(&b.0));
+        for (name, view) in sorted {
+            sum.begin(name, view.shape(), view.data().len());
+            sum.0.update(view.data());
+        }
+        let metadata = HashMap::from([(PROGRESS.into(), progress), (CHECKSUM.into(), sum.digest())]);
         safetensors::serialize(views, Some(metadata)).expect("names are distinct and lengths fit a file")
     }
+}
 
-    /// Reads one back, of any model.
+/// A checkpoint on the disk that is as it was written. Its tensors are not in memory yet.
+pub(crate) struct Saved<R = File> {
+    pub progress: Progress,
+    file: TensorFile<R>,
+}
+
+impl Saved {
+    /// Opens one, of any model.
     ///
     /// # Errors
-    /// What is wrong with it.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Checkpoint, Unreadable> {
+    /// Where it cannot be opened; the inner ones say what is wrong with it.
+    pub fn open(path: &Path) -> Result<Result<Saved, Unreadable>> {
+        let (file, length) = files::open(path, "checkpoint")?;
+        Ok(Saved::new(file, length))
+    }
+}
+
+impl<R: Read + Seek> Saved<R> {
+    fn new(reader: R, length: u64) -> Result<Saved<R>, Unreadable> {
         let damaged = |why: &str| Unreadable::Damaged(format!("is no whole checkpoint: {why}"));
         let foreign =
             |why: String| Unreadable::Foreign(format!("cannot be read by this version of bptt: {why}"));
-        let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| damaged(&error.to_string()))?;
-        let file = SafeTensors::deserialize(bytes).map_err(|error| damaged(&error.to_string()))?;
-        let metadata = header.metadata().as_ref().ok_or_else(|| damaged("it has no metadata"))?;
-        let (Some(progress), Some(sum)) = (metadata.get(PROGRESS), metadata.get(CHECKSUM)) else {
+        let mut file = TensorFile::new(reader, length).map_err(|why| damaged(&why))?;
+        let (Some(progress), Some(sum)) = (file.text(PROGRESS), file.text(CHECKSUM)) else {
             return Err(damaged("it is a safetensors file of something else"));
         };
-        let mut tensors = file.tensors();
-        tensors.sort_by(|a, b| a.0.cmp(&b.0));
-        if *sum != checksum(progress, tensors.iter().map(|(name, view)| (name.as_str(), view))) {
+        let (progress, sum) = (progress.to_string(), sum.to_string());
+        let mut hash = Checksum::new(&progress);
+        let names = file.names();
+        for name in &names {
+            let info = file.info(name).expect("its name is the file's");
+            let [from, to] = [info.data_offsets.0, info.data_offsets.1];
+            hash.begin(name, &info.shape, to - from);
+            file.pieces(name, |piece| hash.0.update(piece)).map_err(|why| damaged(&why))?;
+        }
+        if sum != hash.digest() {
             return Err(damaged("its checksum is wrong"));
         }
         /// What all formats have.
@@ -187,53 +219,112 @@ impl Checkpoint {
             format: u32,
         }
         let unknown = |error: serde_json::Error| foreign(error.to_string());
-        let Format { format } = serde_json::from_str(progress).map_err(unknown)?;
+        let Format { format } = json::parse(progress.as_bytes()).map_err(unknown)?;
         if format != 1 {
             return Err(foreign(format!("it has format {format}, not 1")));
         }
-        let progress: Progress = serde_json::from_str(progress).map_err(unknown)?;
-        let mut parts = [(); PARTS.len()].map(|()| Tensors::new());
-        for (full, view) in tensors {
-            let (part, name) = full.split_once('.').unwrap_or_default();
-            let Some(part) = PARTS.iter().position(|known| *known == part) else {
-                return Err(foreign(format!("it has an unknown tensor {full:?}")));
-            };
-            if view.dtype() != Dtype::F32 || view.shape().len() > crate::tensor::MAX_RANK {
-                return Err(foreign(format!("{full:?} is {:?} of shape {:?}", view.dtype(), view.shape())));
+        let progress: Progress = json::parse(progress.as_bytes()).map_err(unknown)?;
+        if progress.worse.max(progress.dropout_calls) > MOST_COUNTED {
+            return Err(foreign(format!("it counts beyond {MOST_COUNTED}")));
+        }
+        for name in &names {
+            if split(name).is_none() {
+                return Err(foreign(format!("it has an unknown tensor {name:?}")));
             }
-            let values =
-                view.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().expect("4 bytes")));
-            parts[part].push((name.to_string(), Shape::from(view.shape()), values.collect()));
+            let TensorInfo { dtype, shape, .. } = file.info(name).expect("its name is the file's");
+            if *dtype != Dtype::F32 || shape.len() > MAX_RANK {
+                return Err(foreign(format!("{name:?} is {dtype:?} of shape {shape:?}")));
+            }
+        }
+        Ok(Saved { progress, file })
+    }
+
+    /// Reads its tensors, once their shapes are those of a model with these parameters.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when they are not, or cannot be read.
+    pub fn read(mut self, parameters: &Parameters) -> Result<Checkpoint> {
+        let refuse = |message: &str| Err(Error::argument("train", message));
+        let shapes: HashMap<&str, Shape> = parameters.names().collect();
+        let names = self.file.names();
+        for full in &names {
+            let (part, name) = split(full).expect("looked at when it was opened");
+            let shape = &self.file.info(full).expect("its name is the file's").shape[..];
+            let is_of = |name: &str| shapes.get(name).is_some_and(|of| **of == *shape);
+            match PARTS[part] {
+                "model" | "best" if !is_of(name) => {
+                    return refuse("the checkpoint's parameters are not the model's");
+                }
+                // A state has the name of its kind, a dot and the parameter's.
+                "optimizer" if !(shape == [1] || name.split_once('.').is_some_and(|(_, of)| is_of(of))) => {
+                    return refuse(&format!("the state does not fit: {name:?} is of no parameter"));
+                }
+                "carried" if shape.iter().map(|n| *n as u128).product::<u128>() > MAX_CARRIED => {
+                    return refuse("the checkpoint's carried states are not the model's");
+                }
+                _ => {}
+            }
+        }
+        let mut parts = [(); PARTS.len()].map(|()| Tensors::new());
+        for full in &names {
+            let (part, name) = split(full).expect("looked at when it was opened");
+            let shape = Shape::from(&self.file.info(full).expect("its name is the file's").shape[..]);
+            let values = self.file.floats(full).map_err(|why| Error::argument("train", why))?;
+            parts[part].push((name.to_string(), shape, values));
         }
         let [model, best, optimizer, carried] = parts;
-        Ok(Checkpoint { progress, model, best, optimizer, carried })
+        Ok(Checkpoint { progress: self.progress, model, best, optimizer, carried })
     }
 }
 
+/// The most that is counted in a training: what goes on from more could overflow.
+pub(crate) const MOST_COUNTED: u64 = 1 << 53;
+
+/// The most values of a state that is carried from batch to batch.
+const MAX_CARRIED: u128 = 1 << 28;
+
+/// The number of the part that a tensor belongs to, and its name in it.
+fn split(full: &str) -> Option<(usize, &str)> {
+    let (part, name) = full.split_once('.')?;
+    Some((PARTS.iter().position(|known| *known == part)?, name))
+}
+
 /// Over the progress and every tensor's name, shape and values, in the order of the names.
-fn checksum<'a>(progress: &str, tensors: impl Iterator<Item = (&'a str, &'a TensorView<'a>)>) -> String {
-    let mut tensors: Vec<_> = tensors.collect();
-    tensors.sort_by(|a, b| a.0.cmp(b.0));
-    let mut hash = Xxh3::new();
-    let mut part = |bytes: &[u8]| {
-        hash.update(&(bytes.len() as u64).to_le_bytes());
-        hash.update(bytes);
-    };
-    part(progress.as_bytes());
-    for (name, view) in tensors {
-        part(name.as_bytes());
-        part(format!("{:?}", view.shape()).as_bytes());
-        part(view.data());
+struct Checksum(Xxh3);
+
+impl Checksum {
+    fn new(progress: &str) -> Checksum {
+        let mut sum = Checksum(Xxh3::new());
+        sum.part(progress.as_bytes());
+        sum
     }
-    format!("{:016x}", hash.digest())
+
+    fn part(&mut self, bytes: &[u8]) {
+        self.0.update(&(bytes.len() as u64).to_le_bytes());
+        self.0.update(bytes);
+    }
+
+    /// A tensor, whose so many bytes come next.
+    fn begin(&mut self, name: &str, shape: &[usize], bytes: usize) {
+        self.part(name.as_bytes());
+        self.part(format!("{shape:?}").as_bytes());
+        self.0.update(&(bytes as u64).to_le_bytes());
+    }
+
+    fn digest(&self) -> String {
+        format!("{:016x}", self.0.digest())
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Cursor;
+
     use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
+    use crate::parameters::Initializer;
 
     fn checkpoint() -> Checkpoint {
         let progress = Progress {
@@ -269,14 +360,26 @@ mod tests {
         }
     }
 
+    fn open(bytes: &[u8]) -> Result<Saved<Cursor<&[u8]>>, Unreadable> {
+        Saved::new(Cursor::new(bytes), bytes.len() as u64)
+    }
+
     fn is_damaged(bytes: &[u8]) -> bool {
-        matches!(Checkpoint::from_bytes(bytes), Err(Unreadable::Damaged(_)))
+        matches!(open(bytes), Err(Unreadable::Damaged(_)))
+    }
+
+    /// Those of a model with the one parameter of [`checkpoint`].
+    fn parameters(count: usize) -> Parameters {
+        let mut init = Initializer::new(&Device::cpu(), 0);
+        init.constant("rnn.w", [count], 0.0);
+        init.build().unwrap()
     }
 
     #[test]
     fn is_read_as_it_was_written() {
         let written = checkpoint();
-        let read = Checkpoint::from_bytes(&written.to_bytes()).unwrap();
+        let bytes = written.to_bytes();
+        let read = open(&bytes).unwrap().read(&parameters(5)).unwrap();
         assert_eq!(read.progress, written.progress);
         let parts = |of: &Checkpoint| {
             [&of.model, &of.best, &of.optimizer, &of.carried].map(|tensors| {
@@ -286,6 +389,18 @@ mod tests {
             })
         };
         assert_eq!(parts(&read), parts(&written));
+    }
+
+    #[test]
+    fn is_refused_by_another_model_before_it_is_read() {
+        let refused = |checkpoint: &Checkpoint, count: usize| {
+            open(&checkpoint.to_bytes()).unwrap().read(&parameters(count)).unwrap_err().to_string()
+        };
+        assert_eq!(refused(&checkpoint(), 6), "train: the checkpoint's parameters are not the model's");
+        let mut other = checkpoint();
+        other.optimizer[1].0 = "exp_avg.rnn.v".into();
+        let says = "train: the state does not fit: \"exp_avg.rnn.v\" is of no parameter";
+        assert_eq!(refused(&other, 5), says);
     }
 
     #[test]

@@ -4,7 +4,8 @@ use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use super::{CONFIG, RUNS};
+use super::metrics::FILES;
+use super::{CHECKPOINTS, CONFIG, PLOTS, RUNS};
 use crate::error::{Error, Result};
 use crate::train::config::{ConfigFile, Experiment};
 use crate::train::model::{Model, WEIGHTS};
@@ -37,12 +38,26 @@ pub(super) fn may_take(folder: &Path, force: bool) -> Result<()> {
         return Err(Error::data(folder, "is not a folder"));
     }
     match is_ours(folder) {
-        true => Ok(()),
+        true => check_links(folder),
         false => Err(Error::data(
             folder,
             "is no run of bptt, which --force does not overwrite: name another --out",
         )),
     }
+}
+
+/// An error where something of a run that is written to, or emptied, is a link: a run that came from somebody else could
+/// have this machine's own files overwritten.
+pub(super) fn check_links(folder: &Path) -> Result<()> {
+    for name in [LOCK, FILES[0], FILES[1], CHECKPOINTS, PLOTS] {
+        let path = folder.join(name);
+        if path.is_symlink() {
+            let message =
+                "is a symbolic link, through which a run is not written: put what it leads to in its place";
+            return Err(Error::data(path, message));
+        }
+    }
+    Ok(())
 }
 
 /// Whether there is nothing in a folder, but for the lock of a process that ended before it began.

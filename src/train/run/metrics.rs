@@ -1,14 +1,14 @@
 //! What is known of each step, as JSON lines and as CSV.
 
 use std::fs::File;
-use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::{Error, Result};
-use crate::files::{read_whole, unreadable, unwritable};
+use crate::files::{open, unreadable, unwritable};
 
 /// The files.
 pub(crate) const FILES: [&str; 2] = ["metrics.jsonl", "metrics.csv"];
@@ -186,23 +186,31 @@ fn open_behind(path: &Path, bytes: u64) -> io::Result<File> {
     Ok(file)
 }
 
-/// The longest `metrics.jsonl` that is read.
-const MAX_BYTES: u64 = 1 << 32;
+/// The fewest bytes of a row.
+const SHORTEST: u64 = 27;
 
-/// The rows of a run. A last line that is not whole is being written, or was when the process was killed.
+/// The rows of a run, read one after the other. A last line that is not whole is being written, or was when the process was
+/// killed.
 ///
 /// # Errors
 /// [`Error::Data`] names the line that is no row.
 pub(crate) fn read(folder: &Path) -> Result<Vec<Row>> {
     let path = folder.join(FILES[0]);
-    let bytes = read_whole(&path, MAX_BYTES)?;
-    let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-    let lines = bytes[..whole].split(|byte| *byte == b'\n').take_while(|line| !line.is_empty());
-    lines
-        .zip(1..)
-        .map(|(line, number)| {
-            let bad = |error| Error::data(&path, format!("line {number}: is no row of metrics: {error}"));
-            serde_json::from_slice(line).map_err(bad)
-        })
-        .collect()
+    let (file, length) = open(&path, "file of metrics")?;
+    let (mut file, mut line) = (BufReader::new(file), Vec::new());
+    // At once: rows that are moved are there twice for the moment.
+    let mut rows = Vec::with_capacity((length / SHORTEST) as usize);
+    loop {
+        line.clear();
+        let read = (&mut file).take(LONGEST).read_until(b'\n', &mut line);
+        read.map_err(|error| unreadable(&path, &error))?;
+        let whole = line.pop_if(|byte| *byte == b'\n').is_some();
+        if line.is_empty() || !whole && (line.len() as u64) < LONGEST {
+            return Ok(rows);
+        }
+        let row = serde_json::from_slice(&line).map_err(|error| {
+            Error::data(&path, format!("line {}: is no row of metrics: {error}", rows.len() + 1))
+        })?;
+        rows.push(row);
+    }
 }

@@ -28,11 +28,11 @@ use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::files::{read_whole, remove_cut_off, sync_folder, unwritable, write_whole};
 
-use checkpoint::Unreadable;
-pub(crate) use checkpoint::{Checkpoint, Platform, Progress};
+pub(crate) use checkpoint::{Checkpoint, MOST_COUNTED, Platform, Progress};
 pub use checkpoint::{DataFacts, Tensors};
+use checkpoint::{Saved, Unreadable};
 pub use folder::newest_text_model;
-use folder::{LOCK, Made, check_folder, is_unused, lock, may_take};
+use folder::{LOCK, Made, check_folder, check_links, is_unused, lock, may_take};
 pub(crate) use metrics::Metrics;
 pub use metrics::Row;
 pub use record::Record;
@@ -46,8 +46,6 @@ const REPORT: &str = "report.html";
 const RESULT: &str = "result.json";
 /// The file of a time series' forecasts in the folder of a run.
 pub const FORECASTS: &str = "forecasts.csv";
-/// The largest checkpoint that is read.
-const MAX_CHECKPOINT: u64 = 1 << 40;
 
 /// The folder of a run that is trained. No other process can train in it. One that was made for it, and in which nothing
 /// was saved, is removed again.
@@ -126,6 +124,7 @@ impl Run {
         }
         // In the folder of something else no lock is made.
         ConfigFile::read(&file)?;
+        check_links(path)?;
         let lock = lock(path)?;
         // The process that had the lock may have changed them.
         let config = ConfigFile::read(&file)?;
@@ -152,10 +151,10 @@ impl Run {
     ///
     /// # Errors
     /// [`Error::Data`] when there are some, but none is whole, or the newest that is cannot be read.
-    pub(crate) fn newest_checkpoint(&self) -> Result<(Option<Checkpoint>, Vec<Error>)> {
+    pub(crate) fn newest_checkpoint(&self) -> Result<(Option<Saved>, Vec<Error>)> {
         let mut damaged = Vec::new();
-        for (_, path) in self.checkpoints()?.into_iter().rev() {
-            match Checkpoint::from_bytes(&read_whole(&path, MAX_CHECKPOINT)?) {
+        for (_, path) in checkpoints(&self.path)?.into_iter().rev() {
+            match Saved::open(&path)? {
                 Ok(checkpoint) => return Ok((Some(checkpoint), damaged)),
                 Err(Unreadable::Damaged(why)) => damaged.push(Error::data(path, why)),
                 Err(Unreadable::Foreign(why)) => return Err(Error::data(path, why)),
@@ -172,24 +171,7 @@ impl Run {
     /// # Errors
     /// [`Error::Data`] when its folder cannot be read.
     pub(crate) fn is_saved(&self) -> Result<bool> {
-        Ok(!self.replaces && !self.checkpoints()?.is_empty())
-    }
-
-    /// All checkpoints, the oldest first.
-    fn checkpoints(&self) -> Result<Vec<(u64, PathBuf)>> {
-        let folder = self.path.join(CHECKPOINTS);
-        let entries = match fs::read_dir(&folder) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(Error::data(folder, format!("cannot be read: {error}"))),
-            Ok(entries) => entries.flatten().map(|entry| entry.path()),
-        };
-        let step = |path: &PathBuf| {
-            let name = path.file_name()?.to_str()?;
-            name.strip_prefix("step-")?.strip_suffix(".safetensors")?.parse().ok()
-        };
-        let mut found: Vec<(u64, PathBuf)> = entries.filter_map(|path| Some((step(&path)?, path))).collect();
-        found.sort();
-        Ok(found)
+        Ok(!self.replaces && !checkpoints(&self.path)?.is_empty())
     }
 
     /// Writes a checkpoint, reads it back, and only then removes older ones: the last `keep` stay.
@@ -214,7 +196,8 @@ impl Run {
         }
         self.made.clear();
         // Those of later steps are damaged.
-        let (older, later): (Vec<_>, _) = self.checkpoints()?.into_iter().partition(|(step, _)| *step <= now);
+        let (older, later): (Vec<_>, _) =
+            checkpoints(&self.path)?.into_iter().partition(|(step, _)| *step <= now);
         let dropped = older.len().saturating_sub(keep.max(1));
         for (_, path) in older.iter().take(dropped).chain(&later) {
             remove(path)?;
@@ -284,7 +267,7 @@ impl Run {
             remove_cut_off(&self.path.join(folder));
         }
         if std::mem::take(&mut self.replaces) {
-            for (_, path) in self.checkpoints()? {
+            for (_, path) in checkpoints(&self.path)? {
                 remove(&path)?;
             }
             let files =
@@ -322,6 +305,36 @@ impl Drop for Run {
         let _ = fs::remove_dir(self.path.join(CHECKPOINTS));
         drop(Made(std::mem::take(&mut self.made)));
     }
+}
+
+/// The data that a run was trained on, by its newest whole checkpoint.
+///
+/// # Errors
+/// [`Error::Data`] when there are checkpoints that cannot be read.
+pub fn trained_on(run: &Path) -> Result<Option<DataFacts>> {
+    for (_, path) in checkpoints(run)?.into_iter().rev() {
+        if let Ok(saved) = Saved::open(&path)? {
+            return Ok(Some(saved.progress.data));
+        }
+    }
+    Ok(None)
+}
+
+/// All checkpoints in the folder of a run, the oldest first.
+fn checkpoints(run: &Path) -> Result<Vec<(u64, PathBuf)>> {
+    let folder = run.join(CHECKPOINTS);
+    let entries = match fs::read_dir(&folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Error::data(folder, format!("cannot be read: {error}"))),
+        Ok(entries) => entries.flatten().map(|entry| entry.path()),
+    };
+    let step = |path: &PathBuf| {
+        let name = path.file_name()?.to_str()?;
+        name.strip_prefix("step-")?.strip_suffix(".safetensors")?.parse().ok()
+    };
+    let mut found: Vec<(u64, PathBuf)> = entries.filter_map(|path| Some((step(&path)?, path))).collect();
+    found.sort();
+    Ok(found)
 }
 
 /// An error that a smaller learning rate may help against.

@@ -6,7 +6,7 @@ use super::folder::check_folder;
 use super::metrics::{self, Row};
 use super::{CONFIG, RESULT};
 use crate::error::{Error, Result};
-use crate::files::read_whole;
+use crate::files::{json, read_whole};
 use crate::train::config::{Config, ConfigFile};
 
 /// The largest result that is read.
@@ -36,7 +36,7 @@ impl Record {
             false => None,
             true => {
                 let bad = |error| Error::data(&file, format!("is no result of a run: {error}"));
-                Some(serde_json::from_slice(&read_whole(&file, MAX_RESULT)?).map_err(bad)?)
+                Some(json::parse(&read_whole(&file, MAX_RESULT)?).map_err(bad)?)
             }
         };
         Ok(Record { config, metrics: metrics::read(path)?, result })

@@ -4,20 +4,21 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use safetensors::tensor::{Dtype, SafeTensors};
+use safetensors::tensor::Dtype;
 use serde::Deserialize;
 
 use crate::error::{Error, Result};
-use crate::files::read_whole;
+use crate::files::tensors::{TensorFile, is_float};
+use crate::files::{json, read_whole};
 use crate::ops::recurrent::Nonlinearity;
-use crate::train::weights::floats;
 
-/// The most bytes that are read of a case's files.
+/// The most bytes that are read of a case's description.
 const MAX_JSON: u64 = 1 << 20;
-const MAX_TENSORS: u64 = 1 << 30;
 /// The most that a size may be, and the number of layers: beyond lies a mistake that would use up the memory.
 const MAX_SIZE: usize = 1 << 20;
 const MAX_LAYERS: usize = 1 << 10;
+/// The most steps: a case has three.
+const MAX_STEPS: usize = 1 << 10;
 
 /// `case.json`.
 #[derive(Debug, Deserialize)]
@@ -213,8 +214,8 @@ impl Description {
     pub fn read(folder: &Path) -> Result<Description> {
         let path = folder.join("case.json");
         let text = read_whole(&path, MAX_JSON)?;
-        let description: Description = serde_json::from_slice(&text)
-            .map_err(|error| Error::data(&path, format!("describes no case: {error}")))?;
+        let description: Description =
+            json::parse(&text).map_err(|error| Error::data(&path, format!("describes no case: {error}")))?;
         description.check(folder).map_err(|message| Error::data(&path, message))?;
         Ok(description)
     }
@@ -255,6 +256,9 @@ impl Description {
         }
         if recurrent != 1 {
             return Err(format!("a model has one recurrent layer, got {recurrent}"));
+        }
+        if self.steps > MAX_STEPS {
+            return Err(format!("steps must be from 1 to {MAX_STEPS}, got {}", self.steps));
         }
         if let Some((name, size)) = sizes.iter().find(|(_, size)| !(1..=MAX_SIZE).contains(size)) {
             return Err(format!("{name} must be from 1 to {MAX_SIZE}, got {size}"));
@@ -323,22 +327,17 @@ impl Tensors {
     /// Reads `tensors.safetensors` of a case's folder.
     pub fn read(folder: &Path) -> Result<Tensors> {
         let path = folder.join("tensors.safetensors");
-        let bytes = read_whole(&path, MAX_TENSORS)?;
         let bad = |message: String| Error::data(&path, message);
-        let file = SafeTensors::deserialize(&bytes)
-            .map_err(|error| bad(format!("is no whole safetensors file: {error}")))?;
+        let not_whole = |why: String| bad(format!("is no whole safetensors file: {why}"));
+        let mut file = TensorFile::open(&path)?.map_err(not_whole)?;
         let mut tensors = BTreeMap::new();
-        for (name, view) in file.tensors() {
-            let shape = view.shape().to_vec();
-            let stored = match (floats(&view), view.dtype()) {
-                (Some(values), _) => Stored::Floats(shape, values),
-                (None, Dtype::I64) => {
-                    let word = |b: &[u8]| i64::from_le_bytes(b.try_into().expect("pieces of eight bytes"));
-                    Stored::Integers(shape, view.data().chunks_exact(8).map(word).collect())
-                }
-                (None, dtype) => {
-                    return Err(bad(format!("{name:?} is {dtype:?}; floats and I64 can be read")));
-                }
+        for name in file.names() {
+            let info = file.info(&name).expect("its name is the file's");
+            let (shape, dtype) = (info.shape.clone(), info.dtype);
+            let stored = match dtype {
+                Dtype::I64 => Stored::Integers(shape, file.integers(&name).map_err(not_whole)?),
+                dtype if is_float(dtype) => Stored::Floats(shape, file.floats(&name).map_err(not_whole)?),
+                dtype => return Err(bad(format!("{name:?} is {dtype:?}; floats and I64 can be read"))),
             };
             tensors.insert(name, stored);
         }
