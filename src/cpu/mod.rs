@@ -7,6 +7,7 @@ pub mod real;
 pub mod bias_add;
 pub mod common;
 pub mod matmul;
+pub mod matmul_ways;
 mod packed;
 pub mod threads;
 mod vector;
