@@ -1,12 +1,11 @@
 // Matrix product as in matmul.wgsl, where the equations are, for few rows or few columns of c: then the time is that of
 // reading the larger factor once, and there are too few tiles to keep a GPU busy. A workgroup computes DOWN·QUADS_DOWN by
 // ACROSS·QUADS_ACROSS blocks of 4 x 4 elements: a thread DOWN x ACROSS of them, but only from the k that are its lane's;
-// then the sums of the lanes are added, in their order.
+// then the sums of the lanes, SUMS vectors of each thread, are added in their order.
 // p: see matmul.wgsl. Buffers, loads and stores are in matmul_ones.wgsl or matmul_fours.wgsl, which follows. Twin:
 // src/cpu/matmul.rs.
 
 const QUADS = QUADS_DOWN * QUADS_ACROSS;
-const SUMS = 4u * DOWN * ACROSS;
 var<workgroup> sums: array<vec4<f32>, SUMS * LANES * QUADS>;
 
 @compute @workgroup_size(QUADS, LANES)

@@ -53,10 +53,12 @@ pub fn matmul(draw: &mut Draw) -> Case {
         0 => (m.min(few), n),
         _ => (m, n.min(few)),
     };
-    // The variants that load four numbers at once want multiples of four, most of them everywhere.
-    let fours = draw.pick(&[true, true, true, false]);
-    let even = |size: u32| if fours { size.next_multiple_of(4) } else { size };
-    let (m, n, k) = (even(m), even(n), if draw.below(8) == 1 { k } else { even(k) });
+    // The variants that load four numbers at once want multiples of four, most of them also of k.
+    const EVERYWHERE: (bool, bool) = (true, true);
+    let choices = [EVERYWHERE; 6].into_iter().chain([(true, false), (false, false)]);
+    let (fours, of_k) = draw.pick(&choices.collect::<Vec<_>>());
+    let even = |size: u32, wanted: bool| if wanted { size.next_multiple_of(4) } else { size };
+    let (m, n, k) = (even(m, fours), even(n, fours), even(k, of_k));
     let (a_offset, a_row, a_col, a) = matrix(draw, fours, m, k);
     let (b_offset, b_row, b_col, b) = matrix(draw, fours, k, n);
     let depth = match draw.pick(&[1, 1, 2, 3]) {
