@@ -157,8 +157,8 @@ fn machine(limits: &Limits) -> &'static Machine {
 /// by the variant for the arrangement of a and b: ten times as fast there.
 pub fn plan(p: &Matmul, limits: &Limits) -> Split {
     if limits.processor == Processor::Cpu {
-        // The twin knows no variants.
-        return p.split(TILES[0], 1);
+        // The twin knows neither variants nor grids.
+        return Split { plan: Plan { kernel: &MATMUL, variant: TILES[0], grid: [1; 3] }, depth: p.k };
     }
     let subgroup = limits.processor == Processor::Software && limits.allow(&MATMUL.variants[SUBGROUP_ANY]);
     let candidates = p.candidates().filter(|variant| subgroup == (*variant >= SUBGROUP_ANY));
@@ -243,8 +243,12 @@ impl Matmul {
     /// whether a variant can load by fours.
     pub fn site(&self) -> Site {
         let dense = u32::from(self.a_col == 1) + 2 * u32::from(self.b_col == 1);
-        let fours = u32::from(self.suits(FEW_ROWS_OF_FOURS)) + 2 * u32::from((NN..=TN).any(|v| self.suits(v)));
-        Site { kernel: MATMUL.name, shape: [self.m, self.n, self.k, self.accumulate + 2 * self.biases, dense, fours] }
+        let fours =
+            u32::from(self.suits(FEW_ROWS_OF_FOURS)) + 2 * u32::from((NN..=TN).any(|v| self.suits(v)));
+        Site {
+            kernel: MATMUL.name,
+            shape: [self.m, self.n, self.k, self.accumulate + 2 * self.biases, dense, fours],
+        }
     }
 
     /// All ways that a device allows.

@@ -32,13 +32,7 @@ impl RnnForward {
 }
 
 /// See [`RNN_FORWARD`].
-pub fn rnn_forward<R: Real>(
-    p: &RnnForward,
-    xw: &[R],
-    w_hh: &[R],
-    lengths: &[i32],
-    h: &mut [R],
-) {
+pub fn rnn_forward<R: Real>(p: &RnnForward, xw: &[R], w_hh: &[R], lengths: &[i32], h: &mut [R]) {
     let (batch, hidden) = (p.batch as usize, p.hidden as usize);
     let size = batch * hidden;
     for step in forward_steps(p.start, p.steps, p.reverse) {
@@ -62,13 +56,7 @@ pub fn rnn_forward<R: Real>(
 }
 
 /// [`rnn_forward`] with W_hhᵀ packed, vectors, and blocks of rows on several threads.
-pub fn rnn_forward_fast(
-    p: &RnnForward,
-    xw: &[f32],
-    w_hh: &[f32],
-    lengths: &[i32],
-    h: &mut [f32],
-) {
+pub fn rnn_forward_fast(p: &RnnForward, xw: &[f32], w_hh: &[f32], lengths: &[i32], h: &mut [f32]) {
     let (batch, hidden, size) = (p.batch as usize, p.hidden as usize, (p.batch * p.hidden) as usize);
     let h = Shared::new(&mut h[p.base as usize..]);
     let block = |w: Packed<'_>, rows: Range<usize>| {

@@ -71,7 +71,7 @@ pub(super) fn product_with_biases(
             biases: biases.iter().flatten().count() as u32,
             accumulate: (accumulate || start > 0).into(),
         };
-        let way = device.choose(params.site(), || params.ways(&limits), plan(&params, &limits));
+        let way = device.choose(|| params.site(), || params.ways(&limits), plan(&params, &limits));
         let [bias, bias_2] = biases.map(|bias| bias.map_or(Arg::absent(), Tensor::read));
         if way.parts() == 1 {
             device.launch(&way.plan, &params, &[a_arg, b_arg, bias, bias_2, c.update()])?;

@@ -61,7 +61,7 @@ fn maybe(tensor: Option<&Tensor>) -> Arg<'_> {
 fn scheduled(device: &Device, kernel: &'static Kernel, product: Product, steps: u32) -> Schedule {
     let limits = *device.limits();
     let ways = || product.schedules(kernel, steps, &limits);
-    device.choose(product.site(kernel, steps), ways, product.schedule(kernel, steps, &limits))
+    device.choose(|| product.site(kernel, steps), ways, product.schedule(kernel, steps, &limits))
 }
 
 impl Sequence {
@@ -96,17 +96,8 @@ impl Sequence {
         match self.cell {
             Cell::Rnn(nonlinearity) => {
                 let relu = (nonlinearity == Nonlinearity::Relu).into();
-                let p = RnnForward {
-                    batch,
-                    hidden,
-                    start: 0,
-                    steps: 0,
-                    reverse,
-                    fresh: 0,
-                    base,
-                    relu,
-                    ragged,
-                };
+                let p =
+                    RnnForward { batch, hidden, start: 0, steps: 0, reverse, fresh: 0, base, relu, ragged };
                 let args = [xw.read(), w_hh.read(), lengths, h];
                 let params = |from, steps| RnnForward { start: start(from), steps, fresh: fresh(from), ..p };
                 self.in_parts(&RNN_FORWARD, p.product(), params, &args)

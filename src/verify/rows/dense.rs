@@ -66,8 +66,7 @@ pub fn matmul(draw: &mut Draw) -> Case {
         parts => k.div_ceil(parts).next_multiple_of(4),
     };
     let (biases, accumulate) = (draw.below(3), draw.flag());
-    let p =
-        Matmul { m, n, k, depth, a_offset, a_row, a_col, b_offset, b_row, b_col, biases, accumulate };
+    let p = Matmul { m, n, k, depth, a_offset, a_row, a_col, b_offset, b_row, b_col, biases, accumulate };
     let [bias, bias_2] = [1, 2].map(|at| if at <= biases { draw.reals(n) } else { Value::Absent });
     let c = draw.updated(p.parts() * m * n, accumulate);
     Case::new(p, p.plans(), vec![a, b, bias, bias_2, c])

@@ -118,19 +118,7 @@ pub fn lstm_forward(draw: &mut Draw) -> Case {
     let Recurrence { batch, hidden, time, steps, reverse, fresh, base, ragged, .. } = r;
     let width = if projected == 1 { draw.dim(8) } else { hidden };
     let start = r.forward();
-    let p = LstmForward {
-        batch,
-        hidden,
-        width,
-        time,
-        start,
-        steps,
-        reverse,
-        fresh,
-        base,
-        projected,
-        ragged,
-    };
+    let p = LstmForward { batch, hidden, width, time, start, steps, reverse, fresh, base, projected, ragged };
     let (xw, w_hh) = (r.steps(draw, 4 * hidden), draw.reals(4 * hidden * width));
     let values = vec![
         xw,
@@ -192,8 +180,7 @@ pub fn gru_forward(draw: &mut Draw) -> Case {
     let p = GruForward { batch, hidden, time, start, steps, reverse, fresh, base, bias, ragged };
     let (xw, w_hh) = (r.steps(draw, 3 * hidden), draw.reals(3 * hidden * hidden));
     let b_hh = if bias == 1 { draw.reals(3 * hidden) } else { Value::Absent };
-    let values =
-        vec![xw, w_hh, b_hh, r.lengths(draw), r.steps(draw, 4 * hidden), r.states(draw, hidden, 0)];
+    let values = vec![xw, w_hh, b_hh, r.lengths(draw), r.steps(draw, 4 * hidden), r.states(draw, hidden, 0)];
     Case::new(p, p.product().plans(&GRU_FORWARD, steps), values)
 }
 
