@@ -62,12 +62,14 @@ fn main(
                 }
                 workgroupBarrier();
             }
-            for (var i = 0u; i < BLOCKS; i++) { // unroll
-                for (var r = 0u; r < 4u; r++) { // unroll
-                    let at = row + 4u * (i * THREADS + thread.y) + r;
-                    if at < p.m {
-                        for (var j = 0u; j < BLOCKS; j++) { // unroll
-                            store(group.z, at, col + 4u * (j * THREADS + thread.x), sum[(4u * i + r) * BLOCKS + j]);
+            for (var j = 0u; j < BLOCKS; j++) { // unroll
+                let at = col + 4u * (j * THREADS + thread.x);
+                let more = added(group.z, at);
+                for (var i = 0u; i < BLOCKS; i++) { // unroll
+                    for (var r = 0u; r < 4u; r++) { // unroll
+                        let own_row = row + 4u * (i * THREADS + thread.y) + r;
+                        if own_row < p.m {
+                            store(group.z, own_row, at, sum[(4u * i + r) * BLOCKS + j] + more);
                         }
                     }
                 }

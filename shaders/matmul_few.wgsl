@@ -55,7 +55,8 @@ fn main(
                 }
                 let at = row + 4u * (s / ACROSS / 4u * QUADS_DOWN + quad % QUADS_DOWN) + s / ACROSS % 4u;
                 if at < p.m {
-                    store(group.z, at, col + 4u * (s % ACROSS * QUADS_ACROSS + quad / QUADS_DOWN), total);
+                    let across = col + 4u * (s % ACROSS * QUADS_ACROSS + quad / QUADS_DOWN);
+                    store(group.z, at, across, total + added(group.z, across));
                 }
             }
             workgroupBarrier();

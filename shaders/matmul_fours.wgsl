@@ -40,17 +40,23 @@ fn before(k: u32, end: u32, x: mat4x4<f32>) -> mat4x4<f32> {
     );
 }
 
+// What part `part` adds to every row of the columns col .. col + 4.
+fn added(part: u32, col: u32) -> vec4<f32> {
+    var sum = vec4(0.0);
+    if p.biases > 0u && part == 0u {
+        let at = min(col, p.n - 4u) / 4u;
+        sum = bias[at];
+        if p.biases == 2u {
+            sum += bias_2[at];
+        }
+    }
+    return sum;
+}
+
 fn store(part: u32, row: u32, col: u32, sum: vec4<f32>) {
     if col < p.n {
         let at = ((part * p.m + row) * p.n + col) / 4u;
         var total = sum;
-        if p.biases > 0u && part == 0u {
-            var added = bias[col / 4u];
-            if p.biases == 2u {
-                added += bias_2[col / 4u];
-            }
-            total += added;
-        }
         if p.accumulate == 1u {
             total += c[at];
         }

@@ -29,18 +29,24 @@ fn four_of_b(k: u32, col: vec4<u32>, end: u32) -> vec4<f32> {
     return select(vec4(0.0), vec4(b[at.x], b[at.y], b[at.z], b[at.w]), k < end);
 }
 
+// What part `part` adds to every row of the columns col .. col + 4.
+fn added(part: u32, col: u32) -> vec4<f32> {
+    var sum = vec4(0.0);
+    if p.biases > 0u && part == 0u {
+        let at = min(col + vec4(0u, 1u, 2u, 3u), vec4(p.n - 1u));
+        sum = vec4(bias[at.x], bias[at.y], bias[at.z], bias[at.w]);
+        if p.biases == 2u {
+            sum += vec4(bias_2[at.x], bias_2[at.y], bias_2[at.z], bias_2[at.w]);
+        }
+    }
+    return sum;
+}
+
 fn store(part: u32, row: u32, col: u32, sum: vec4<f32>) {
     for (var j = 0u; j < 4u; j++) { // unroll
         if col + j < p.n {
             let at = (part * p.m + row) * p.n + col + j;
             var total = sum[j];
-            if p.biases > 0u && part == 0u {
-                var added = bias[col + j];
-                if p.biases == 2u {
-                    added += bias_2[col + j];
-                }
-                total += added;
-            }
             if p.accumulate == 1u {
                 total += c[at];
             }

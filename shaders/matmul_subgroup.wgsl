@@ -32,9 +32,10 @@ fn main(
                     }
                 }
             }
+            let more = added(group.z, col);
             for (var i = 0u; i < ROWS; i++) { // unroll
                 if row + i < p.m {
-                    store(group.z, row + i, col, sum[i]);
+                    store(group.z, row + i, col, sum[i] + more);
                 }
             }
         }
