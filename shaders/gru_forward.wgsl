@@ -2,20 +2,19 @@
 //     r = σ(x_t·W_irᵀ + b_ir + h·W_hrᵀ + b_hr),   z = σ(x_t·W_izᵀ + b_iz + h·W_hzᵀ + b_hz),   q = h·W_hnᵀ + b_hn
 //     n = tanh(x_t·W_inᵀ + b_in + r ⊙ q),   h_t = (1 − z) ⊙ n + z ⊙ h,
 // h being the state of the step that was computed before it. A sequence that has ended (t >= its length) keeps h.
-// x·W_ihᵀ of all steps is computed before, by matmul. The states lie in slots as in rnn_forward.wgsl. r, z and q, and
+// xw = x·W_ihᵀ + b_ih of all steps is computed before, by matmul. The states lie in slots as in rnn_forward.wgsl. r, z and q, and
 // behind those of all steps n, are kept in gates for backward. This file says what becomes of the sums h·W_hhᵀ;
 // recurrent_tiles.wgsl or recurrent_lanes.wgsl, which follows, computes them for p.steps steps from p.start on, upwards or
 // in reverse downwards.
-// p: batch B, hidden H, time T, start, steps, reverse, fresh (whether the initial state is 0 and to be written), base, bias (whether there are biases), ragged (whether there are
-// lengths). Twin: src/cpu/gru_forward.rs.
+// p: batch B, hidden H, time T, start, steps, reverse, fresh (whether the initial state is 0 and to be written), base, bias (whether there is
+// b_hh), ragged (whether there are lengths). Twin: src/cpu/gru_forward.rs.
 
 @group(0) @binding(0) var<storage, read> xw: array<f32>; // [T, B, 3H]
 @group(0) @binding(1) var<storage, read> w_hh: array<Weights>; // W_hhᵀ [H, 3H]
-@group(0) @binding(2) var<storage, read> b_ih: array<f32>; // [3H]
-@group(0) @binding(3) var<storage, read> b_hh: array<f32>; // [3H]
-@group(0) @binding(4) var<storage, read> lengths: array<i32>; // [B]
-@group(0) @binding(5) var<storage, read_write> gates: array<f32>; // [T, B, 3H], then [T, B, H]
-@group(0) @binding(6) var<storage, read_write> h: array<f32>; // base, then [T+1, B, H]
+@group(0) @binding(2) var<storage, read> b_hh: array<f32>; // [3H]
+@group(0) @binding(3) var<storage, read> lengths: array<i32>; // [B]
+@group(0) @binding(4) var<storage, read_write> gates: array<f32>; // [T, B, 3H], then [T, B, H]
+@group(0) @binding(5) var<storage, read_write> h: array<f32>; // base, then [T+1, B, H]
 
 fn inner() -> u32 {
     return p.hidden;
@@ -26,9 +25,8 @@ fn finish(row: u32, unit: u32, step: Step, sums: Sums) {
     let i = row * p.hidden + unit;
     let start = (step.time * p.batch + row) * 3u * p.hidden + unit;
     var ah = vec3(sums[0], sums[1], sums[2]);
-    var ax = vec3(xw[start], xw[start + p.hidden], xw[start + 2u * p.hidden]);
+    let ax = vec3(xw[start], xw[start + p.hidden], xw[start + 2u * p.hidden]);
     if p.bias == 1u {
-        ax += vec3(b_ih[unit], b_ih[p.hidden + unit], b_ih[2u * p.hidden + unit]);
         ah += vec3(b_hh[unit], b_hh[p.hidden + unit], b_hh[2u * p.hidden + unit]);
     }
     let r = sigmoid(ax.x + ah.x);

@@ -2,22 +2,21 @@
 //     a = x_t·W_ihᵀ + b_ih + b_hh + h·W_hhᵀ, in four parts of H columns;  i, f, o = σ(a_i), σ(a_f), σ(a_o), g = tanh(a_g)
 //     c_t = f ⊙ c + i ⊙ g,   h_t = o ⊙ tanh(c_t),
 // h and c being the states of the step that was computed before it. A sequence that has ended (t >= its length) keeps
-// both. x·W_ihᵀ of all steps is computed before, by matmul. The states lie in slots as in rnn_forward.wgsl: those of h of
+// both. xw = x·W_ihᵀ + b_ih + b_hh of all steps is computed before, by matmul. The states lie in slots as in
+// rnn_forward.wgsl: those of h of
 // batch·width elements from element p.base on, those of c of batch·hidden. h_t goes to its slot, or, where p.projected is
 // 1, to a place of its own behind the slots, from where lstm_project_forward.wgsl takes it to the slot. i, f, g and o are
 // kept in gates for backward. This file says what becomes of the sums h·W_hhᵀ; recurrent_tiles.wgsl or
 // recurrent_lanes.wgsl, which follows, computes them for p.steps steps from p.start on, upwards or in reverse downwards.
-// p: batch B, hidden H, width S of h, time T, start, steps, reverse, fresh (whether the initial state is 0 and to be written), base, projected, bias (whether there are biases),
-// ragged (whether there are lengths). Twin: src/cpu/lstm_forward.rs.
+// p: batch B, hidden H, width S of h, time T, start, steps, reverse, fresh (whether the initial state is 0 and to be
+// written), base, projected, ragged (whether there are lengths). Twin: src/cpu/lstm_forward.rs.
 
 @group(0) @binding(0) var<storage, read> xw: array<f32>; // [T, B, 4H]
 @group(0) @binding(1) var<storage, read> w_hh: array<Weights>; // W_hhᵀ [S, 4H]
-@group(0) @binding(2) var<storage, read> b_ih: array<f32>; // [4H]
-@group(0) @binding(3) var<storage, read> b_hh: array<f32>; // [4H]
-@group(0) @binding(4) var<storage, read> lengths: array<i32>; // [B]
-@group(0) @binding(5) var<storage, read_write> gates: array<f32>; // [T, B, 4H]
-@group(0) @binding(6) var<storage, read_write> c: array<f32>; // [T+1, B, H]
-@group(0) @binding(7) var<storage, read_write> h: array<f32>; // base, then [T+1, B, S], then perhaps [T, B, H]
+@group(0) @binding(2) var<storage, read> lengths: array<i32>; // [B]
+@group(0) @binding(3) var<storage, read_write> gates: array<f32>; // [T, B, 4H]
+@group(0) @binding(4) var<storage, read_write> c: array<f32>; // [T+1, B, H]
+@group(0) @binding(5) var<storage, read_write> h: array<f32>; // base, then [T+1, B, S], then perhaps [T, B, H]
 
 fn inner() -> u32 {
     return p.width;
@@ -27,13 +26,8 @@ fn finish(row: u32, unit: u32, step: Step, sums: Sums) {
     let size = p.batch * p.hidden;
     let n = row * p.hidden + unit;
     let start = (step.time * p.batch + row) * 4u * p.hidden + unit;
-    let columns = vec4(0u, 1u, 2u, 3u) * p.hidden + unit;
-    var a = vec4(sums[0], sums[1], sums[2], sums[3])
+    let a = vec4(sums[0], sums[1], sums[2], sums[3])
         + vec4(xw[start], xw[start + p.hidden], xw[start + 2u * p.hidden], xw[start + 3u * p.hidden]);
-    if p.bias == 1u {
-        a += vec4(b_ih[columns.x], b_ih[columns.y], b_ih[columns.z], b_ih[columns.w])
-            + vec4(b_hh[columns.x], b_hh[columns.y], b_hh[columns.z], b_hh[columns.w]);
-    }
     let i = sigmoid(a.x);
     let f = sigmoid(a.y);
     let g = tanh_rational(a.z);

@@ -1,17 +1,18 @@
-// Matrix product: c[i, j] = Σ_k a(i, k) · b(k, j), plus the old c[i, j] where p.accumulate is 1.
-// p: m, n, k; element (i, k) of a is a[a_offset + i·a_row + k·a_col], of b likewise, so that transposed operands and
-// rows of larger tensors need no copy. A workgroup computes TILE x TILE tiles of c, a thread SIDE x SIDE elements of
-// it, from strips of a and b that are DEPTH deep. Twin: src/cpu/matmul.rs.
+// Matrix product in parts: c[s, i, j] = Σ_k a(i, k) · b(k, j) over the k of part s, which are from s·depth up to
+// (s + 1)·depth or to the end; in part 0 plus bias[j] where p.biases is at least 1, plus bias[j] + bias_2[j] where it is 2;
+// plus the old c[s, i, j] where p.accumulate is 1. The sum over the parts, which column_sum.wgsl makes, is the product: so
+// a product of few elements, each a long sum, has work for many workgroups.
+// p: m, n, k; depth, a multiple of 4 where there are parts; element (i, k) of a is a[a_offset + i·a_row + k·a_col], of b
+// likewise, so that transposed operands and rows of larger tensors need no copy. A workgroup computes TILE x TILE tiles of c,
+// a thread BLOCKS x BLOCKS blocks of 4 x 4 elements, from strips of a and b that are DEPTH deep: just so deep that each
+// thread loads one block of 4 x 4 for the next strip while the sums of this one are made. Buffers, loads and stores are in
+// matmul_ones.wgsl or matmul_fours.wgsl, which follows. Twin: src/cpu/matmul.rs.
 
-@group(0) @binding(0) var<storage, read> a: array<f32>; // [m, k] by strides
-@group(0) @binding(1) var<storage, read> b: array<f32>; // [k, n] by strides
-@group(0) @binding(2) var<storage, read_write> c: array<f32>; // [m, n]
-
-const SIDE = TILE / THREADS;
-// Strips of a and b, stored by k. One more column than needed: threads that store along k then meet other banks.
-const PITCH = TILE + 1u;
-var<workgroup> strip_a: array<f32, DEPTH * PITCH>;
-var<workgroup> strip_b: array<f32, DEPTH * PITCH>;
+const DEPTH = 8u * THREADS * THREADS / TILE;
+// Blocks along the side of a tile, of which one thread owns every THREADS-th.
+const SIDE = TILE / 4u;
+// A strip of a and one of b, stored by k.
+var<workgroup> strips: array<vec4<f32>, 2u * DEPTH * SIDE>;
 
 @compute @workgroup_size(THREADS, THREADS)
 fn main(
@@ -20,59 +21,67 @@ fn main(
     @builtin(local_invocation_id) thread: vec3<u32>,
     @builtin(local_invocation_index) index: u32,
 ) {
+    let first = group.z * p.depth;
+    let end = min(p.k, first + p.depth);
+    // The first half of the threads loads blocks of a, the other of b. Eight threads in succession take neighbours across k,
+    // so that they meet other banks; the next eight go deeper.
+    let of_a = index < THREADS * THREADS / 2u;
+    let place = index % (THREADS * THREADS / 2u);
+    let deep = place / 8u * 4u % DEPTH;
+    let side = place % 8u + place / (2u * DEPTH) * 8u;
+    let own = select(DEPTH * SIDE, 0u, of_a) + deep * SIDE + side;
     for (var row = group.y * TILE; row < p.m; row += groups.y * TILE) {
         for (var col = group.x * TILE; col < p.n; col += groups.x * TILE) {
-            var sum = array<f32, SIDE * SIDE>();
-            for (var start = 0u; start < p.k; start += DEPTH) {
-                for (var e = index; e < TILE * DEPTH; e += THREADS * THREADS) {
-                    // Neighbouring threads read neighbouring elements: along k where that is the dense direction, else across it.
-                    let a_at = select(vec2(e % TILE, e / TILE), vec2(e / DEPTH, e % DEPTH), p.a_col == 1u);
-                    let i = row + a_at.x;
-                    let ka = start + a_at.y;
-                    var value = 0.0;
-                    if i < p.m && ka < p.k {
-                        value = a[p.a_offset + i * p.a_row + ka * p.a_col];
-                    }
-                    strip_a[a_at.y * PITCH + a_at.x] = value;
-                    let b_at = select(vec2(e % TILE, e / TILE), vec2(e / DEPTH, e % DEPTH), p.b_row == 1u);
-                    let j = col + b_at.x;
-                    let kb = start + b_at.y;
-                    value = 0.0;
-                    if j < p.n && kb < p.k {
-                        value = b[p.b_offset + kb * p.b_row + j * p.b_col];
-                    }
-                    strip_b[b_at.y * PITCH + b_at.x] = value;
+            var sum = array<vec4<f32>, 4u * BLOCKS * BLOCKS>();
+            var next = mat4x4<f32>();
+            for (var start = first; start < end; start += DEPTH) {
+                if start == first {
+                    next = block(of_a, row + 4u * side, col + 4u * side, start + deep, end);
+                }
+                for (var q = 0u; q < 4u; q++) { // unroll
+                    strips[own + q * SIDE] = next[q];
                 }
                 workgroupBarrier();
+                if start + DEPTH < end {
+                    next = block(of_a, row + 4u * side, col + 4u * side, start + DEPTH + deep, end);
+                }
                 for (var k = 0u; k < DEPTH; k++) {
-                    var left: array<f32, SIDE>;
-                    var right: array<f32, SIDE>;
-                    for (var s = 0u; s < SIDE; s++) {
-                        left[s] = strip_a[k * PITCH + thread.y + s * THREADS];
-                        right[s] = strip_b[k * PITCH + thread.x + s * THREADS];
+                    var left: array<vec4<f32>, BLOCKS>;
+                    var right: array<vec4<f32>, BLOCKS>;
+                    for (var s = 0u; s < BLOCKS; s++) { // unroll
+                        left[s] = strips[k * SIDE + s * THREADS + thread.y];
+                        right[s] = strips[(DEPTH + k) * SIDE + s * THREADS + thread.x];
                     }
-                    for (var i = 0u; i < SIDE; i++) {
-                        for (var j = 0u; j < SIDE; j++) {
-                            sum[i * SIDE + j] += left[i] * right[j];
+                    for (var i = 0u; i < BLOCKS; i++) { // unroll
+                        for (var r = 0u; r < 4u; r++) { // unroll
+                            for (var j = 0u; j < BLOCKS; j++) { // unroll
+                                sum[(4u * i + r) * BLOCKS + j] += left[i][r] * right[j];
+                            }
                         }
                     }
                 }
                 workgroupBarrier();
             }
-            for (var i = 0u; i < SIDE; i++) {
-                for (var j = 0u; j < SIDE; j++) {
-                    let r = row + thread.y + i * THREADS;
-                    let s = col + thread.x + j * THREADS;
-                    if r < p.m && s < p.n {
-                        let at = r * p.n + s;
-                        var old = 0.0;
-                        if p.accumulate == 1u {
-                            old = c[at];
+            for (var j = 0u; j < BLOCKS; j++) { // unroll
+                let at = col + 4u * (j * THREADS + thread.x);
+                let more = added(group.z, at);
+                for (var i = 0u; i < BLOCKS; i++) { // unroll
+                    for (var r = 0u; r < 4u; r++) { // unroll
+                        let own_row = row + 4u * (i * THREADS + thread.y) + r;
+                        if own_row < p.m {
+                            store(group.z, own_row, at, sum[(4u * i + r) * BLOCKS + j] + more);
                         }
-                        c[at] = old + sum[i * SIDE + j];
                     }
                 }
             }
         }
     }
+}
+
+// The block of a or b that a thread loads.
+fn block(of_a: bool, row: u32, col: u32, k: u32, end: u32) -> mat4x4<f32> {
+    if of_a {
+        return block_of_a(row, k, end);
+    }
+    return block_of_b(k, col, end);
 }

@@ -1,13 +1,61 @@
-// Buffers and stores of matmul_subgroup.wgsl where sizes, offsets and strides are multiples of 4, so that a thread moves four
-// neighbours at once.
+// Buffers, loads and stores of matmul.wgsl, matmul_few.wgsl and matmul_subgroup.wgsl where a thread moves four neighbours at
+// once: n and the offsets are multiples of 4; a and b are dense in one direction, along which sizes, and across which
+// strides, are multiples of 4 too. What lies beyond the end of a part is read as 0, and beyond the matrices, where sums are
+// not stored, as what is inside.
 
 @group(0) @binding(0) var<storage, read> a: array<vec4<f32>>; // [m, k] by strides
 @group(0) @binding(1) var<storage, read> b: array<vec4<f32>>; // [k, n] by strides
-@group(0) @binding(2) var<storage, read_write> c: array<vec4<f32>>; // [m, n]
+@group(0) @binding(2) var<storage, read> bias: array<vec4<f32>>; // [n]
+@group(0) @binding(3) var<storage, read> bias_2: array<vec4<f32>>; // [n]
+@group(0) @binding(4) var<storage, read_write> c: array<vec4<f32>>; // [parts, m, n]
 
-fn store(row: u32, col: u32, sum: vec4<f32>) {
+// The columns of a(row .. row + 4, k .. k + 4).
+fn block_of_a(row: u32, k: u32, end: u32) -> mat4x4<f32> {
+    if p.a_col == 1u {
+        let at = (p.a_offset + min(row + vec4(0u, 1u, 2u, 3u), vec4(p.m - 1u)) * p.a_row + min(k, end - 4u)) / 4u;
+        return before(k, end, transpose(mat4x4(a[at.x], a[at.y], a[at.z], a[at.w])));
+    }
+    let at = (p.a_offset + min(row, p.m - 4u) + min(k + vec4(0u, 1u, 2u, 3u), vec4(end - 1u)) * p.a_col) / 4u;
+    return before(k, end, mat4x4(a[at.x], a[at.y], a[at.z], a[at.w]));
+}
+
+// The rows of b(k .. k + 4, col .. col + 4).
+fn block_of_b(k: u32, col: u32, end: u32) -> mat4x4<f32> {
+    if p.b_col == 1u {
+        let at = (p.b_offset + min(col, p.n - 4u) + min(k + vec4(0u, 1u, 2u, 3u), vec4(end - 1u)) * p.b_row) / 4u;
+        return before(k, end, mat4x4(b[at.x], b[at.y], b[at.z], b[at.w]));
+    }
+    let at = (p.b_offset + min(col + vec4(0u, 1u, 2u, 3u), vec4(p.n - 1u)) * p.b_col + min(k, end - 4u)) / 4u;
+    return before(k, end, transpose(mat4x4(b[at.x], b[at.y], b[at.z], b[at.w])));
+}
+
+// The columns from k on that lie before the end, 0 in place of the others.
+fn before(k: u32, end: u32, x: mat4x4<f32>) -> mat4x4<f32> {
+    let zero = vec4(0.0);
+    return mat4x4(
+        select(zero, x[0], k < end),
+        select(zero, x[1], k + 1u < end),
+        select(zero, x[2], k + 2u < end),
+        select(zero, x[3], k + 3u < end),
+    );
+}
+
+// What part `part` adds to every row of the columns col .. col + 4.
+fn added(part: u32, col: u32) -> vec4<f32> {
+    var sum = vec4(0.0);
+    if p.biases > 0u && part == 0u {
+        let at = min(col, p.n - 4u) / 4u;
+        sum = bias[at];
+        if p.biases == 2u {
+            sum += bias_2[at];
+        }
+    }
+    return sum;
+}
+
+fn store(part: u32, row: u32, col: u32, sum: vec4<f32>) {
     if col < p.n {
-        let at = (row * p.n + col) / 4u;
+        let at = ((part * p.m + row) * p.n + col) / 4u;
         var total = sum;
         if p.accumulate == 1u {
             total += c[at];

@@ -1,7 +1,8 @@
 // Matrix product as in matmul.wgsl, where the equations are, by a subgroup of 8 threads with neither workgroup memory nor
 // barriers: a thread sums ROWS rows of 4 columns of c. Of 8 rows of a it loads an eighth, and a broadcast brings each
 // number to all threads. For adapters where loads cost more than arithmetic; loads by their arrangement are in
-// matmul_any.wgsl, matmul_nn.wgsl, matmul_nt.wgsl and matmul_tn.wgsl. Everything that could stay a loop is unrolled: an
+// matmul_any.wgsl, matmul_nn.wgsl, matmul_nt.wgsl and matmul_tn.wgsl, buffers and stores in matmul_ones.wgsl and
+// matmul_fours.wgsl. Everything that could stay a loop is unrolled: an
 // index or a lane that is no constant costs llvmpipe five to ten times as much.
 // p: see matmul.wgsl. Twin: src/cpu/matmul.rs.
 
@@ -11,12 +12,14 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(subgroup_invocation_id) lane: u32,
 ) {
+    let first = group.z * p.depth;
+    let end = min(p.k, first + p.depth);
     for (var row = group.y * ROWS; row < p.m; row += groups.y * ROWS) {
         for (var cols = group.x * 32u; cols < p.n; cols += groups.x * 32u) {
             let col = cols + 4u * lane;
             var sum = array<vec4<f32>, ROWS>();
-            for (var k = 0u; k < p.k; k += 4u) {
-                let right = four_of_b(k, col); // [4, 4]
+            for (var k = first; k < end; k += 4u) {
+                let right = rows_of_b(k, col); // [4, 4]
                 for (var block = 0u; block < BLOCKS; block++) { // unroll
                     let left = eighth_of_a(row + 8u * block, k, lane);
                     for (var i = 0u; i < 8u; i++) { // unroll
@@ -29,9 +32,10 @@ fn main(
                     }
                 }
             }
+            let more = added(group.z, col);
             for (var i = 0u; i < ROWS; i++) { // unroll
                 if row + i < p.m {
-                    store(row + i, col, sum[i]);
+                    store(group.z, row + i, col, sum[i] + more);
                 }
             }
         }

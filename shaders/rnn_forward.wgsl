@@ -1,19 +1,17 @@
 // Steps of a plain recurrent layer (Elman 1990; torch.nn.RNN):
 //     h_t = act(x_t·W_ihᵀ + b_ih + b_hh + h·W_hhᵀ),   act = tanh, or relu where p.relu is 1,
 // h being the state of the step that was computed before it. A sequence that has ended (t >= its length) keeps h.
-// x·W_ihᵀ of all steps is computed before, by matmul. The states lie in one buffer, in slots of batch·hidden elements
+// xw = x·W_ihᵀ + b_ih + b_hh of all steps is computed before, by matmul. The states lie in one buffer, in slots of batch·hidden elements
 // from element p.base on, one more than steps: step t takes the state from slot t to slot t + 1, or in reverse from slot
 // t + 1 to slot t. They are all that backward needs. This file says what becomes of the sums h·W_hhᵀ; recurrent_tiles.wgsl
 // or recurrent_lanes.wgsl, which follows, computes them for p.steps steps from p.start on, upwards or in reverse downwards.
-// p: batch B, hidden H, start, steps, reverse, fresh (whether the initial state is 0 and to be written), base, relu, bias (whether there are biases), ragged (whether there are
-// lengths). Twin: src/cpu/rnn_forward.rs.
+// p: batch B, hidden H, start, steps, reverse, fresh (whether the initial state is 0 and to be written), base, relu, ragged
+// (whether there are lengths). Twin: src/cpu/rnn_forward.rs.
 
 @group(0) @binding(0) var<storage, read> xw: array<f32>; // [T, B, H]
 @group(0) @binding(1) var<storage, read> w_hh: array<Weights>; // W_hhᵀ [H, H]
-@group(0) @binding(2) var<storage, read> b_ih: array<f32>; // [H]
-@group(0) @binding(3) var<storage, read> b_hh: array<f32>; // [H]
-@group(0) @binding(4) var<storage, read> lengths: array<i32>; // [B]
-@group(0) @binding(5) var<storage, read_write> h: array<f32>; // base, then [T+1, B, H]
+@group(0) @binding(2) var<storage, read> lengths: array<i32>; // [B]
+@group(0) @binding(3) var<storage, read_write> h: array<f32>; // base, then [T+1, B, H]
 
 fn inner() -> u32 {
     return p.hidden;
@@ -22,10 +20,7 @@ fn inner() -> u32 {
 fn finish(row: u32, unit: u32, step: Step, sums: Sums) {
     let size = p.batch * p.hidden;
     let i = row * p.hidden + unit;
-    var a = xw[step.time * size + i] + sums[0];
-    if p.bias == 1u {
-        a += b_ih[unit] + b_hh[unit];
-    }
+    let a = xw[step.time * size + i] + sums[0];
     if step.fresh {
         h[p.base + step.before * size + i] = 0.0;
     }

@@ -3,7 +3,8 @@
 use std::sync::LazyLock;
 
 use bptt::cpu::lstm_forward::LSTM_FORWARD;
-use bptt::cpu::matmul::{self, Matmul};
+use bptt::cpu::matmul::Matmul;
+use bptt::cpu::matmul_ways;
 use bptt::cpu::philox;
 use bptt::cpu::philox_uniform::{self, PhiloxUniform};
 use bptt::cpu::recurrence::{Product, Schedule};
@@ -125,9 +126,10 @@ fn plans_keep_to_what_devices_offer() {
                 assert!(plan.grid.iter().all(|groups| (1..=MAX_GROUPS).contains(groups)), "{plan:?}");
             };
             for (m, n) in sizes.iter().flat_map(|m| sizes.map(|n| (*m, n))) {
-                let dense =
-                    Matmul { m, n, k: n, a_row: n, a_col: 1, b_row: n, b_col: 1, ..Matmul::default() };
-                allowed(&matmul::plan(&dense, &limits));
+                let strides = Matmul { a_row: n, a_col: 1, b_row: n, b_col: 1, ..Matmul::default() };
+                let dense = Matmul { m, n, k: n, depth: n, ..strides };
+                allowed(&matmul_ways::plan(&dense, &limits).plan);
+                dense.ways(&limits).iter().for_each(|way| allowed(&way.plan));
                 let product = Product { batch: m, hidden: n, columns: 4, inner: n };
                 for steps in [1, 2, 1000] {
                     let Schedule { plan, steps: at_once } = product.schedule(&LSTM_FORWARD, steps, &limits);

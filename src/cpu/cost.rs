@@ -66,7 +66,6 @@ pub fn seconds(plan: &Plan, params: &[u8], bytes: u64, limits: &Limits) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::super::lstm_forward::LSTM_FORWARD;
-    use super::super::matmul;
     use super::*;
     use crate::kernel::LEAST;
 
@@ -76,7 +75,7 @@ mod tests {
             let limits = Limits { processor, ..LEAST };
             let product = |n: u32| {
                 let p = Matmul { m: n, n, k: n, ..Matmul::default() };
-                seconds(&matmul::plan(&p, &limits), bytemuck::bytes_of(&p), 12 * u64::from(n * n), &limits)
+                seconds(&p.plans()[0], bytemuck::bytes_of(&p), 12 * u64::from(n * n), &limits)
             };
             assert!(product(1024) > 4.0 * product(512), "eight times the operations");
             let lstm = |steps: u32, variant: usize| {

@@ -13,12 +13,12 @@ use super::vector::Lanes;
 
 recurrent_kernel! {
     /// Steps of a GRU layer, `steps` from `start` on, upwards, or in `reverse` downwards: h_t = (1 − z) ⊙ n + z ⊙ h with
-    /// r, z = σ(..), q = h·W_hnᵀ + b_hn and n = tanh(x_t·W_inᵀ + b_in + r ⊙ q); `w_hh` is W_hhᵀ. The slots of h are as in
+    /// r, z = σ(..), q = h·W_hnᵀ + b_hn and n = tanh(x_t·W_inᵀ + b_in + r ⊙ q); `xw` is x·W_ihᵀ + b_ih, `w_hh` is W_hhᵀ. The slots of h are as in
     /// [`RNN_FORWARD`](super::rnn_forward::RNN_FORWARD). A sequence that has ended keeps its state. r, z and q
     /// and, behind those of all steps, n are kept in `gates`.
     pub static GRU_FORWARD = gru_forward(GruForward {
         batch: u32, hidden: u32, time: u32, start: u32, steps: u32, reverse: u32, fresh: u32, base: u32, bias: u32, ragged: u32,
-    }; xw: read F32, w_hh: read F32, b_ih: read F32, b_hh: read F32, lengths: read I32, gates: update F32,
+    }; xw: read F32, w_hh: read F32, b_hh: read F32, lengths: read I32, gates: update F32,
        h: update F32);
     fast gru_forward_fast;
     "gru_forward.wgsl" in "recurrent_forward.wgsl": 3 columns, 8 rows in 2 rounds
@@ -37,7 +37,6 @@ pub fn gru_forward<R: Real>(
     p: &GruForward,
     xw: &[R],
     w_hh: &[R],
-    b_ih: &[R],
     b_hh: &[R],
     lengths: &[i32],
     gates: &mut [R],
@@ -59,7 +58,7 @@ pub fn gru_forward<R: Real>(
                     let terms =
                         (0..hidden).map(|k| h[before + row * hidden + k] * w_hh[k * 3 * hidden + column]);
                     let (x, sum) = (xw[start + column], R::sum(terms));
-                    if p.bias == 1 { (x + b_ih[column], sum + b_hh[column]) } else { (x, sum) }
+                    if p.bias == 1 { (x, sum + b_hh[column]) } else { (x, sum) }
                 });
                 let r = (a[0].0 + a[0].1).sigmoid();
                 let z = (a[1].0 + a[1].1).sigmoid();
@@ -83,7 +82,6 @@ pub fn gru_forward_fast(
     p: &GruForward,
     xw: &[f32],
     w_hh: &[f32],
-    b_ih: &[f32],
     b_hh: &[f32],
     lengths: &[i32],
     gates: &mut [f32],
@@ -111,16 +109,8 @@ pub fn gru_forward_fast(
                 true => previous.fill(0.0),
                 false => w.add_product(previous, rzq),
             }
-            let biases = (p.bias == 1).then_some(b_ih);
-            Arch::new().dispatch(Units {
-                hidden,
-                rzq,
-                n,
-                x: &xw[now..][..3 * len],
-                biases,
-                old: previous,
-                new: next,
-            });
+            let x = &xw[now..][..3 * len];
+            Arch::new().dispatch(Units { hidden, rzq, n, x, old: previous, new: next });
             for k in (0..rows.len()).filter(|k| ended(p.ragged, lengths, rows.start + k, step.time)) {
                 let row = k * hidden..(k + 1) * hidden;
                 next[row.clone()].copy_from_slice(&previous[row]);
@@ -138,7 +128,6 @@ struct Units<'a> {
     rzq: &'a mut [f32],
     n: &'a mut [f32],
     x: &'a [f32],
-    biases: Option<&'a [f32]>,
     old: &'a [f32],
     new: &'a mut [f32],
 }
@@ -155,15 +144,9 @@ impl WithSimd for Units<'_> {
             let (r, rest) = rzq.split_at_mut(hidden);
             let (z, q) = rest.split_at_mut(hidden);
             for at in (0..hidden).step_by(S::F32_LANES) {
-                // Written out: a vector must not pass through a function that is not compiled for it.
-                let mut input_r = Lanes::load(simd, &x[..hidden], at);
-                let mut input_z = Lanes::load(simd, &x[hidden..2 * hidden], at);
-                let mut input_n = Lanes::load(simd, &x[2 * hidden..], at);
-                if let Some(biases) = self.biases {
-                    input_r = input_r + Lanes::load(simd, &biases[..hidden], at);
-                    input_z = input_z + Lanes::load(simd, &biases[hidden..2 * hidden], at);
-                    input_n = input_n + Lanes::load(simd, &biases[2 * hidden..], at);
-                }
+                let input_r = Lanes::load(simd, &x[..hidden], at);
+                let input_z = Lanes::load(simd, &x[hidden..2 * hidden], at);
+                let input_n = Lanes::load(simd, &x[2 * hidden..], at);
                 let reset = (input_r + Lanes::load(simd, r, at)).sigmoid();
                 let update = (input_z + Lanes::load(simd, z, at)).sigmoid();
                 let candidate = tanh_rational(input_n + reset * Lanes::load(simd, q, at));

@@ -7,20 +7,20 @@ use pulp::{Arch, Simd, WithSimd};
 use super::common::tanh_rational;
 use super::packed::{Packed, Strided, TILE};
 use super::real::Real;
-use super::recurrence::{Product, Step, add_biases, ended, forward_steps, recurrent_kernel};
+use super::recurrence::{Product, Step, ended, forward_steps, recurrent_kernel};
 use super::threads::{Shared, in_large_blocks};
 use super::vector::Lanes;
 
 recurrent_kernel! {
     /// Steps of an LSTM layer, `steps` from `start` on, upwards, or in `reverse` downwards: c_t = f ⊙ c + i ⊙ g,
-    /// h_t = o ⊙ tanh(c_t), the gates being functions of x_t·W_ihᵀ + b_ih + b_hh + h·W_hhᵀ; `w_hh` is W_hhᵀ. The slots of
+    /// h_t = o ⊙ tanh(c_t), the gates being functions of xw_t + h·W_hhᵀ for `xw` = x·W_ihᵀ + b_ih + b_hh; `w_hh` is W_hhᵀ. The slots of
     /// states are as in [`RNN_FORWARD`](super::rnn_forward::RNN_FORWARD), of batch·width elements for h and batch·hidden for
     /// c. Where `projected` is 1, h_t of each step lies behind the slots instead and a launch makes one step. A sequence that
     /// has ended keeps its states. i, f, g and o are kept in `gates`.
     pub static LSTM_FORWARD = lstm_forward(LstmForward {
         batch: u32, hidden: u32, width: u32, time: u32, start: u32, steps: u32, reverse: u32, fresh: u32, base: u32,
-        projected: u32, bias: u32, ragged: u32,
-    }; xw: read F32, w_hh: read F32, b_ih: read F32, b_hh: read F32, lengths: read I32, gates: update F32,
+        projected: u32, ragged: u32,
+    }; xw: read F32, w_hh: read F32, lengths: read I32, gates: update F32,
        c: update F32, h: update F32);
     fast lstm_forward_fast;
     "lstm_forward.wgsl" in "recurrent_forward.wgsl": 4 columns, 8 rows in 2 rounds
@@ -49,8 +49,6 @@ pub fn lstm_forward<R: Real>(
     p: &LstmForward,
     xw: &[R],
     w_hh: &[R],
-    b_ih: &[R],
-    b_hh: &[R],
     lengths: &[i32],
     gates: &mut [R],
     c: &mut [R],
@@ -72,8 +70,7 @@ pub fn lstm_forward<R: Real>(
                     let column = gate * hidden + unit;
                     let terms =
                         (0..width).map(|k| h[previous + row * width + k] * w_hh[k * 4 * hidden + column]);
-                    let a = xw[start + column] + R::sum(terms);
-                    if p.bias == 1 { a + (b_ih[column] + b_hh[column]) } else { a }
+                    xw[start + column] + R::sum(terms)
                 });
                 let gate = [i.sigmoid(), f.sigmoid(), g.tanh(), o.sigmoid()];
                 (0..4).for_each(|k| gates[start + k * hidden + unit] = gate[k]);
@@ -98,8 +95,6 @@ pub fn lstm_forward_fast(
     p: &LstmForward,
     xw: &[f32],
     w_hh: &[f32],
-    b_ih: &[f32],
-    b_hh: &[f32],
     lengths: &[i32],
     gates: &mut [f32],
     c: &mut [f32],
@@ -121,7 +116,7 @@ pub fn lstm_forward_fast(
             let previous = unsafe { h.part(before, rows.len() * width) };
             // SAFETY: as above; it is not where the state before is.
             let out = unsafe { h.part(p.out(step) + at, len) };
-            add_biases(4 * hidden, &xw[now..][..4 * len], b_ih, b_hh, gates);
+            gates.copy_from_slice(&xw[now..][..4 * len]);
             if p.fresh == 1 && step.first {
                 previous.fill(0.0);
                 old.fill(0.0);

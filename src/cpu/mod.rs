@@ -8,6 +8,7 @@ pub mod bias_add;
 pub mod common;
 pub mod cost;
 pub mod matmul;
+pub mod matmul_ways;
 mod packed;
 pub mod threads;
 mod vector;

@@ -161,7 +161,7 @@ impl Packed<'_> {
         let rows = c.len() / self.columns;
         assert!(a.len() == rows * self.inner && c.len() == rows * self.columns, "a has as many rows as c");
         let pitch = self.columns;
-        let target = Target { c: &Shared::new(c), start: 0, pitch, rows, add: true };
+        let target = Target { c: &Shared::new(c), start: 0, pitch, rows, add: true, biases: [&[]; 2] };
         // SAFETY: all of c, which is borrowed exclusively.
         unsafe { self.product(Strided::dense(a, self.inner), &target) }
     }
@@ -237,6 +237,8 @@ pub struct Target<'a> {
     pub rows: usize,
     /// Whether to add to what is there.
     pub add: bool,
+    /// What to add to every row beside: nothing, one bias, or the sum of two.
+    pub biases: [&'a [f32]; 2],
 }
 
 impl Target<'_> {
@@ -284,6 +286,7 @@ fn tile<S: Simd, const ROWS: usize, const VECTORS: usize, const USED: usize>(
             }
         }
     }
+    let bias = bias::<S, USED>(simd, place);
     // Every index is a constant once the loops are unrolled, so that the sums stay in registers.
     for (r, sums) in sums.into_iter().enumerate() {
         if r >= rows {
@@ -291,20 +294,46 @@ fn tile<S: Simd, const ROWS: usize, const VECTORS: usize, const USED: usize>(
         }
         // SAFETY: the caller of `product` answers for the target.
         let c = unsafe { place.target.row(place.row + r, place.first, place.width) };
-        for (v, sum) in sums.into_iter().enumerate() {
+        for (v, mut sum) in sums.into_iter().enumerate() {
             let end = c.len().min((v + 1) * S::F32_LANES);
             let c = &mut c[end.min(v * S::F32_LANES)..end];
+            if place.target.add {
+                let old = match S::as_simd_f32s(c) {
+                    ([old], []) => *old,
+                    _ => simd.partial_load_f32s(c),
+                };
+                sum = simd.add_f32s(old, sum);
+            }
+            if let Some(bias) = bias {
+                sum = simd.add_f32s(sum, bias[v]);
+            }
             match S::as_mut_simd_f32s(c) {
-                ([c], []) => *c = if place.target.add { simd.add_f32s(*c, sum) } else { sum },
+                ([c], []) => *c = sum,
                 (_, []) => {}
-                (_, c) => {
-                    let old = if place.target.add { simd.partial_load_f32s(c) } else { simd.splat_f32s(0.0) };
-                    simd.partial_store_f32s(c, simd.add_f32s(old, sum));
-                }
+                (_, c) => simd.partial_store_f32s(c, sum),
             }
         }
     }
     rows
+}
+
+/// The bias of each of the first USED vectors of a tile.
+#[inline(always)]
+fn bias<S: Simd, const USED: usize>(simd: S, place: &Place<'_>) -> Option<[S::f32s; USED]> {
+    let [one, two] = place.target.biases;
+    if one.is_empty() {
+        return None;
+    }
+    let mut sums = [simd.splat_f32s(0.0); USED];
+    for (v, sum) in sums.iter_mut().enumerate() {
+        let from = place.first + place.width.min(v * S::F32_LANES);
+        let to = place.first + place.width.min((v + 1) * S::F32_LANES);
+        *sum = simd.partial_load_f32s(&one[from..to]);
+        if !two.is_empty() {
+            *sum = simd.add_f32s(*sum, simd.partial_load_f32s(&two[from..to]));
+        }
+    }
+    Some(sums)
 }
 
 #[cfg(test)]

@@ -288,19 +288,7 @@ pub fn tanh_slope<R: Number>(y: R) -> R {
 /// c += a·wᵀ for a [rows, k] and w [n, k], in f32.
 pub fn add_product_transposed(rows: u32, n: u32, k: u32, a: &[f32], w: &[f32], c: &mut [f32]) {
     let strides = Matmul { a_row: k, a_col: 1, b_row: 1, b_col: k, ..Matmul::default() };
-    matmul_fast(&Matmul { m: rows, n, k, accumulate: 1, ..strides }, a, w, c);
-}
-
-/// a = x + b_ih + b_hh in every row of `width`; without biases the two are empty.
-pub fn add_biases(width: usize, x: &[f32], b_ih: &[f32], b_hh: &[f32], a: &mut [f32]) {
-    a.copy_from_slice(x);
-    if !b_ih.is_empty() {
-        for row in a.chunks_exact_mut(width.max(1)) {
-            for ((a, b_ih), b_hh) in row.iter_mut().zip(b_ih).zip(b_hh) {
-                *a += b_ih + b_hh;
-            }
-        }
-    }
+    matmul_fast(&Matmul { m: rows, n, k, depth: k, accumulate: 1, ..strides }, a, w, &[], &[], c);
 }
 
 #[cfg(test)]

@@ -5,21 +5,21 @@ use std::ops::Range;
 use super::common::tanh_rational;
 use super::packed::{Packed, Strided, TILE};
 use super::real::{Number, Real};
-use super::recurrence::{Product, add_biases, ended, forward_steps, recurrent_kernel};
+use super::recurrence::{Product, ended, forward_steps, recurrent_kernel};
 use super::threads::{Shared, in_large_blocks};
 use super::vector::widest;
 
 recurrent_kernel! {
     /// Steps of a plain recurrent layer, `steps` from `start` on, upwards, or in `reverse` downwards:
-    /// h_t = act(x_t·W_ihᵀ + b_ih + b_hh + h·W_hhᵀ), `w_hh` being W_hhᵀ. The states lie in slots, slot s from element
+    /// h_t = act(xw_t + h·W_hhᵀ) for `xw` = x·W_ihᵀ + b_ih + b_hh, `w_hh` being W_hhᵀ. The states lie in slots, slot s from element
     /// base + s·batch·hidden on: step t takes the state from slot t to slot t + 1, in reverse from slot t + 1 to slot t. A
     /// sequence that has ended keeps its state.
     pub static RNN_FORWARD = rnn_forward(RnnForward {
         batch: u32, hidden: u32, start: u32, steps: u32, reverse: u32,
         /// Whether the state before the first of the steps is 0 and not there yet: it is written too.
         fresh: u32,
-        base: u32, relu: u32, bias: u32, ragged: u32,
-    }; xw: read F32, w_hh: read F32, b_ih: read F32, b_hh: read F32, lengths: read I32, h: update F32);
+        base: u32, relu: u32, ragged: u32,
+    }; xw: read F32, w_hh: read F32, lengths: read I32, h: update F32);
     fast rnn_forward_fast;
     "rnn_forward.wgsl" in "recurrent_forward.wgsl": 1 columns, 16 rows in 4 rounds
 }
@@ -32,15 +32,7 @@ impl RnnForward {
 }
 
 /// See [`RNN_FORWARD`].
-pub fn rnn_forward<R: Real>(
-    p: &RnnForward,
-    xw: &[R],
-    w_hh: &[R],
-    b_ih: &[R],
-    b_hh: &[R],
-    lengths: &[i32],
-    h: &mut [R],
-) {
+pub fn rnn_forward<R: Real>(p: &RnnForward, xw: &[R], w_hh: &[R], lengths: &[i32], h: &mut [R]) {
     let (batch, hidden) = (p.batch as usize, p.hidden as usize);
     let size = batch * hidden;
     for step in forward_steps(p.start, p.steps, p.reverse) {
@@ -52,10 +44,7 @@ pub fn rnn_forward<R: Real>(
             for unit in 0..hidden {
                 let i = row * hidden + unit;
                 let terms = (0..hidden).map(|k| h[before + row * hidden + k] * w_hh[k * hidden + unit]);
-                let mut a = xw[step.time * size + i] + R::sum(terms);
-                if p.bias == 1 {
-                    a = a + (b_ih[unit] + b_hh[unit]);
-                }
+                let a = xw[step.time * size + i] + R::sum(terms);
                 let mut next = if p.relu == 1 { a.max(R::zero()) } else { a.tanh() };
                 if ended(p.ragged, lengths, row, step.time) {
                     next = h[before + i];
@@ -67,15 +56,7 @@ pub fn rnn_forward<R: Real>(
 }
 
 /// [`rnn_forward`] with W_hhᵀ packed, vectors, and blocks of rows on several threads.
-pub fn rnn_forward_fast(
-    p: &RnnForward,
-    xw: &[f32],
-    w_hh: &[f32],
-    b_ih: &[f32],
-    b_hh: &[f32],
-    lengths: &[i32],
-    h: &mut [f32],
-) {
+pub fn rnn_forward_fast(p: &RnnForward, xw: &[f32], w_hh: &[f32], lengths: &[i32], h: &mut [f32]) {
     let (batch, hidden, size) = (p.batch as usize, p.hidden as usize, (p.batch * p.hidden) as usize);
     let h = Shared::new(&mut h[p.base as usize..]);
     let block = |w: Packed<'_>, rows: Range<usize>| {
@@ -84,7 +65,7 @@ pub fn rnn_forward_fast(
             // SAFETY: the states of the block's rows, in two different slots.
             let [previous, next] =
                 [step.before, step.after].map(|slot| unsafe { h.part(slot * size + at, len) });
-            add_biases(hidden, &xw[step.time * size + at..][..len], b_ih, b_hh, next);
+            next.copy_from_slice(&xw[step.time * size + at..][..len]);
             match p.fresh == 1 && step.first {
                 true => previous.fill(0.0),
                 false => w.add_product(previous, next),

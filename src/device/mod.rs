@@ -322,8 +322,13 @@ impl Device {
     }
 
     /// The way of a kernel over a shape; `default` where no measurement found a better one.
-    pub(crate) fn choose<W: Way>(&self, site: Site, ways: impl Fn() -> Vec<W>, default: W) -> W {
-        self.backend.plans().map_or(default, |table| table.choose(site, ways, default))
+    pub(crate) fn choose<W: Way>(
+        &self,
+        site: impl FnOnce() -> Site,
+        ways: impl Fn() -> Vec<W>,
+        default: W,
+    ) -> W {
+        self.backend.plans().map_or(default, |table| table.choose(site(), ways, default))
     }
 
     /// A buffer of `len` elements with undefined contents.

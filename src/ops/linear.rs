@@ -1,21 +1,21 @@
 //! The affine map of torch.nn.Linear.
 
-use super::bias_add::{sum_rows, with_bias};
-use super::matmul::{Matrix, product};
+use super::bias_add::sum_rows;
+use super::matmul::{Matrix, product, product_with_biases};
 use crate::error::Result;
 use crate::kernel::Dtype;
 use crate::tape::{Tape, Var};
 use crate::tensor::{Shape, Tensor};
 
-/// x·wᵀ for x [.., in] and w [out, in]: [.., out].
-pub(super) fn times_transposed(x: &Tensor, w: &Tensor) -> Result<Tensor> {
+/// x·wᵀ for x [.., in] and w [out, in], plus up to two biases `[out]`: [.., out].
+pub(super) fn affine(x: &Tensor, w: &Tensor, biases: [Option<&Tensor>; 2]) -> Result<Tensor> {
     let (x_shape, w_shape) = (x.shape(), w.shape());
     let mut dims = x_shape.to_vec();
     if let Some(last) = dims.last_mut() {
         *last = w_shape[0];
     }
     let y = Tensor::empty(&x.device(), Dtype::F32, Shape::from(&dims[..]))?;
-    product(Matrix::new(x), Matrix::new(w).t(), &y, false)?;
+    product_with_biases(Matrix::new(x), Matrix::new(w).t(), biases, &y, false)?;
     Ok(y)
 }
 
@@ -31,16 +31,13 @@ impl Tape {
         if w.shape().len() != 2 || input.shape().last() != Some(&w.shape()[1]) {
             return super::mismatch("linear", input.shape(), w.shape());
         }
-        let mut out = times_transposed(&input, &w)?;
         let mut inputs = vec![x, weight];
-        if let Some(bias) = bias {
-            let b = self.value(bias)?;
-            if b.shape() != Shape::from([w.shape()[0]]) {
-                return super::mismatch("linear", w.shape(), b.shape());
-            }
-            out = with_bias(&out, b)?;
-            inputs.push(bias);
+        inputs.extend(bias);
+        let added = bias.map(|bias| self.value(bias)).transpose()?;
+        if let Some(b) = added.filter(|b| b.shape() != Shape::from([w.shape()[0]])) {
+            return super::mismatch("linear", w.shape(), b.shape());
         }
+        let out = affine(&input, &w, [added, None])?;
         let has_bias = bias.is_some();
         self.push("linear", &inputs, out, || {
             Box::new(move |g| {

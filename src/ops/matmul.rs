@@ -1,8 +1,11 @@
 //! Matrix product.
 
-use crate::cpu::matmul::{Matmul, plan};
+use super::reduce::sum_lines;
+use crate::cpu::matmul::Matmul;
+use crate::cpu::matmul_ways::plan;
+use crate::device::Arg;
 use crate::error::{Error, Result};
-use crate::kernel::{Dtype, Plan};
+use crate::kernel::Dtype;
 use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
 
@@ -36,26 +39,49 @@ const LONGEST: usize = 32_768;
 
 /// c = a·b, or c += a·b.
 pub(super) fn product(a: Matrix<'_>, b: Matrix<'_>, c: &Tensor, accumulate: bool) -> Result<()> {
+    product_with_biases(a, b, [None; 2], c, accumulate)
+}
+
+/// [`product`] with up to two biases, the first one first, added to every row.
+pub(super) fn product_with_biases(
+    a: Matrix<'_>,
+    b: Matrix<'_>,
+    biases: [Option<&Tensor>; 2],
+    c: &Tensor,
+    accumulate: bool,
+) -> Result<()> {
     let ((a_arg, a_offset), (b_arg, b_offset)) = (a.tensor.read_from(), b.tensor.read_from());
+    let (device, limits) = (c.device(), *c.device().limits());
     // A sum over nothing is a launch too: it writes zeros.
     for start in (0..a.cols.max(1)).step_by(LONGEST) {
+        // The biases come last.
+        let biases = biases.map(|bias| bias.filter(|_| start + LONGEST >= a.cols));
+        let k = (a.cols - start).min(LONGEST) as u32;
         let params = Matmul {
             m: a.rows as u32,
             n: b.cols as u32,
-            k: (a.cols - start).min(LONGEST) as u32,
+            k,
+            depth: k,
             a_offset: a_offset + (start * a.strides.1) as u32,
             a_row: a.strides.0 as u32,
             a_col: a.strides.1 as u32,
             b_offset: b_offset + (start * b.strides.0) as u32,
             b_row: b.strides.0 as u32,
             b_col: b.strides.1 as u32,
+            biases: biases.iter().flatten().count() as u32,
             accumulate: (accumulate || start > 0).into(),
         };
-        let (device, limits) = (c.device(), *c.device().limits());
-        let allowed = |plan: &Plan| limits.allow(&plan.kernel.variants[plan.variant]);
-        let ways = || params.plans().into_iter().filter(allowed).collect();
-        let plan = device.choose(params.site(), ways, plan(&params, &limits));
-        device.launch(&plan, &params, &[a_arg, b_arg, c.update()])?;
+        let way = device.choose(|| params.site(), || params.ways(&limits), plan(&params, &limits));
+        let [bias, bias_2] = biases.map(|bias| bias.map_or(Arg::absent(), Tensor::read));
+        if way.parts() == 1 {
+            device.launch(&way.plan, &params, &[a_arg, b_arg, bias, bias_2, c.update()])?;
+            continue;
+        }
+        let parts = [way.parts() as usize, c.count()];
+        let sums = Tensor::empty(&device, Dtype::F32, parts)?;
+        let split = Matmul { depth: way.depth, accumulate: 0, ..params };
+        device.launch(&way.plan, &split, &[a_arg, b_arg, bias, bias_2, sums.update()])?;
+        sum_lines(&sums, [1, parts[0], parts[1]], 1.0, c, params.accumulate == 1)?;
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use crate::device::ALIGNMENT;
 use crate::error::Result;
 use crate::kernel::Dtype;
 use crate::ops::bias_add::sum_rows;
-use crate::ops::linear::times_transposed;
+use crate::ops::linear::affine;
 use crate::ops::matmul::{Matrix, product};
 use crate::ops::strided::permuted;
 use crate::tape::Gradients;
@@ -122,6 +122,11 @@ impl Sequence {
         self.base + (self.time + 1) * self.batch * self.width
     }
 
+    /// b_ih (0) or b_hh (1), where there are biases.
+    pub fn bias(&self, which: usize) -> Option<&Tensor> {
+        self.biases.as_ref().map(|biases| &biases[which])
+    }
+
     pub fn c(&self) -> &Tensor {
         self.c.as_ref().expect("an LSTM has cell states")
     }
@@ -146,7 +151,9 @@ impl Sequence {
                 begin(c, slot * self.batch * self.hidden, self.batch * self.hidden, c0)?;
             }
         }
-        let xw = times_transposed(&self.input, &self.w_ih)?;
+        // A GRU multiplies by r what b_hh is a part of; elsewhere the two biases meet.
+        let b_hh = if self.cell == Cell::Gru { None } else { self.bias(1) };
+        let xw = affine(&self.input, &self.w_ih, [self.bias(0), b_hh])?;
         // Neighbouring threads then read neighbouring weights, and a CPU multiplies rows by columns.
         let w_hh = permuted(&self.w_hh, &[1, 0])?;
         self.all_forward(fresh, &xw, &w_hh)

@@ -61,7 +61,7 @@ fn maybe(tensor: Option<&Tensor>) -> Arg<'_> {
 fn scheduled(device: &Device, kernel: &'static Kernel, product: Product, steps: u32) -> Schedule {
     let limits = *device.limits();
     let ways = || product.schedules(kernel, steps, &limits);
-    device.choose(product.site(kernel, steps), ways, product.schedule(kernel, steps, &limits))
+    device.choose(|| product.site(kernel, steps), ways, product.schedule(kernel, steps, &limits))
 }
 
 impl Sequence {
@@ -83,33 +83,22 @@ impl Sequence {
         Ok(())
     }
 
-    /// All steps, from the initial states, which are there or, where `fresh`, 0. `xw` is x·W_ihᵀ, `w_hh` is W_hhᵀ.
+    /// All steps, from the initial states, which are there or, where `fresh`, 0. `xw` is x·W_ihᵀ with the biases that meet it
+    /// (`forward`), `w_hh` is W_hhᵀ.
     pub fn all_forward(&self, fresh: bool, xw: &Tensor, w_hh: &Tensor) -> Result<()> {
         let [batch, hidden, width, time, base] =
             [self.batch, self.hidden, self.width, self.time, self.base].map(|n| n as u32);
         let (reverse, ragged) = (self.reverse.into(), self.lengths.is_some().into());
-        let bias = self.biases.is_some().into();
         let lengths = maybe(self.lengths.as_ref());
-        let [b_ih, b_hh] = [0, 1].map(|k| maybe(self.biases.as_ref().map(|biases| &biases[k])));
         let start = |from: usize| self.forward_time(from) as u32;
         let fresh = |from: usize| (fresh && from == 0).into();
         let h = self.h.update();
         match self.cell {
             Cell::Rnn(nonlinearity) => {
                 let relu = (nonlinearity == Nonlinearity::Relu).into();
-                let p = RnnForward {
-                    batch,
-                    hidden,
-                    start: 0,
-                    steps: 0,
-                    reverse,
-                    fresh: 0,
-                    base,
-                    relu,
-                    bias,
-                    ragged,
-                };
-                let args = [xw.read(), w_hh.read(), b_ih, b_hh, lengths, h];
+                let p =
+                    RnnForward { batch, hidden, start: 0, steps: 0, reverse, fresh: 0, base, relu, ragged };
+                let args = [xw.read(), w_hh.read(), lengths, h];
                 let params = |from, steps| RnnForward { start: start(from), steps, fresh: fresh(from), ..p };
                 self.in_parts(&RNN_FORWARD, p.product(), params, &args)
             }
@@ -123,10 +112,11 @@ impl Sequence {
                     reverse,
                     fresh: 0,
                     base,
-                    bias,
+                    bias: self.biases.is_some().into(),
                     ragged,
                 };
-                let args = [xw.read(), w_hh.read(), b_ih, b_hh, lengths, self.gates().update(), h];
+                let b_hh = maybe(self.bias(1));
+                let args = [xw.read(), w_hh.read(), b_hh, lengths, self.gates().update(), h];
                 let params = |from, steps| GruForward { start: start(from), steps, fresh: fresh(from), ..p };
                 self.in_parts(&GRU_FORWARD, p.product(), params, &args)
             }
@@ -143,11 +133,10 @@ impl Sequence {
                     fresh: 0,
                     base,
                     projected,
-                    bias,
                     ragged,
                 };
                 let (gates, c) = (self.gates().update(), self.c().update());
-                let args = [xw.read(), w_hh.read(), b_ih, b_hh, lengths, gates, c, h];
+                let args = [xw.read(), w_hh.read(), lengths, gates, c, h];
                 let Some(w_hr) = &self.w_hr else {
                     let params =
                         |from, steps| LstmForward { start: start(from), steps, fresh: fresh(from), ..p };

@@ -43,16 +43,33 @@ pub fn reduce_sum(draw: &mut Draw) -> Case {
 }
 
 pub fn matmul(draw: &mut Draw) -> Case {
-    let tile = draw.pick(&[64, 32, 16]);
-    let (m, n, k) = (draw.dim(tile), draw.dim(tile), draw.dim(16));
-    // The variants that load four numbers at once want multiples of four everywhere.
-    let fours = draw.pick(&[true, true, true, false]);
-    let even = |size: u32| if fours { size.next_multiple_of(4) } else { size };
-    let (m, n, k) = (even(m), even(n), even(k));
+    // Beside the tiles of c, and beside the strips, of a variant.
+    let (tile, strip) = draw.pick(&[(128, 16), (64, 32), (32, 16), (16, 128)]);
+    let (m, n, k) = (draw.dim(tile), draw.dim(tile), draw.dim(strip));
+    // Few rows or columns have variants of their own.
+    let few = draw.pick(&[0, 0, 0, 1, 5, 8, 9]);
+    let (m, n) = match draw.flag() {
+        _ if few == 0 => (m, n),
+        0 => (m.min(few), n),
+        _ => (m, n.min(few)),
+    };
+    // The variants that load four numbers at once want multiples of four, most of them also of k.
+    const EVERYWHERE: (bool, bool) = (true, true);
+    let choices = [EVERYWHERE; 6].into_iter().chain([(true, false), (false, false)]);
+    let (fours, of_k) = draw.pick(&choices.collect::<Vec<_>>());
+    let even = |size: u32, wanted: bool| if wanted { size.next_multiple_of(4) } else { size };
+    let (m, n, k) = (even(m, fours), even(n, fours), even(k, of_k));
     let (a_offset, a_row, a_col, a) = matrix(draw, fours, m, k);
     let (b_offset, b_row, b_col, b) = matrix(draw, fours, k, n);
-    let p = Matmul { m, n, k, a_offset, a_row, a_col, b_offset, b_row, b_col, accumulate: draw.flag() };
-    Case::new(p, p.plans(), vec![a, b, draw.updated(m * n, p.accumulate)])
+    let depth = match draw.pick(&[1, 1, 2, 3]) {
+        1 => k,
+        parts => k.div_ceil(parts).next_multiple_of(4),
+    };
+    let (biases, accumulate) = (draw.below(3), draw.flag());
+    let p = Matmul { m, n, k, depth, a_offset, a_row, a_col, b_offset, b_row, b_col, biases, accumulate };
+    let [bias, bias_2] = [1, 2].map(|at| if at <= biases { draw.reals(n) } else { Value::Absent });
+    let c = draw.updated(p.parts() * m * n, accumulate);
+    Case::new(p, p.plans(), vec![a, b, bias, bias_2, c])
 }
 
 /// Offset, distance of rows and of columns, and the tensor they are for: dense or padded, plain or transposed.

@@ -82,19 +82,13 @@ impl Recurrence {
     }
 }
 
-/// The two biases of `width`, where there are any.
-fn biases(draw: &mut Draw, bias: u32, width: u32) -> [Value; 2] {
-    [(); 2].map(|()| if bias == 1 { draw.reals(width) } else { Value::Absent })
-}
-
 pub fn rnn_forward(draw: &mut Draw) -> Case {
     let r = Recurrence::draw(draw);
     let Recurrence { batch, hidden, steps, reverse, fresh, base, ragged, .. } = r;
-    let (relu, bias) = (draw.flag(), draw.flag());
-    let p = RnnForward { batch, hidden, start: r.forward(), steps, reverse, fresh, base, relu, bias, ragged };
+    let relu = draw.flag();
+    let p = RnnForward { batch, hidden, start: r.forward(), steps, reverse, fresh, base, relu, ragged };
     let (xw, w_hh) = (r.steps(draw, hidden), draw.reals(hidden * hidden));
-    let [b_ih, b_hh] = biases(draw, bias, hidden);
-    let values = vec![xw, w_hh, b_ih, b_hh, r.lengths(draw), r.states(draw, hidden, 0)];
+    let values = vec![xw, w_hh, r.lengths(draw), r.states(draw, hidden, 0)];
     Case::new(p, p.product().plans(&RNN_FORWARD, steps), values)
 }
 
@@ -116,7 +110,7 @@ pub fn rnn_backward(draw: &mut Draw) -> Case {
 
 pub fn lstm_forward(draw: &mut Draw) -> Case {
     let mut r = Recurrence::draw(draw);
-    let (projected, bias) = (draw.flag(), draw.flag());
+    let projected = draw.flag();
     if projected == 1 {
         // The projection comes between two steps, and the initial state is as wide as what is projected to.
         (r.steps, r.fresh) = (1, 0);
@@ -124,27 +118,11 @@ pub fn lstm_forward(draw: &mut Draw) -> Case {
     let Recurrence { batch, hidden, time, steps, reverse, fresh, base, ragged, .. } = r;
     let width = if projected == 1 { draw.dim(8) } else { hidden };
     let start = r.forward();
-    let p = LstmForward {
-        batch,
-        hidden,
-        width,
-        time,
-        start,
-        steps,
-        reverse,
-        fresh,
-        base,
-        projected,
-        bias,
-        ragged,
-    };
+    let p = LstmForward { batch, hidden, width, time, start, steps, reverse, fresh, base, projected, ragged };
     let (xw, w_hh) = (r.steps(draw, 4 * hidden), draw.reals(4 * hidden * width));
-    let [b_ih, b_hh] = biases(draw, bias, 4 * hidden);
     let values = vec![
         xw,
         w_hh,
-        b_ih,
-        b_hh,
         r.lengths(draw),
         r.steps(draw, 4 * hidden),
         draw.reals((time + 1) * r.size()),
@@ -201,9 +179,8 @@ pub fn gru_forward(draw: &mut Draw) -> Case {
     let (start, bias) = (r.forward(), draw.flag());
     let p = GruForward { batch, hidden, time, start, steps, reverse, fresh, base, bias, ragged };
     let (xw, w_hh) = (r.steps(draw, 3 * hidden), draw.reals(3 * hidden * hidden));
-    let [b_ih, b_hh] = biases(draw, bias, 3 * hidden);
-    let values =
-        vec![xw, w_hh, b_ih, b_hh, r.lengths(draw), r.steps(draw, 4 * hidden), r.states(draw, hidden, 0)];
+    let b_hh = if bias == 1 { draw.reals(3 * hidden) } else { Value::Absent };
+    let values = vec![xw, w_hh, b_hh, r.lengths(draw), r.steps(draw, 4 * hidden), r.states(draw, hidden, 0)];
     Case::new(p, p.product().plans(&GRU_FORWARD, steps), values)
 }
 
