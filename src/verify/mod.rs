@@ -101,7 +101,16 @@ pub fn run(device: &Device, case: &Case, plan: &Plan) -> Result<Vec<Values>> {
 /// # Errors
 /// [`Error::Gpu`](crate::error::Error::Gpu) on a fault. A wrong result is no error: see [`Report::passed`].
 pub fn check(device: &Device, case: &Case, plan: &Plan) -> Result<Report> {
-    let got = run(device, case, plan)?;
+    judge(case, plan, run(device, case, plan)?)
+}
+
+/// Compares what a plan of a case came to, in the form of [`run`], with [`Device::bounded`]: also where something else than
+/// a [`Device`] ran it.
+///
+/// # Errors
+/// [`Error::Argument`](crate::error::Error::Argument) when the kernel does not take the case. A wrong result is no error:
+/// see [`Report::passed`].
+pub fn judge(case: &Case, plan: &Plan, got: Vec<Values>) -> Result<Report> {
     let expected = run(&Device::bounded(), case, plan)?;
     let mut report = Report {
         kernel: plan.kernel.name,
@@ -116,7 +125,9 @@ pub fn check(device: &Device, case: &Case, plan: &Plan) -> Result<Report> {
     let arguments = plan.kernel.args.iter().zip(&case.values);
     for ((got, expected), (declared, value)) in got.into_iter().zip(expected).zip(arguments) {
         let poisoned = matches!(value, Value::Output(_));
-        for (at, (got, expected)) in got.f64().into_iter().zip(expected.bounded()).enumerate() {
+        let (got, expected) = (got.f64(), expected.bounded());
+        assert_eq!(got.len(), expected.len(), "{} comes back whole", declared.name);
+        for (at, (got, expected)) in got.into_iter().zip(expected).enumerate() {
             let limit = expected.error + expected.value.abs() * f64::from(f32::EPSILON) / 2.0;
             let share = share(got, expected.value, limit, poisoned);
             if share > report.share {
