@@ -15,7 +15,7 @@ use bptt::cpu::sigmoid::SIGMOID;
 use bptt::cpu::softmax::SOFTMAX;
 use bptt::device::Values;
 use bptt::kernel::{Access, Dtype, Kernel, LEAST, ParamSpace, Plan};
-use bptt::verify::{Case, GUARD, Row, Size, TABLE, judge};
+use bptt::verify::{Case, GUARD, Row, Size, TABLE, compare, expected};
 use browser::{Browser, Message};
 use serde_json::{Value, json};
 
@@ -84,7 +84,7 @@ fn fault(browser: &Browser, case: &Case, plan: &Plan, wgsl: &str) -> Option<Stri
             return Some(format!("{name}: {said}: {}", head[said]));
         }
     }
-    let report = judge(case, plan, values(case, plan.kernel, &buffers)).unwrap();
+    let report = compare(case, plan, values(case, plan.kernel, &buffers), &expected(case).unwrap());
     (!report.passed()).then(|| report.to_string())
 }
 

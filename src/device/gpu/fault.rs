@@ -8,18 +8,25 @@ use crate::error::{Error, Result};
 
 /// How long a submission may take before the device counts as hung.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// The same of an adapter made of software, which never hangs, and which is as slow as the other work of its machine lets it
+/// be: SwiftShader takes over a minute for some launches.
+const SOFTWARE_PATIENCE: Duration = Duration::from_secs(1200);
 
 /// What an invalid call to wgpu is, where nobody but this package can have made it.
 pub const DEFECT: &str = "a defect of bptt, please report it";
 
 /// The first fault of a device. Once there is one, every call that reaches the device returns it.
-#[derive(Clone, Default)]
-pub struct Faults(Arc<Mutex<Option<String>>>);
+#[derive(Clone)]
+pub struct Faults {
+    first: Arc<Mutex<Option<String>>>,
+    patience: Duration,
+}
 
 impl Faults {
     /// Installs the handlers. Must come before any other call to the device: without a handler wgpu panics.
-    pub fn watch(device: &wgpu::Device) -> Self {
-        let faults = Faults::default();
+    pub fn watch(device: &wgpu::Device, software: bool) -> Self {
+        let patience = if software { SOFTWARE_PATIENCE } else { PATIENCE };
+        let faults = Faults { first: Arc::default(), patience };
         let uncaptured = faults.clone();
         device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
             uncaptured.set(describe(&error, DEFECT))
@@ -32,12 +39,12 @@ impl Faults {
     }
 
     fn set(&self, message: String) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(message);
+        self.first.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(message);
     }
 
     /// The first fault, if there was one.
     pub fn check(&self) -> Result<()> {
-        match &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+        match &*self.first.lock().unwrap_or_else(PoisonError::into_inner) {
             None => Ok(()),
             Some(message) => Err(Error::gpu(message.clone())),
         }
@@ -45,8 +52,9 @@ impl Faults {
 
     /// Waits for a submission (or just collects what is finished).
     pub fn poll(&self, device: &wgpu::Device, wait_for: Option<wgpu::SubmissionIndex>) -> Result<()> {
+        let patience = self.patience;
         let poll = match wait_for {
-            Some(index) => wgpu::PollType::Wait { submission_index: Some(index), timeout: Some(PATIENCE) },
+            Some(index) => wgpu::PollType::Wait { submission_index: Some(index), timeout: Some(patience) },
             None => wgpu::PollType::Poll,
         };
         // wgpu 30 panics in `poll` when the device is lost (src/backend/wgpu_core.rs).
@@ -55,7 +63,7 @@ impl Faults {
         // What was submitted may be lost: no later result of this device can be trusted.
         match result {
             Ok(Ok(_)) => {}
-            Ok(Err(error)) => self.set(format!("the GPU did not finish its work in {PATIENCE:?} ({error})")),
+            Ok(Err(error)) => self.set(format!("the GPU did not finish its work in {patience:?} ({error})")),
             Err(_) => self.set("the device was lost while waiting for it; run again".into()),
         }
         self.check()

@@ -99,7 +99,7 @@ impl Gpu {
             ..Default::default()
         }))
         .map_err(|error| Error::gpu(format!("{} cannot be used: {error}", about.name)))?;
-        let faults = Faults::watch(&device);
+        let faults = Faults::watch(&device, software);
         let space = if immediates { ParamSpace::Immediate } else { ParamSpace::Uniform };
         let checked =
             options.checked_shaders || std::env::var("BPTT_CHECKED_SHADERS").is_ok_and(|v| v == "1");
