@@ -98,8 +98,8 @@
 //!
 //! ## What a shader finds, and what it keeps to
 //!
-//! Behind the text of a variant come `shaders/common.wgsl` (`sigmoid`, `tanh_rational` in place of the builtin `tanh`,
-//! `exp_nonpositive`, `is_nan`, Philox), the constants of the variant, [`GROUP`], and the parameters as `p`;
+//! Behind the text of a variant come `shaders/common.wgsl` (`sigmoid`, `tanh_rational` and `logarithm` in place of the
+//! builtins `tanh` and `log`, `exp_nonpositive`, `is_nan`, Philox), the constants of the variant, [`GROUP`], and the parameters as `p`;
 //! [`Kernel::wgsl`] gives the whole. The arguments are the bindings of group 0 in the order of the declaration, `read` as
 //! `var<storage, read>`, `write` and `update` as `var<storage, read_write>`. A device refuses a shader that is not valid,
 //! at the first launch; that two buffers of one type are swapped only [`compare`](crate::verify::gradients::compare) on

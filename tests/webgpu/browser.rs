@@ -65,7 +65,11 @@ impl Browser {
         let log = folder.path().join("log");
         let said = || std::fs::File::options().create(true).append(true).open(&log).unwrap();
         let mut command = chromium(folder.path());
-        command.args(["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--disable-gpu-watchdog"]);
+        command.args([
+            "--enable-unsafe-webgpu",
+            "--use-webgpu-adapter=swiftshader",
+            "--disable-gpu-watchdog",
+        ]);
         // A driver chosen for the tests of devices is not the browser's.
         command.env_remove("VK_DRIVER_FILES").env_remove("VK_INSTANCE_LAYERS");
         let process = command.arg(format!("http://{address}/")).stdout(said()).stderr(said()).spawn();

@@ -19,11 +19,11 @@ use bptt::verify::{Case, GUARD, Row, Size, TABLE, compare, expected};
 use browser::{Browser, Message};
 use serde_json::{Value, json};
 
-/// Cases for each kernel, variant and size; the environment variable PROPTEST_CASES asks for more.
-const CASES: u64 = 1;
+/// Cases for each kernel and variant, of each size in turn; the environment variable PROPTEST_CASES asks for more.
+const CASES: u64 = Size::ALL.len() as u64;
 
 fn cases() -> u64 {
-    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(CASES)
+    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(CASES).max(CASES)
 }
 
 /// The shader as a device with nothing optional compiles it.
@@ -72,7 +72,10 @@ fn values(case: &Case, kernel: &Kernel, mut buffers: &[u8]) -> Vec<Values> {
 
 /// Whether a launch does anything: a device does not begin one that writes nothing.
 fn writes(case: &Case, plan: &Plan) -> bool {
-    case.values.iter().zip(plan.kernel.args).any(|(value, arg)| arg.access != Access::Read && !value.is_empty())
+    case.values
+        .iter()
+        .zip(plan.kernel.args)
+        .any(|(value, arg)| arg.access != Access::Read && !value.is_empty())
 }
 
 /// Runs `wgsl` in the browser as the shader of a plan: what is wrong with it, if anything is.
@@ -95,7 +98,7 @@ fn every_portable_variant_agrees_with_the_twins_in_a_browser() {
     for row in TABLE {
         for variant in (0..row.kernel.variants.len()).filter(|i| LEAST.allow(&row.kernel.variants[*i])) {
             let mut ran = false;
-            for (size, seed) in Size::ALL.iter().flat_map(|size| (0..cases()).map(move |seed| (*size, seed))) {
+            for (size, seed) in Size::ALL.into_iter().cycle().zip(0..cases()) {
                 let case = case_of(row, variant, size, seed);
                 for plan in case.plans.iter().filter(|plan| plan.variant == variant && writes(&case, plan)) {
                     failures.extend(fault(&browser, &case, plan, &portable(plan)));

@@ -9,31 +9,46 @@ use crate::error::{Error, Result};
 use crate::kernel::{Limits, ParamSpace, Processor};
 use crate::plans::PlanTable;
 
-/// How to open a GPU. The default takes what the adapter offers.
+/// How to open a GPU. The default takes what the adapter offers. An environment variable of the name sets an option for all
+/// devices: `BPTT_DEFAULT_LIMITS=1`, `BPTT_UNIFORM_PARAMETERS=1`, `BPTT_CHECKED_SHADERS=1`.
 #[derive(Clone, Debug, Default)]
 pub struct GpuOptions {
-    /// Keep to WebGPU's default limits although the adapter offers more.
+    /// Keep to WebGPU's default limits although the adapter offers more, and take none of WebGPU's optional features:
+    /// neither subgroups nor the timestamps of profiles.
     pub default_limits: bool,
-    /// Pass parameters through uniform buffers although the adapter offers immediates.
+    /// Pass parameters through uniform buffers although the adapter offers immediates, which WebGPU has not.
     pub uniform_parameters: bool,
-    /// Keep naga's guards in the shaders (loops, integer division). Also by `BPTT_CHECKED_SHADERS=1`.
+    /// Keep naga's guards in the shaders (loops, integer division).
     pub checked_shaders: bool,
+}
+
+impl GpuOptions {
+    /// With what the environment asks for.
+    fn with_env(&self) -> Self {
+        let asked = |option, variable| option || std::env::var(variable).is_ok_and(|value| value == "1");
+        GpuOptions {
+            default_limits: asked(self.default_limits, "BPTT_DEFAULT_LIMITS"),
+            uniform_parameters: asked(self.uniform_parameters, "BPTT_UNIFORM_PARAMETERS"),
+            checked_shaders: asked(self.checked_shaders, "BPTT_CHECKED_SHADERS"),
+        }
+    }
 }
 
 impl Gpu {
     /// Opens an adapter.
     pub fn open(adapter: &wgpu::Adapter, options: &GpuOptions) -> Result<Self> {
+        let options = options.with_env();
         let about = adapter.get_info();
         let offered = adapter.features();
         let immediates = !options.uniform_parameters && offered.contains(wgpu::Features::IMMEDIATES);
-        let profiling =
-            offered.contains(wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES);
+        let timestamps = wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES;
+        let profiling = !options.default_limits && offered.contains(timestamps);
         let mut features = wgpu::Features::empty();
         if immediates {
             features |= wgpu::Features::IMMEDIATES;
         }
         if profiling {
-            features |= wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES;
+            features |= timestamps;
         }
         let available = adapter.limits();
         // WebGPU's defaults, less what only graphics needs and small GPUs lack.
@@ -101,9 +116,8 @@ impl Gpu {
         .map_err(|error| Error::gpu(format!("{} cannot be used: {error}", about.name)))?;
         let faults = Faults::watch(&device, software);
         let space = if immediates { ParamSpace::Immediate } else { ParamSpace::Uniform };
-        let checked =
-            options.checked_shaders || std::env::var("BPTT_CHECKED_SHADERS").is_ok_and(|v| v == "1");
-        let state = Faults::scoped(&device, "opening the device", || State::new(&device, space, !checked))?;
+        let trusted = !options.checked_shaders;
+        let state = Faults::scoped(&device, "opening the device", || State::new(&device, space, trusted))?;
         Ok(Gpu {
             info: crate::device::select::device_info(&about),
             device,
