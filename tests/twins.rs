@@ -63,7 +63,7 @@ fn a_wrong_shader_is_caught() {
         ("column_sum", 0, "r += LANES", "r += LANES + 1u"),
         ("max_dim", 0, "element > best", "element >= best"),
         ("gather_backward", 0, "if p.accumulate == 1u", "if p.accumulate == 2u"),
-        ("softmax", 0, "z - log(sum)", "z - sum"),
+        ("softmax", 0, "z - logarithm(sum)", "z - sum"),
         ("softmax_backward", 0, "dy[start + c] - sum", "dy[start + c]"),
         ("layer_norm", 0, "sums[0] / n + p.eps", "sums[0] / n"),
         ("layer_norm_backward", 0, " - h * means.y", ""),
@@ -116,6 +116,9 @@ fn a_wrong_shader_is_caught() {
         let original = &row.kernel.variants[variant];
         let text = original.text();
         assert!(text.contains(right), "{name} has changed: find another fault for it");
+        if !GPU.limits().allow(original) {
+            continue; // an adapter with subgroups of another size never runs it
+        }
         let wgsl = leak([&**leak(text.replace(right, wrong))]);
         let sabotaged = Variant { name: "sabotaged", wgsl, ..*original };
         let mut variants: Vec<_> = row.kernel.variants.iter().map(|v| Variant { ..*v }).collect();
