@@ -43,9 +43,14 @@ fn exp_nonpositive(z: f32) -> f32 {
     return exp(max(z, -100.0));
 }
 
+// The natural logarithm, NaN of NaN: SwiftShader's is 89.1, and a loss that has failed would look like one of many.
+fn logarithm(x: f32) -> f32 {
+    return keep_nan(x, log(x));
+}
+
 // The upper 32 bits of a · b, by halves of 16 bits.
 fn mul_high(a: u32, b: u32) -> u32 {
-    let mid = (a >> 16u) * (b & 0xffffu) + ((a & 0xffffu) * (b & 0xffffu) >> 16u);
+    let mid = (a >> 16u) * (b & 0xffffu) + (((a & 0xffffu) * (b & 0xffffu)) >> 16u);
     let rest = (a & 0xffffu) * (b >> 16u) + (mid & 0xffffu);
     return (a >> 16u) * (b >> 16u) + (mid >> 16u) + (rest >> 16u);
 }

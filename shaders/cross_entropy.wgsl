@@ -37,7 +37,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
             spread += weight_of(c) * z;
             weights += weight_of(c);
         }
-        let log_sum = log(sum);
+        let log_sum = logarithm(sum);
         let ignored = labels[row] == p.ignore_index;
         let label = min(u32(max(labels[row], 0)), p.classes - 1u);
         let hit = (1.0 - p.smoothing) * weight_of(label);

@@ -56,7 +56,7 @@ fn main(
         let sum = sums[0].x;
         let spread = sums[0].y;
         let weights = sums[0].z;
-        let log_sum = log(sum);
+        let log_sum = logarithm(sum);
         let ignored = labels[row] == p.ignore_index;
         let label = min(u32(max(labels[row], 0)), p.classes - 1u);
         let hit = (1.0 - p.smoothing) * weight_of(label);

@@ -38,7 +38,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
             spread += wanted(start, c) * z;
             mass += wanted(start, c);
         }
-        losses[row] = p.scale * (mass * log(sum) - spread);
+        losses[row] = p.scale * (mass * logarithm(sum) - spread);
         for (var c = 0u; c < p.classes; c++) {
             let softmax = exp_nonpositive(logits[start + c] - largest) / sum;
             dlogits[start + c] = p.scale * (softmax * mass - wanted(start, c));

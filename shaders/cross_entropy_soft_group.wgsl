@@ -58,7 +58,7 @@ fn main(
         let sum = sums[0].x;
         let mass = sums[0].z;
         if index == 0u {
-            losses[row] = p.scale * (mass * log(sum) - sums[0].y);
+            losses[row] = p.scale * (mass * logarithm(sum) - sums[0].y);
         }
         for (var c = index; c < p.classes; c += GROUP) {
             let softmax = exp_nonpositive(logits[start + c] - largest) / sum;

@@ -46,7 +46,7 @@ fn main(
         for (var c = index; c < p.cols; c += GROUP) {
             let z = x[start + c] - largest;
             if p.log == 1u {
-                y[start + c] = z - log(sum);
+                y[start + c] = z - logarithm(sum);
             } else {
                 y[start + c] = keep_nan(z, exp_nonpositive(z)) / sum;
             }

@@ -3,6 +3,7 @@
 pub(crate) mod json;
 pub(crate) mod tensors;
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::Path;
@@ -41,11 +42,16 @@ pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
 /// How the name of a file begins that is not whole yet.
 const PARTIAL: &str = ".bptt-";
 
+/// Whether a file was being written when its process was killed, if nobody is writing it now.
+pub(crate) fn is_cut_off(name: &OsStr) -> bool {
+    name.to_str().is_some_and(|name| name.starts_with(PARTIAL))
+}
+
 /// Removes what is left in a folder of files that were being written when the process was killed. Nobody may be writing
 /// there now.
 pub(crate) fn remove_cut_off(folder: &Path) {
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        if entry.file_name().to_str().is_some_and(|name| name.starts_with(PARTIAL)) {
+        if is_cut_off(&entry.file_name()) {
             // It is only in the way.
             let _ = std::fs::remove_file(entry.path());
         }

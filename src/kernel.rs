@@ -98,12 +98,12 @@
 //!
 //! ## What a shader finds, and what it keeps to
 //!
-//! Behind the text of a variant come `shaders/common.wgsl` (`sigmoid`, `tanh_rational` in place of the builtin `tanh`,
-//! `exp_nonpositive`, `is_nan`, Philox), the constants of the variant, [`GROUP`], and the parameters as `p`;
-//! [`Kernel::wgsl`] gives the whole. The arguments are the bindings of group 0 in the order of the declaration, `read` as
-//! `var<storage, read>`, `write` and `update` as `var<storage, read_write>`. A device refuses a shader that is not valid,
-//! at the first launch; that two buffers of one type are swapped only [`compare`](crate::verify::gradients::compare) on
-//! a GPU finds, a software one say.
+//! Behind the text of a variant come `shaders/common.wgsl` (`sigmoid`, `tanh_rational` and `logarithm` in place of the
+//! builtins `tanh` and `log`, `exp_nonpositive`, `is_nan`, Philox), the constants of the variant, [`GROUP`], and the
+//! parameters as `p`; [`Kernel::wgsl`] gives the whole. The arguments are the bindings of group 0 in the order of the
+//! declaration, `read` as `var<storage, read>`, `write` and `update` as `var<storage, read_write>`. A device refuses a
+//! shader that is not valid, at the first launch; that two buffers of one type are swapped only
+//! [`compare`](crate::verify::gradients::compare) on a GPU finds, a software one say.
 //!
 //! A kernel has at most 8 arguments and 32 parameters. A thread writes what no other thread writes in the launch, and a
 //! buffer that is written is given once. With [`Plan::elements`] a kernel strides over its grid, as above, so that any number

@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::time::Instant;
+
 use bptt::cpu::scale::{SCALE, Scale};
 use bptt::device::{Device, GpuOptions, Host, ReadBack};
 use bptt::error::Error;
@@ -147,16 +149,18 @@ fn a_profile_counts_launches_by_kernel() {
         let mut tape = Tape::without_parameters(&device);
         scale(&x, 1.0, &y);
         device.start_profile().unwrap();
+        let begin = Instant::now();
         (0..MANY).for_each(|_| scale(&x, 3.0, &y));
         let var = tape.constant(&y);
         let sum = tape.sum(var).unwrap();
         let profile = device.finish_profile().unwrap();
+        let elapsed = begin.elapsed().as_secs_f64();
         scale(&x, 1.0, &y);
         let mut launches: Vec<_> = profile.iter().map(|time| (time.kernel, time.launches)).collect();
         launches.sort();
         assert_eq!(launches, [("reduce_sum", 1), ("scale", MANY)], "on {device:?}");
         assert!(profile[0].seconds >= profile[1].seconds, "longest first");
-        assert!(profile[0].seconds > 0.0 && profile[0].seconds < 60.0, "{profile:?}");
+        assert!(profile[0].seconds > 0.0 && profile[0].seconds < elapsed, "{profile:?} in {elapsed} s");
         assert_eq!(tape.value(sum).unwrap().to_vec().unwrap(), [420.0]);
         assert!(device.finish_profile().unwrap().is_empty(), "nothing is measured unless asked for");
     }

@@ -1,10 +1,14 @@
 //! The page of a run, in a real browser.
 
+#[path = "common/chromium.rs"]
+mod chromium;
+
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use bptt::report::{Block, Chart, HeatMap, Line, Report, Section, html};
+use chromium::chromium;
 use serde_json::Value;
 
 /// Numbers between -1 and 1 that look random and are not.
@@ -196,18 +200,6 @@ fn report() -> Report {
     }
 }
 
-/// Finds Chromium, or says how to get it.
-fn chromium() -> PathBuf {
-    let names = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let places = std::env::split_paths(&path).flat_map(|folder| names.map(|name| folder.join(name)));
-    let mac = PathBuf::from("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome");
-    let found = places.chain([mac]).find(|place| place.is_file());
-    found.expect(
-        "this test needs Chromium or Chrome: run scripts/test, which installs it, or install it yourself",
-    )
-}
-
 /// What a browser made of a page.
 struct Visit {
     /// What the page's own script left as JSON.
@@ -223,27 +215,8 @@ fn visit(page: &str, dark: bool) -> Visit {
     let folder = tempfile::tempdir().unwrap();
     let (file, log) = (folder.path().join("page.html"), folder.path().join("net.json"));
     fs::write(&file, page).unwrap();
-    let mut browser = Command::new(chromium());
-    browser.args([
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-dev-shm-usage",
-        "--hide-scrollbars",
-    ]);
-    browser.args([
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-    ]);
-    browser.args([
-        "--disable-extensions",
-        "--host-resolver-rules=MAP * ~NOTFOUND",
-        "--enable-logging=stderr",
-        "--v=0",
-    ]);
-    browser.arg(format!("--user-data-dir={}", folder.path().join("profile").display()));
+    let mut browser = chromium(folder.path());
+    browser.args(["--disable-gpu", "--hide-scrollbars", "--host-resolver-rules=MAP * ~NOTFOUND"]);
     browser.arg(format!("--log-net-log={}", log.display()));
     browser.arg("--window-size=1400,900");
     browser.arg(format!("--blink-settings=preferredColorScheme={}", if dark { 0 } else { 1 }));

@@ -1,9 +1,13 @@
 //! Every shader in every form: it is valid standard WGSL within WebGPU's limits, translates to what Vulkan, Metal and
 //! DX12 take, and declares what its kernel declares.
 
+use std::io::Write;
+use std::process::{Command, Stdio};
+
 use bptt::kernel::{Access, Dtype, Kernel, LEAST, ParamSpace, Variant};
 use bptt::verify::TABLE;
 use naga::back::{hlsl, msl, spv};
+use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
 use naga::valid::{Capabilities, GlobalUse, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Expression, MathFunction, Module, ScalarKind, StorageAccess, TypeInner};
 
@@ -54,6 +58,65 @@ fn every_backend_takes_every_shader() {
         let written = hlsl::Writer::new(&mut text, &options, &pipeline).write(&module, &info, None);
         assert!(written.is_ok(), "{name}: HLSL: {:?}", written.err());
     }
+}
+
+/// What spirv-val says against a module that Vulkan of that version is to take; nothing where it is valid.
+fn spirv_val(version: &str, words: &[u32]) -> String {
+    let mut command = Command::new("spirv-val");
+    command
+        .args(["--target-env", version, "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut process = command.spawn().unwrap_or_else(|error| {
+        panic!("spirv-val: {error}\nrun scripts/test, which installs it, or install spirv-tools yourself")
+    });
+    let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+    process.stdin.take().expect("it is piped").write_all(&bytes).unwrap();
+    let output = process.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).trim().to_string();
+    if output.status.success() || !said.is_empty() { said } else { output.status.to_string() }
+}
+
+/// As wgpu translates them for Vulkan: for the oldest version with all guards, as shaders of others have them, and for the
+/// newest with no more than this package's have, on a driver that checks bounds itself.
+#[test]
+fn spirv_val_accepts_every_shader() {
+    let mut failures = Vec::new();
+    for Shader { name, variant, module, info, .. } in shaders() {
+        // Subgroups came with Vulkan 1.1.
+        let oldest = if variant.needs.subgroup > 0 { ("vulkan1.1", (1, 3)) } else { ("vulkan1.0", (1, 0)) };
+        for ((version, lang_version), guards) in [(oldest, true), (("vulkan1.3", (1, 6)), false)] {
+            let buffer = if guards { BoundsCheckPolicy::Restrict } else { BoundsCheckPolicy::Unchecked };
+            let options = spv::Options {
+                lang_version,
+                bounds_check_policies: BoundsCheckPolicies {
+                    index: BoundsCheckPolicy::Restrict,
+                    buffer,
+                    ..BoundsCheckPolicies::default()
+                },
+                force_loop_bounding: guards,
+                emit_int_div_checks: guards,
+                zero_initialize_workgroup_memory: spv::ZeroInitializeWorkgroupMemoryMode::None,
+                ..spv::Options::default()
+            };
+            let words = spv::write_vec(&module, &info, &options, None);
+            let words = words.unwrap_or_else(|error| panic!("{name} for {version}: {error}"));
+            let said = spirv_val(version, &words);
+            failures.extend((!said.is_empty()).then(|| format!("{name} for {version}: {said}")));
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// The test above would see it.
+#[test]
+fn spirv_val_refuses_what_is_invalid() {
+    let Shader { module, info, .. } = shaders().next().expect("there are shaders");
+    let mut words = spv::write_vec(&module, &info, &spv::Options::default(), None).unwrap();
+    assert_eq!(spirv_val("vulkan1.1", &words), "");
+    words[3] = 2; // a bound of the numbers that is below those in use
+    assert!(spirv_val("vulkan1.1", &words).contains("bound"), "{}", spirv_val("vulkan1.1", &words));
 }
 
 #[test]
@@ -125,15 +188,23 @@ fn shaders_keep_to_the_limits_of_webgpu_or_say_what_they_need() {
 }
 
 #[test]
-fn shaders_never_call_the_builtin_tanh() {
+fn shaders_never_call_builtins_that_fail_on_some_drivers() {
     for Shader { name, module, .. } in shaders() {
         let entry_points = module.entry_points.iter().map(|entry_point| &entry_point.function);
         let functions = module.functions.iter().map(|(_, function)| function).chain(entry_points);
-        for (_, expression) in functions.flat_map(|function| function.expressions.iter()) {
-            let tanh = matches!(expression, Expression::Math { fun: MathFunction::Tanh, .. });
+        for function in functions {
+            let calls = |called| {
+                let mut all = function.expressions.iter().map(|(_, expression)| expression);
+                all.any(|expression| matches!(expression, Expression::Math { fun, .. } if *fun == called))
+            };
             assert!(
-                !tanh,
-                "{name} calls tanh, which is NaN for large arguments on several drivers: use tanh_rational"
+                !calls(MathFunction::Tanh),
+                "{name} calls tanh, which is NaN for large arguments: use tanh_rational"
+            );
+            let own = function.name.as_deref() == Some("logarithm");
+            assert!(
+                own || !calls(MathFunction::Log),
+                "{name} calls log, which is no NaN of NaN: use logarithm"
             );
         }
     }

@@ -295,11 +295,12 @@ fn a_search_names_the_first_operation_with_a_value_that_is_not_finite() {
             }
             tape.backward(y)
         };
-        // Forward 1e30, 1e60; backward 1e-30, 1, 1e30 of what is finite forward; both where nothing is wrong.
+        // Forward 1e30, 1e60; backward 1e-30, 1, 1e30 of what is finite forward; both where nothing is wrong. No number is so
+        // small that a device may take it for 0.
         let cases = [
             (1.0, [1e30, 1e30, 1.0], Some(("the output of scale", "node 3 "))),
             (1e-30, [1e30, 1e30, 1e-30], None),
-            (1e-38, [1e30, 1e30, 1.0], Some(("the gradient of input 0 of scale", "node 1 "))),
+            (2e-38, [1e30, 1e30, 1.0], Some(("the gradient of input 0 of scale", "node 1 "))),
         ];
         for (x, factors, expected) in cases {
             assert!(scaled(x, factors, false).is_ok(), "nobody looks unless asked to");

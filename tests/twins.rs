@@ -70,12 +70,12 @@ fn a_wrong_shader_is_caught() {
         ("column_sum", 0, "r += LANES", "r += LANES + 1u"),
         ("max_dim", 0, "element > best", "element >= best"),
         ("gather_backward", 0, "if p.accumulate == 1u", "if p.accumulate == 2u"),
-        ("softmax", 0, "z - log(sum)", "z - sum"),
+        ("softmax", 0, "z - logarithm(sum)", "z - sum"),
         ("softmax_backward", 0, "dy[start + c] - sum", "dy[start + c]"),
         ("layer_norm", 0, "sums[0] / n + p.eps", "sums[0] / n"),
         ("layer_norm_backward", 0, " - h * means.y", ""),
         ("reduce_sum", 0, "p.power == 2u", "p.power == 3u"),
-        ("rnn_forward", 0, "b_ih[unit] + b_hh[unit]", "b_ih[unit]"),
+        ("rnn_forward", 0, "xw[step.time * size + i]", "xw[step.before * size + i]"),
         ("rnn_backward", 0, "(1.0 - y) * (1.0 + y)", "(1.0 - y)"),
         ("rnn_backward", 0, "w_hh[k * pitch + c * p.hidden + unit]", "w_hh[unit * pitch + k]"),
         ("rnn_forward", 0, "p.ragged == 1u", "p.ragged == 2u"),
@@ -87,14 +87,14 @@ fn a_wrong_shader_is_caught() {
         ("gru_forward", 1, "time + p.reverse, time + 1u - p.reverse", "time, time + 1u"),
         // A swapped gate, a dropped bias, a forgotten derivative, a cell state of the wrong step.
         ("lstm_forward", 0, "f * old + i * g", "i * old + f * g"),
-        ("lstm_forward", 0, "b_hh[columns.z]", "b_hh[columns.y]"),
+        ("lstm_forward", 0, "xw[start + 2u * p.hidden]", "xw[start + p.hidden]"),
         ("lstm_backward", 0, "c[step.before * size + n] * f", "c[step.after * size + n] * f"),
         ("lstm_backward", 0, "t * o * (1.0 - o)", "t * o"),
         ("lstm_backward", 0, "dc[n] = dc_t * f", "dc[n] = dc_t"),
         ("lstm_project_forward", 0, "p.before * size", "p.after * size"),
         ("lstm_project_backward", 0, "select(0.0, arriving, ended)", "0.0"),
         ("gru_forward", 0, "(1.0 - z) * n + z * old", "z * n + (1.0 - z) * old"),
-        ("gru_forward", 0, "ah += vec3(b_hh[unit]", "ax += vec3(b_hh[unit]"),
+        ("gru_forward", 0, "ax.z + r * ah.z", "r * (ax.z + ah.z)"),
         ("gru_backward", 0, "da_n * r,", "da_n,"),
         ("gru_backward", 0, "da_n * q * r * (1.0 - r)", "da_n * q * r"),
         ("mask_steps", 0, "i32(step) < lengths[row]", "i32(step) <= lengths[row]"),
@@ -123,6 +123,9 @@ fn a_wrong_shader_is_caught() {
         let original = &row.kernel.variants[variant];
         let text = original.text();
         assert!(text.contains(right), "{name} has changed: find another fault for it");
+        if !GPU.limits().allow(original) {
+            continue; // an adapter with subgroups of another size never runs it
+        }
         let wgsl = leak([&**leak(text.replace(right, wrong))]);
         let sabotaged = Variant { name: "sabotaged", wgsl, ..*original };
         let mut variants: Vec<_> = row.kernel.variants.iter().map(|v| Variant { ..*v }).collect();

@@ -1,6 +1,6 @@
 //! One problem for a kernel.
 
-use crate::device::{Arg, Buffer, Device, Host, ReadBack};
+use crate::device::{Arg, Buffer, Device, Host, ReadBack, Values};
 use crate::error::Result;
 use crate::kernel::{Declared, Dtype, Plan};
 
@@ -39,25 +39,34 @@ impl Value {
         self.len() == 0
     }
 
-    /// Puts it on a device, between guards.
-    fn place(&self, device: &Device, dtype: Dtype) -> Result<Option<Buffer>> {
+    /// What it holds on a device where elements have this type, [`GUARD`] elements before and behind it included; `None`
+    /// where it is absent.
+    pub fn guarded(&self, dtype: Dtype) -> Option<Values> {
         fn guarded<T: Copy>(guard: T, x: &[T]) -> Vec<T> {
             [&[guard; GUARD], x, &[guard; GUARD]].concat()
         }
-        let place = |data: Host<'_>| {
-            let buffer = device.allocate(dtype, data.len())?;
-            device.upload(buffer.view(0, data.len()), data)?;
-            Ok(Some(buffer))
-        };
         match self {
-            Value::Reals(x) => place(Host::F32(&guarded(GUARD_REAL, x))),
-            Value::Ints(x) => place(Host::I32(&guarded(GUARD_INT, x))),
+            Value::Reals(x) => Some(Values::F32(guarded(GUARD_REAL, x))),
+            Value::Ints(x) => Some(Values::I32(guarded(GUARD_INT, x))),
             Value::Output(len) if dtype == Dtype::I32 => {
-                place(Host::I32(&guarded(GUARD_INT, &vec![i32::MIN; *len])))
+                Some(Values::I32(guarded(GUARD_INT, &vec![i32::MIN; *len])))
             }
-            Value::Output(len) => place(Host::F32(&guarded(GUARD_REAL, &vec![f32::NAN; *len]))),
-            Value::Absent => Ok(None),
+            Value::Output(len) => Some(Values::F32(guarded(GUARD_REAL, &vec![f32::NAN; *len]))),
+            Value::Absent => None,
         }
+    }
+
+    /// Puts it on a device, between guards.
+    fn place(&self, device: &Device, dtype: Dtype) -> Result<Option<Buffer>> {
+        let Some(values) = self.guarded(dtype) else { return Ok(None) };
+        let data = match &values {
+            Values::I32(x) => Host::I32(x),
+            Values::F32(x) => Host::F32(x),
+            _ => unreachable!("values are made in the types of devices"),
+        };
+        let buffer = device.allocate(dtype, data.len())?;
+        device.upload(buffer.view(0, data.len()), data)?;
+        Ok(Some(buffer))
     }
 }
 
@@ -71,6 +80,8 @@ pub struct Case {
     pub plans: Vec<Plan>,
     /// What each argument holds before the launch.
     pub values: Vec<Value>,
+    /// The parameters, as a shader receives them.
+    pub params: Vec<u8>,
     /// Launches with the parameters.
     launch: Box<Launch>,
 }
@@ -82,7 +93,8 @@ impl Case {
         P: bytemuck::Pod + std::fmt::Debug + Send + Sync,
     {
         let launch = move |device: &Device, plan: &Plan, args: &[Arg<'_>]| device.launch(plan, &params, args);
-        Case { label: format!("{params:?}"), plans, values, launch: Box::new(launch) }
+        let bytes = bytemuck::bytes_of(&params).to_vec();
+        Case { label: format!("{params:?}"), plans, values, params: bytes, launch: Box::new(launch) }
     }
 }
 

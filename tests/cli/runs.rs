@@ -152,6 +152,21 @@ fn killed_at_any_moment() {
     }
 }
 
+/// Between the lock and the settings, where a random moment seldom falls.
+#[test]
+fn killed_before_it_began() {
+    let folder = folder();
+    let run = folder.path().join("run");
+    fs::create_dir(&run).unwrap();
+    for name in ["lock", ".bptt-a1b2c3"] {
+        fs::write(run.join(name), "").unwrap();
+    }
+    bptt(folder.path(), "train hihello --steps 1 --out run").done();
+    let mut names: Vec<_> = fs::read_dir(&run).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert!(!names.contains(&".bptt-a1b2c3".into()), "{names:?}");
+}
+
 #[cfg(unix)]
 #[test]
 fn stopped_and_gone_on_with() {

@@ -38,6 +38,8 @@ use upload::Uploads;
 const MOST_IN_FLIGHT: usize = 8;
 /// Bytes between two launches' parameters in the uniform ring: WebGPU's alignment of dynamic offsets.
 const UNIFORM_STRIDE: u32 = 256;
+/// Bytes bound for an argument that is absent or empty.
+const DUMMY: u32 = 256;
 
 /// A GPU that has been opened.
 pub struct Gpu {
@@ -68,7 +70,7 @@ struct State {
     reads: Reads,
     marks: Marks,
     /// Bound where an argument that is read, and one that is written, is absent or empty. Two, because a dispatch
-    /// must not bind one buffer for both.
+    /// must not bind one buffer for both; with room for each argument, because bindings that are written must not overlap.
     dummies: [wgpu::Buffer; 2],
     uniforms: Uniforms,
     profile: Option<Profile>,
@@ -257,7 +259,8 @@ impl State {
             uploads: Uploads::new(device),
             reads: Reads::new(),
             marks: Marks::new(device),
-            dummies: ["absent", "empty"].map(|label| buffer(label, 256, wgpu::BufferUsages::STORAGE)),
+            dummies: ["absent", "empty"]
+                .map(|label| buffer(label, u64::from(DUMMY) * MAX_ARGS as u64, wgpu::BufferUsages::STORAGE)),
             uniforms: Uniforms {
                 group: pipelines.uniform_group(&uniforms),
                 buffer: uniforms,
@@ -338,7 +341,7 @@ impl Backend for Gpu {
         let mut ranges = [(0, 0, 0); MAX_ARGS];
         let mut buffers = [&dummies[0]; MAX_ARGS];
         for (i, arg) in args.iter().enumerate() {
-            ranges[i] = (0, 0, 256);
+            ranges[i] = (0, DUMMY * i as u32, DUMMY);
             buffers[i] = &dummies[usize::from(arg.access != Access::Read)];
             if let Some(view) = arg.view.filter(|view| view.len > 0) {
                 let memory = view.buffer.memory();

@@ -10,16 +10,19 @@ use crate::error::{Error, Fault, Result};
 use crate::kernel::{Limits, ParamSpace, Processor};
 use crate::plans::PlanTable;
 
-/// How to open a GPU. The default takes what the adapter offers.
+/// How to open a GPU. The default takes what the adapter offers. An environment variable of the name sets an option for all
+/// devices: `BPTT_DEFAULT_LIMITS=1`, `BPTT_UNIFORM_PARAMETERS=1`, `BPTT_CHECKED_SHADERS=1`.
 #[derive(Clone, Debug, Default)]
 pub struct GpuOptions {
-    /// Keep to WebGPU's default limits although the adapter offers more.
+    /// Keep to WebGPU's default limits although the adapter offers more, and take none of WebGPU's optional features:
+    /// neither subgroups nor the timestamps of profiles.
     pub default_limits: bool,
-    /// Pass parameters through uniform buffers although the adapter offers immediates.
+    /// Pass parameters through uniform buffers although the adapter offers immediates, which WebGPU has not.
     pub uniform_parameters: bool,
-    /// Keep naga's guards in the shaders (loops, integer division). Also by `BPTT_CHECKED_SHADERS=1`.
+    /// Keep naga's guards in the shaders (loops, integer division).
     pub checked_shaders: bool,
-    /// How long a submission may take before the device counts as hung; none: two minutes.
+    /// How long a submission may take before the device counts as hung; none: two minutes, or twenty of an adapter made of
+    /// software, which never hangs and is as slow as the other work of its machine lets it be.
     pub patience: Option<Duration>,
     /// The share of the adapter's memory, in percent, beyond which buffers are refused as if there were none; only where
     /// the driver tells how much there is.
@@ -39,6 +42,8 @@ pub enum Provoked {
 
 /// How long a submission may take where the options do not say it.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// The same of an adapter made of software: SwiftShader takes over a minute for some launches.
+const SOFTWARE_PATIENCE: Duration = Duration::from_secs(1200);
 
 /// An error unless an adapter offers what every kernel counts on: WebGPU's default limits.
 fn enough(adapter: &str, available: &wgpu::Limits) -> Result<()> {
@@ -72,20 +77,34 @@ impl GpuOptions {
     };
 }
 
+impl GpuOptions {
+    /// With what the environment asks for.
+    fn with_env(&self) -> Self {
+        let asked = |option, variable| option || std::env::var(variable).is_ok_and(|value| value == "1");
+        GpuOptions {
+            default_limits: asked(self.default_limits, "BPTT_DEFAULT_LIMITS"),
+            uniform_parameters: asked(self.uniform_parameters, "BPTT_UNIFORM_PARAMETERS"),
+            checked_shaders: asked(self.checked_shaders, "BPTT_CHECKED_SHADERS"),
+            ..self.clone()
+        }
+    }
+}
+
 impl Gpu {
     /// Opens an adapter.
     pub fn open(adapter: &wgpu::Adapter, options: &GpuOptions) -> Result<Self> {
+        let options = options.with_env();
         let about = adapter.get_info();
         let offered = adapter.features();
         let immediates = !options.uniform_parameters && offered.contains(wgpu::Features::IMMEDIATES);
-        let profiling =
-            offered.contains(wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES);
+        let timestamps = wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES;
+        let profiling = !options.default_limits && offered.contains(timestamps);
         let mut features = wgpu::Features::empty();
         if immediates {
             features |= wgpu::Features::IMMEDIATES;
         }
         if profiling {
-            features |= wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES;
+            features |= timestamps;
         }
         let available = adapter.limits();
         // WebGPU's defaults, less what only graphics needs and small GPUs lack.
@@ -131,13 +150,12 @@ impl Gpu {
         })?;
         let faults = Faults::watch(&device);
         let space = if immediates { ParamSpace::Immediate } else { ParamSpace::Uniform };
-        let checked =
-            options.checked_shaders || std::env::var("BPTT_CHECKED_SHADERS").is_ok_and(|v| v == "1");
-        let state = Faults::scoped(&device, "opening the device", || State::new(&device, space, !checked))?;
+        let trusted = !options.checked_shaders;
+        let state = Faults::scoped(&device, "opening the device", || State::new(&device, space, trusted))?;
         Ok(Gpu {
             info: crate::device::select::device_info(&about),
             options: options.clone(),
-            patience: options.patience.unwrap_or(PATIENCE),
+            patience: options.patience.unwrap_or(if software { SOFTWARE_PATIENCE } else { PATIENCE }),
             device,
             queue,
             faults,

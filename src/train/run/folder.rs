@@ -1,5 +1,6 @@
 //! Folders: made, taken, locked, and found.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -7,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::metrics::FILES;
 use super::{CHECKPOINTS, CONFIG, PLOTS, RUNS};
 use crate::error::{Error, Result};
+use crate::files::is_cut_off;
 use crate::train::config::{ConfigFile, Experiment};
 use crate::train::model::{Model, WEIGHTS};
 
@@ -60,10 +62,12 @@ pub(super) fn check_links(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Whether there is nothing in a folder, but for the lock of a process that ended before it began.
+/// Whether there is nothing in a folder, but for the lock, and a file that is not whole, of a process that ended before it
+/// began.
 pub(super) fn is_unused(folder: &Path) -> bool {
+    let unused = |name: &OsStr| name == LOCK || is_cut_off(name);
     fs::read_dir(folder)
-        .is_ok_and(|mut entries| entries.all(|entry| entry.is_ok_and(|entry| entry.file_name() == LOCK)))
+        .is_ok_and(|mut entries| entries.all(|entry| entry.is_ok_and(|entry| unused(&entry.file_name()))))
 }
 
 /// Whether a folder holds a run, or a model that one left.
