@@ -17,7 +17,6 @@ mod task;
 mod text;
 mod timeseries;
 mod trainer;
-mod verified;
 pub mod weights;
 
 pub use config::{

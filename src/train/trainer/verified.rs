@@ -1,0 +1,82 @@
+//! Steps made twice: everything that they compute is compared bit by bit.
+
+use super::Trainer;
+use super::resume::load;
+use crate::error::{Error, Fault, Result};
+use crate::tape::Var;
+use crate::tensor::Tensor;
+use crate::train::late::LateSteps;
+use crate::train::run::Tensors;
+use crate::train::stepper::Stepper;
+use crate::train::task::Task;
+use crate::train::{Event, Hooks};
+
+impl Trainer<'_> {
+    /// Queues a step that was made before and taken back: its bits must be the same.
+    pub(super) fn step_verified(&mut self, step: u64, hooks: &mut Hooks<'_>) -> Result<Var> {
+        let place = self.task.place();
+        let before = Bits::of(&self.stepper, self.task, None)?;
+        let dropout = self.stepper.dropout;
+        let lr = self.lr(step);
+        let (_, loss) = self.stepper.step(self.task, lr)?;
+        let first = Bits::of(&self.stepper, self.task, Some(&loss))?;
+        load(self.task.model().parameters(), &before.parameters)?;
+        self.stepper.optimizer.load_state(&before.optimizer)?;
+        self.late = LateSteps::new(self.config.skip_nonfinite, self.progress.skipped);
+        self.stepper.dropout = dropout;
+        self.task.seek(&place)?;
+        let loss = self.step(step)?;
+        let value = self.stepper.tape.value(loss)?.clone();
+        first.compare(&Bits::of(&self.stepper, self.task, Some(&value))?, step)?;
+        self.verified += 1;
+        if self.verified == hooks.verify {
+            let steps = self.verified;
+            (hooks.on_event)(Event::Note(format!("{steps} steps were made twice: all bits were the same")))?;
+        }
+        Ok(loss)
+    }
+}
+
+/// What there is after a step.
+struct Bits {
+    parameters: Tensors,
+    optimizer: Tensors,
+    /// Loss, gradients, carried states.
+    others: Tensors,
+}
+
+impl Bits {
+    /// What there is now.
+    fn of(stepper: &Stepper, task: &dyn Task, loss: Option<&Tensor>) -> Result<Bits> {
+        let parameters = task.model().parameters();
+        let mut others = Tensors::new();
+        let mut keep = |name: String, tensor: &Tensor| -> Result<()> {
+            others.push((name, tensor.shape(), tensor.to_vec()?));
+            Ok(())
+        };
+        if let Some(loss) = loss {
+            keep("the loss".into(), loss)?;
+            keep("the gradients".into(), parameters.arenas()?.1)?;
+        }
+        task.place().states.iter().try_for_each(|(name, state)| keep(format!("the state {name}"), state))?;
+        let optimizer = stepper.optimizer.state()?;
+        Ok(Bits { parameters: parameters.to_host()?, optimizer, others })
+    }
+
+    /// An error where a number has other bits.
+    fn compare(&self, again: &Bits, step: u64) -> Result<()> {
+        let pairs = [
+            (&self.others, &again.others),
+            (&self.optimizer, &again.optimizer),
+            (&self.parameters, &again.parameters),
+        ];
+        for ((name, _, first), (.., second)) in pairs.iter().flat_map(|(a, b)| a.iter().zip(b.iter())) {
+            let differs = |k: &usize| first[*k].to_bits() != second[*k].to_bits();
+            if let Some(k) = (0..first.len()).find(differs) {
+                let (what, first, second) = (format!("{name}[{k}] of step {step}"), first[k], second[k]);
+                return Err(Error::Gpu(Fault::NotRepeatable { what, first, second }));
+            }
+        }
+        Ok(())
+    }
+}
