@@ -109,7 +109,6 @@ fn session(
     let mut hooks = Hooks::new(&|| false, &mut on_event);
     change(&mut hooks);
     let summary = train(device, &config, &mut *made, Some(&mut run), &mut hooks);
-    drop(hooks);
     (summary, notes.into_inner())
 }
 

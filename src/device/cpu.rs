@@ -128,7 +128,7 @@ impl<R: Element> Backend for Cpu<R> {
         let blocks = bytes / size_of::<Block>();
         let create = || {
             let zeros = bytemuck::try_zeroed_slice_box(blocks);
-            zeros.map(HostMemory).map_err(|()| ())
+            zeros.map(HostMemory)
         };
         let mut state = self.lock();
         let mut taken = state.pool.take(bytes, create);
