@@ -92,6 +92,9 @@ const VECTOR: usize = 16;
 
 /// [`matmul`] by packed panels. The same row gives the same bits in any company, on any number of threads.
 pub fn matmul_fast(p: &Matmul, a: &[f32], b: &[f32], bias: &[f32], bias_2: &[f32], c: &mut [f32]) {
+    if p.depth >= p.k {
+        return part_fast(p, a, b, [bias, bias_2], c);
+    }
     let all = (p.m * p.n) as usize;
     for part in 0..p.parts() {
         let start = part * p.depth;
@@ -109,6 +112,7 @@ pub fn matmul_fast(p: &Matmul, a: &[f32], b: &[f32], bias: &[f32], bias_2: &[f32
 /// A part as a product of its own.
 fn part_fast(p: &Matmul, a: &[f32], b: &[f32], biases: [&[f32]; 2], c: &mut [f32]) {
     let [m, n, k] = [p.m, p.n, p.k].map(|n| n as usize);
+    let c = &mut c[..m * n];
     if m * n * k == 0 {
         for (j, c) in c.chunks_exact_mut(n.max(1)).flat_map(|row| row.iter_mut().enumerate()) {
             let sum = p.added(biases[0], biases[1], j).unwrap_or(0.0);
