@@ -66,7 +66,10 @@ impl Error {
 /// What says that it is no mistake of the user's, where the sentence itself does not.
 fn prefix(fault: &Fault) -> &'static str {
     match fault {
-        Fault::OutOfMemory { .. } | Fault::TooLarge { .. } | Fault::Missing { .. } => "",
+        Fault::OutOfMemory { .. }
+        | Fault::TooLarge { .. }
+        | Fault::Missing { .. }
+        | Fault::NotRepeatable { .. } => "",
         _ => "GPU fault: ",
     }
 }

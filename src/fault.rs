@@ -29,7 +29,7 @@ pub enum Fault {
     /// There is not enough memory, also after all that was kept for reuse has been given up.
     #[error(
         "out of memory on {device}: {wanted} more bytes were wanted, {in_use} are in use; make the batch, the sequence or \
-         the model smaller, or let --auto-batch take the batch in parts"
+         the model smaller; in a training --auto-batch takes the batch in parts"
     )]
     OutOfMemory {
         /// The device's name.
@@ -42,7 +42,7 @@ pub enum Fault {
     /// A tensor is larger than a kernel can be given.
     #[error(
         "a tensor of {elements} elements takes {bytes} bytes, {device} binds at most {most}; make the batch, the sequence \
-         or the model smaller, or let --auto-batch take the batch in parts"
+         or the model smaller; in a training --auto-batch takes the batch in parts"
     )]
     TooLarge {
         /// The device's name.
@@ -108,9 +108,12 @@ pub enum Fault {
     },
     /// The same work gave different bits when it was done again.
     #[error(
-        "{what} has other bits when it is computed again: {first:e}, then {second:e}; check the GPU with: bptt check"
+        "{what} has other bits when it is computed again on {device}: {first:e}, then {second:e}; check the device with: \
+         bptt check"
     )]
     NotRepeatable {
+        /// The device's name.
+        device: String,
         /// The number in question.
         what: String,
         /// Its value at first.

@@ -71,6 +71,7 @@
 //! | [`data`] | text from files of any size, tables of numbers, time series |
 //! | [`train`] | what is learnt, the training loop, runs and checkpoints, generation and forecasts: all that the command `bptt` does |
 //! | `report` | charts, heat maps and the HTML page of a training run, from plain data; behind the feature `report` |
+//! | `files/`, [`error`] | files read within limits and replaced whole; the one error type, and the faults of devices |
 //! | [`bench`](mod@bench) | training steps, kernels and launches measured, as peers are |
 //! | [`verify`] | every kernel and every gradient held to a 64-bit reference with derived limits; whole models to PyTorch's results; all of it on a user's own card ([`verify::suite`]) |
 //!

@@ -34,7 +34,8 @@ fn session(device: &Device, path: &Path, config: &Config, recover: bool) -> (Res
             }
             Ok(())
         };
-        let mut again = |device: &Device| -> Result<Box<dyn Task>> { task(device, &mut config.clone()) };
+        let mut again =
+            |device: &Device, config: &Config| -> Result<Box<dyn Task>> { task(device, &mut config.clone()) };
         let mut hooks = Hooks::new(&|| false, &mut on_event);
         if recover {
             hooks.remake = Some(&mut again);
@@ -192,7 +193,7 @@ fn the_fourth_fault_in_an_hour_ends_the_training() {
     let mut first_task = task(&first, &mut config).unwrap();
     run.set_config(&config).unwrap();
     // The task is on a device that fails although the training's own does not.
-    let mut again = |device: &Device| {
+    let mut again = |device: &Device, config: &Config| {
         *made.borrow_mut() += 1;
         task(&device.failing(lost()), &mut config.clone())
     };

@@ -12,6 +12,7 @@ use bptt::error::{Error, Fault, Result};
 use bptt::nn::CellKind;
 use bptt::optim::OptimizerKind;
 use bptt::tape::{Tape, Var};
+use bptt::tensor::Tensor;
 use bptt::train::{
     Config, DataFacts, Event, Experiment, Hooks, ModelFiles, Outcome, Part, Place, Run, Summary, Task, train,
 };
@@ -24,6 +25,8 @@ enum Spoil {
     Times(f32),
     /// It differs from time to time.
     Unrepeatable,
+    /// The states behind it are NaN, as it is itself.
+    States,
 }
 
 /// A task whose batch number `at` has its loss spoilt.
@@ -50,6 +53,16 @@ impl Task for Spoilt {
         self.calls += 1;
         Ok(match self.spoil {
             Spoil::Times(factor) if spoilt => (tape.scale(loss, factor)?, share),
+            Spoil::States if spoilt => {
+                let place = self.task.place();
+                let poisoned = |(name, state): (String, Tensor)| {
+                    let values = vec![f32::NAN; state.count()];
+                    Ok((name, Tensor::from_f32(&state.device(), state.shape(), &values)?))
+                };
+                let states = place.states.into_iter().map(poisoned).collect::<Result<_>>()?;
+                self.task.seek(&Place { states, ..place })?;
+                (tape.scale(loss, f32::NAN)?, share)
+            }
             Spoil::Unrepeatable if spoilt => (tape.scale(loss, 1.0 + 1e-6 * self.calls as f32)?, share),
             _ => (loss, share),
         })
@@ -101,13 +114,19 @@ fn session(
     let mut on_event = |event: Event| {
         match event {
             Event::Note(note) => notes.borrow_mut().push(note),
+            Event::Verified { steps } => notes.borrow_mut().push(format!("verified {steps}")),
             Event::Skipped { step, skipped } => notes.borrow_mut().push(format!("skipped {step}: {skipped}")),
             _ => {}
         }
         Ok(())
     };
+    let mut again =
+        |device: &Device, config: &Config| -> Result<Box<dyn Task>> { task(device, &mut config.clone()) };
     let mut hooks = Hooks::new(&|| false, &mut on_event);
     change(&mut hooks);
+    if hooks.auto_batch {
+        hooks.remake = Some(&mut again);
+    }
     let summary = train(device, &config, &mut *made, Some(&mut run), &mut hooks);
     (summary, notes.into_inner())
 }
@@ -179,6 +198,28 @@ fn steps_that_are_not_finite_can_be_left_out() {
     }
 }
 
+/// What a step that is left out carried on to the next is left out with it.
+#[test]
+fn states_that_are_not_finite_are_left_out_too() {
+    let folder = scratch();
+    let skip = |config: &mut Config| config.train.skip_nonfinite = true;
+    let path = |name: &str| folder.path().join(name);
+    let spoil = Some((3, Spoil::States));
+    let summary = session(&Device::cpu(), &path("run"), &text(12, skip), spoil, |_| {}).0.unwrap();
+    assert_eq!((summary.steps, summary.skipped), (12, 1));
+    // Checkpoints in between change no bit.
+    let seldom = |config: &mut Config| {
+        skip(config);
+        config.train.checkpoint_every = 0;
+    };
+    session(&Device::cpu(), &path("seldom"), &text(12, seldom), spoil, |_| {}).0.unwrap();
+    let [run, seldom] = ["run", "seldom"].map(|name| ended(&Device::cpu(), &path(name)));
+    for (name, bytes) in run.checkpoint.iter().filter(|(name, _)| *name != "progress") {
+        assert!(seldom.checkpoint.get(name) == Some(bytes), "{name}");
+    }
+    assert!(run.files["metrics.jsonl"] == seldom.files["metrics.jsonl"]);
+}
+
 #[test]
 fn steps_made_twice_have_the_same_bits() {
     for device in common::devices() {
@@ -187,7 +228,7 @@ fn steps_made_twice_have_the_same_bits() {
         session(&device, &once, &text(6, |_| {}), None, |_| {}).0.unwrap();
         let (summary, told) = session(&device, &twice, &text(6, |_| {}), None, |hooks| hooks.verify = 4);
         summary.unwrap();
-        assert_eq!(told, ["4 steps were made twice: all bits were the same"]);
+        assert_eq!(told, ["verified 4"]);
         assert_equal("made twice", &ended(&device, &twice), &ended(&device, &once));
         let run = folder.path().join("run");
         let spoil = Some((2, Spoil::Unrepeatable));
@@ -289,9 +330,17 @@ fn parts_and_resuming() {
 fn memory_that_runs_out_makes_the_parts_smaller() {
     let cpu = Device::cpu();
     let short = Fault::OutOfMemory { device: "test".into(), wanted: 1, in_use: 2 };
-    let config = text(6, |config| config.train.batch = 3);
+    let in_parts = |parts| {
+        text(6, |config| {
+            (config.train.batch, config.train.accumulate, config.train.checkpoint_every) = (3, parts, 0);
+        })
+    };
+    let (config, whole) = (in_parts(1), scratch());
+    // It begins again where nothing has been saved: as if it had been taken in parts from the beginning.
+    session(&cpu, &whole.path().join("run"), &in_parts(2), None, |_| {}).0.unwrap();
+    let want = ended(&cpu, &whole.path().join("run"));
     let mut met = 0;
-    for at in [100, 200, 300, 400] {
+    for at in [60, 120, 180, 240] {
         let folder = scratch();
         let run = folder.path().join("run");
         let failing =
@@ -301,6 +350,7 @@ fn memory_that_runs_out_makes_the_parts_smaller() {
         let (done, told) =
             session(&failing(&Arc::default()), &run, &config, None, |hooks| hooks.auto_batch = true);
         assert_eq!(done.unwrap().steps, 6);
+        assert_equal("in parts from then on", &ended(&cpu, &run), &want);
         assert!(
             told[0].contains("out of memory") && told[0].ends_with("taking a batch in 2 parts"),
             "{told:?}"

@@ -43,6 +43,13 @@ pub fn run(args: Args) -> Result<ExitCode> {
     let items = chosen(&args.only)?;
     let kernels: Vec<_> = TABLE.iter().map(|row| row.kernel.name).collect();
     let wrong = args.sabotage.as_deref().map(|asked| named(asked, &kernels)).transpose()?;
+    if let (Some(wrong), Some(asked)) = (&wrong, &args.sabotage)
+        && items.iter().all(|item| matches!(item, Item::Kernel(row) if !wrong.contains(&row.kernel.name)))
+    {
+        let only = args.only.join(",");
+        let message = format!("--sabotage {asked} makes nothing wrong that --only {only} checks");
+        return Err(Error::argument("check", message));
+    }
     let sabotage = wrong.clone().map(|kernels| Sabotage { kernels, wrong: Wrong::Off(OFF) });
     let name = args.device.clone();
     let mut suite = Suite::new(move || device(&name), Options { full: args.full, sabotage })?;
@@ -55,10 +62,10 @@ pub fn run(args: Args) -> Result<ExitCode> {
     report(&suite, &findings, Ending::Checking(items[0].name()))?;
     output.line(format!("checking {}", suite.device().info()))?;
     output.line(offers(suite.device()))?;
-    if let Some(wrong) = wrong {
+    if let Some(wrong) = &wrong {
         output.line(format!("made wrong on purpose: {}", wrong.join(", ")))?;
     }
-    output.line("error: the largest that was found, as a share of what a correct device may be off by\n")?;
+    output.line("The column error is the largest that was found, as a share of what a correct device may be off by.\n")?;
     output.line(format!("{:24} {:>5} {:>6} {:>8}  verdict", "kernel", "ways", "cases", "error"))?;
 
     let start = Instant::now();
@@ -92,11 +99,20 @@ pub fn run(args: Args) -> Result<ExitCode> {
     let failed: Vec<_> = findings.iter().filter(|finding| !finding.passed()).map(|f| f.name).collect();
     let (info, seconds) = (suite.device().info(), start.elapsed().as_secs_f64());
     if failed.is_empty() {
-        output.line(format!("\nall {} checks pass on {}, {seconds:.1} s", findings.len(), info.name))?;
+        let what = if findings.len() == 1 {
+            "the check passes"
+        } else {
+            &format!("all {} checks pass", findings.len())
+        };
+        output.line(format!("\n{what} on {}, {seconds:.1} s", info.name))?;
         return Ok(ExitCode::SUCCESS);
     }
     let (count, all, names) = (failed.len(), findings.len(), failed.join(", "));
     output.line(format!("\n{count} of {all} checks FAIL on {}, {seconds:.1} s: {names}", info.name))?;
+    if wrong.is_some() {
+        output.line("What was made wrong on purpose was found.")?;
+        return Ok(ExitCode::from(1));
+    }
     output.line(match &args.json {
         Some(file) => format!(
             "What uses them gives wrong results on this device. Please report it, with the file {} attached.",

@@ -38,8 +38,8 @@ pub(super) struct Begin {
 /// What became of a step.
 pub(super) enum Fate {
     Done,
-    /// Left out; so many have been by now.
-    Skipped(u64),
+    /// Left out, where it began; so many have been by now.
+    Skipped(Begin, u64),
     /// Its loss or gradient was not finite, and nothing has been done since.
     Stopped(Begin),
 }
@@ -60,7 +60,10 @@ impl LateSteps {
         let Late { step, lr, begin, state } =
             self.pending.pop_front().expect("called only while there are some");
         let StepState { steps, stopped, skipped, watched: loss, grad_norm } = state.wait()?;
-        let row = Row { step, loss, lr, grad_norm: Some(grad_norm), validation_loss: None };
+        // As they can be written and read again: the same row, also after a checkpoint.
+        let loss = if loss.is_finite() { loss } else { f32::NAN };
+        let grad_norm = Some(grad_norm).filter(|norm| norm.is_finite());
+        let row = Row { step, loss, lr, grad_norm, validation_loss: None };
         if stopped && !self.skip {
             return Ok((row, Fate::Stopped(begin)));
         }
@@ -71,6 +74,6 @@ impl LateSteps {
                 format!("step {step} should be done, {steps} steps are, and {skipped} were skipped");
             return Err(Error::Gpu(Fault::Silent { message }));
         }
-        Ok((row, if stopped { Fate::Skipped(skipped) } else { Fate::Done }))
+        Ok((row, if stopped { Fate::Skipped(begin, skipped) } else { Fate::Done }))
     }
 }

@@ -113,7 +113,8 @@ pub fn fit_memory(
     let fits = |(_, config): &(String, Config)| {
         plan_memory(device, config, source).is_ok_and(|plan| plan.fault().is_none())
     };
-    let parts = || in_parts(config, source).filter(|_| plan.model_fits()).find(fits);
+    let rows = source.task(&DryRun::of(device).device(), &mut config.clone())?.rows();
+    let parts = || in_parts(config, rows).filter(|_| plan.model_fits()).find(fits);
     if auto_batch && let Some((_, fitting)) = parts() {
         *config = fitting;
         return plan_memory(device, config, source);
@@ -163,9 +164,8 @@ fn batch(config: &Config, source: &Source) -> usize {
     }
 }
 
-/// The same training with its batch in more and more parts.
-fn in_parts(config: &Config, source: &Source) -> impl Iterator<Item = (String, Config)> {
-    let most = if config.experiment.takes("accumulate") { batch(config, source) } else { 1 };
+/// The same training with its batch in more and more parts, so many at most.
+fn in_parts(config: &Config, most: usize) -> impl Iterator<Item = (String, Config)> {
     let doubled = std::iter::successors(Some(2 * config.train.accumulate), |parts| Some(2 * parts));
     doubled.take_while(move |parts| *parts <= most).map(|parts| {
         let mut config = config.clone();

@@ -68,6 +68,11 @@ pub enum Event {
         /// Steps that were left out so far.
         skipped: u64,
     },
+    /// So many steps were made twice, and gave the same bits.
+    Verified {
+        /// The steps.
+        steps: u64,
+    },
     /// What the model predicts at a step.
     Decoded {
         /// The step.

@@ -12,8 +12,8 @@ use super::{Event, OnEvent, Summary};
 use crate::device::Device;
 use crate::error::{Error, Fault, Result};
 
-/// Makes a task again, on a device that was opened again.
-pub type Remake<'a> = &'a mut dyn FnMut(&Device) -> Result<Box<dyn Task>>;
+/// Makes a task again as it was at first, on a device and with settings that may be others than before.
+pub type Remake<'a> = &'a mut dyn FnMut(&Device, &Config) -> Result<Box<dyn Task>>;
 
 /// How the world takes part in a training.
 pub struct Hooks<'a> {
@@ -23,10 +23,10 @@ pub struct Hooks<'a> {
     pub on_event: OnEvent<'a>,
     /// Every so many steps the predictions are told; 0: never.
     pub show_every: u64,
-    /// Makes the task again after a fault of the device; none: a fault ends the training. Only the training of a run goes on
-    /// after a fault, since its checkpoints are what it goes on from, and its folder is where the model is found.
+    /// Makes the task again after a fault; none: a fault ends the training. Only the training of a run goes on after a
+    /// fault, since its checkpoints are what it goes on from, and its folder is where the model is found.
     pub remake: Option<Remake<'a>>,
-    /// Whether a batch is taken in more parts where memory runs out, in the training of a run.
+    /// Whether a batch is taken in more parts where memory runs out, if the task can be made again.
     pub auto_batch: bool,
     /// So many of the first steps are made twice: that their bits differ is an error.
     pub verify: u64,
@@ -75,8 +75,9 @@ pub fn train(
         let Some(run) = run.as_deref_mut() else { return Err(Error::Gpu(fault)) };
         let mut note =
             |what: &str| (hooks.on_event)(Event::Note(format!("{}: {what}", Error::Gpu(fault.clone()))));
-        match (&fault, &mut hooks.remake) {
-            (Fault::OutOfMemory { .. } | Fault::TooLarge { .. }, _) if hooks.auto_batch => {
+        let Some(remake) = &mut hooks.remake else { return Err(Error::Gpu(fault)) };
+        match &fault {
+            Fault::OutOfMemory { .. } | Fault::TooLarge { .. } if hooks.auto_batch => {
                 let (parts, most) = (config.train.accumulate, task.rows());
                 if parts >= most {
                     return Err(Error::Gpu(fault));
@@ -84,27 +85,49 @@ pub fn train(
                 config.train.accumulate = (2 * parts).min(most);
                 note(&format!("taking a batch in {} parts", config.train.accumulate))?;
                 run.set_config(&config)?;
-            }
-            (_, Some(remake)) if fault.ends_device() => {
-                let now = Instant::now();
-                survived.retain(|then| now - *then < WHILE);
-                if survived.len() == MOST {
-                    note(&format!("the device failed more than {MOST} times within an hour"))?;
-                    return Err(Error::Gpu(fault));
-                }
-                survived.push_back(now);
-                note("opening the device again and going on")?;
-                // What is on the old device goes before the new one is asked for memory.
+                // What the steps so far have changed goes with the old one.
                 drop(remade.take());
-                device = device.reopen().map_err(|error| Error::Gpu(not_again(&fault, &error)))?;
-                remade = Some(remake(&device)?);
+                remade = Some(remake(&device, &config)?);
+            }
+            fault if fault.ends_device() => {
+                note("opening the device again and going on")?;
+                drop(remade.take());
+                loop {
+                    let now = Instant::now();
+                    survived.retain(|then| now - *then < WHILE);
+                    if survived.len() == MOST {
+                        note(&format!("the device failed more than {MOST} times within an hour"))?;
+                        return Err(Error::Gpu(fault.clone()));
+                    }
+                    survived.push_back(now);
+                    let reopened = device.reopen();
+                    match reopened.and_then(|again| Ok((remake(&again, &config)?, again))) {
+                        Ok((task, again)) => {
+                            (remade, device) = (Some(task), again);
+                            break;
+                        }
+                        // A driver that has just reset its card may refuse for a moment.
+                        Err(error) if is_passing(&error) => {
+                            note(&format!("and it cannot be opened yet: {error}"))?;
+                            std::thread::sleep(PAUSE);
+                        }
+                        Err(error) => return Err(error),
+                    }
+                }
             }
             _ => return Err(Error::Gpu(fault)),
         }
     }
 }
 
-/// A fault after which the device could not be opened again.
-fn not_again(fault: &Fault, error: &Error) -> Fault {
-    Fault::Lost { message: format!("{fault}; opened again: {error}") }
+/// How long is waited before a device is opened once more.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Whether what failed may be there again in a moment.
+fn is_passing(error: &Error) -> bool {
+    match error {
+        Error::NoDevice { .. } | Error::Gpu(Fault::Unusable { .. }) => true,
+        Error::Gpu(fault) => fault.ends_device(),
+        _ => false,
+    }
 }

@@ -155,7 +155,9 @@ impl<'a> Trainer<'a> {
             };
             self.progress.step = step;
             self.unsaved = true;
-            self.take_outcomes(LATE, &mut run, hooks)?;
+            // A step that is left out must be known before the next one begins.
+            let late = if self.config.skip_nonfinite { 0 } else { LATE };
+            self.take_outcomes(late, &mut run, hooks)?;
             self.progress.validation_due =
                 self.task.validates() && (step == steps || step.is_multiple_of(validate_every));
             let show = hooks.show_every > 0 && step.is_multiple_of(hooks.show_every);
@@ -202,8 +204,11 @@ impl<'a> Trainer<'a> {
             (hooks.on_event)(Event::Step { step: row.step, loss: row.loss })?;
             match fate {
                 Fate::Stopped(begin) => return Err(self.stopped(&row, &begin, run)?),
-                Fate::Skipped(skipped) => {
+                Fate::Skipped(begin, skipped) => {
                     self.progress.skipped = skipped;
+                    // The states behind it may be as little finite as its loss.
+                    let position = self.task.place().position;
+                    self.task.seek(&Place { position, states: begin.place.states })?;
                     (hooks.on_event)(Event::Skipped { step: row.step, skipped })?;
                 }
                 Fate::Done => self.progress.loss = Some(row.loss),
@@ -244,7 +249,7 @@ impl<'a> Trainer<'a> {
                 Ok(()) => at += "; the state before it is saved",
                 // It was so before, which is why the loss is.
                 Err(Error::NonFinite { .. }) => {}
-                Err(other) => return Err(other),
+                Err(other) => at += &format!("; the state before it could not be saved: {other}"),
             }
         }
         Ok(smaller_lr(Error::NonFinite { what, at: Some(at) }))
@@ -283,11 +288,13 @@ impl<'a> Trainer<'a> {
     fn save(&mut self, run: &mut Run, keep: usize) -> Result<()> {
         let model = self.task.model().parameters().to_host()?;
         assert_finite(&model).map_err(not_saved)?;
-        run.begin()?;
-        run.metrics.save()?;
         let Place { position, states } = self.task.place();
         let to_host = |(name, state): (String, Tensor)| Ok((name, state.shape(), state.to_vec()?));
         let carried = states.into_iter().map(to_host).collect::<Result<_>>()?;
+        let (optimizer, best) = (self.stepper.optimizer.state()?, self.best.clone().unwrap_or_default());
+        // All is read: what fails from here on is the disk, not the device.
+        run.begin()?;
+        run.metrics.save()?;
         self.count_seconds();
         let progress = Progress {
             position,
@@ -296,7 +303,6 @@ impl<'a> Trainer<'a> {
             row: run.metrics.last,
             ..self.progress.clone()
         };
-        let (optimizer, best) = (self.stepper.optimizer.state()?, self.best.clone().unwrap_or_default());
         let checkpoint = Checkpoint { progress, model, best, optimizer, carried };
         run.save_checkpoint(&checkpoint, keep)?;
         // What can be used meanwhile, and if training never ends.
@@ -320,6 +326,9 @@ impl<'a> Trainer<'a> {
         interrupted: bool,
     ) -> Result<Summary> {
         self.take_outcomes(0, &mut run, hooks)?;
+        if (1..hooks.verify).contains(&self.verified) {
+            (hooks.on_event)(Event::Verified { steps: self.verified })?;
+        }
         if self.unsaved {
             match &mut run {
                 Some(run) => self.save(run, self.config.keep)?,

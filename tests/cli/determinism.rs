@@ -99,6 +99,9 @@ fn the_first_steps_can_be_verified() {
     }
     let ten = bptt(folder.path(), "train charseq --steps 12 --verify-determinism --out run --force");
     assert!(ten.err.contains("10 steps were made twice"), "{ten:?}");
+    // As many as there are.
+    let four = bptt(folder.path(), "train charseq --steps 4 --verify-determinism --out run --force --json");
+    assert!(four.events().contains(&serde_json::json!({"event": "verified", "steps": 4})), "{four:?}");
 }
 
 #[test]

@@ -72,6 +72,11 @@ pub fn run(args: Args) -> Result<()> {
         return Err(Error::argument("train", message));
     }
 
+    if args.run.auto_batch && !experiment.takes("accumulate") {
+        let message = format!("--auto-batch is no option of {}", experiment.name());
+        return Err(Error::argument("train", message));
+    }
+
     let device = device(&config.device)?;
     if run.is_none() {
         Run::check_free(args.run.out.as_deref(), args.run.force)?;
@@ -117,7 +122,7 @@ pub fn run(args: Args) -> Result<()> {
     let mut on_event = |event| show.event(event);
     let show_every =
         if args.run.json || experiment.sentence().is_none() { 0 } else { config.train.steps.div_ceil(SHOWN) };
-    let mut remake = |device: &Device| source.task(device, &mut config.clone());
+    let mut remake = |device: &Device, config: &Config| source.task(device, &mut config.clone());
     // A profile is of one device.
     let remake: Option<Remake<'_>> = if args.run.profile { None } else { Some(&mut remake) };
     let mut hooks = Hooks {

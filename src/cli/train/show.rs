@@ -24,7 +24,7 @@ pub struct Show {
     output: Output,
     /// What the user should know once training begins; told once, also where it goes on after a fault.
     notes: RefCell<Vec<String>>,
-    start: Instant,
+    start: Cell<Instant>,
     bar: ProgressBar,
     /// The steps that were done before.
     done: Cell<u64>,
@@ -41,7 +41,7 @@ impl Show {
             device,
             output,
             notes: RefCell::new(notes),
-            start: Instant::now(),
+            start: Cell::new(Instant::now()),
             bar: ProgressBar::hidden(),
             done: Cell::new(0),
             before: Cell::new(0.0),
@@ -91,6 +91,12 @@ impl Show {
                     self.bar.set_message(format!("loss {loss:.4}"));
                 }
             }
+            Event::Verified { steps } => {
+                self.bar.suspend(|| {
+                    self.output.note(&format!("{steps} steps were made twice: all bits were the same"));
+                });
+                self.output.event(&json!({"event": "verified", "steps": steps}))?;
+            }
             Event::Skipped { step, skipped } => {
                 self.bar.suspend(|| {
                     self.output.note(&format!(
@@ -108,7 +114,7 @@ impl Show {
                 self.bar.suspend(|| {
                     self.output.line(format!(
                         "step {step:>6}  validation loss {loss:.4}, {bits:.3} bits per character, {:.0} s{mark}",
-                        self.before.get() + self.start.elapsed().as_secs_f64()
+                        self.before.get() + self.start.get().elapsed().as_secs_f64()
                     ))
                 })?;
                 self.output.event(&json!({
@@ -122,6 +128,7 @@ impl Show {
     fn begin(&self, steps: u64, done: u64, seconds: f64) -> Result<()> {
         self.done.set(done);
         self.before.set(seconds);
+        self.start.set(Instant::now());
         let info = self.device.info();
         let from = match done {
             0 => String::new(),

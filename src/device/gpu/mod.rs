@@ -202,9 +202,9 @@ impl Gpu {
             Err(error) if short(&error) => {}
             other => return other,
         }
-        state.pool.clear();
-        state.reads.staging.clear();
-        state.pipelines.bind_groups.clear();
+        // What is recorded holds buffers too, until it has been done.
+        self.submit_locked(state)?;
+        self.give_up_spare(state);
         self.wait(state.in_flight.pop_back())?;
         attempt(state).map_err(|error| match short(&error) {
             true => Error::Gpu(Fault::OutOfMemory {
@@ -214,6 +214,14 @@ impl Gpu {
             }),
             false => error,
         })
+    }
+
+    /// Gives up what is only kept for reuse.
+    fn give_up_spare(&self, state: &mut State) {
+        state.pool.clear();
+        state.reads.staging.clear();
+        state.uploads.give_up_large();
+        state.pipelines.bind_groups.clear();
     }
 
     /// Makes room in the upload ring, if that takes no more than to wait for the GPU: for its oldest work first, since it
@@ -460,6 +468,11 @@ impl Backend for Gpu {
     }
 
     fn reopen(&self) -> Result<Device> {
+        if self.faults.check().is_err() {
+            // Tensors of this one may live on for a while: their memory is for the new one.
+            self.give_up_spare(&mut self.lock());
+            self.device.destroy();
+        }
         select::reopen(&self.info, &GpuOptions { provoke: None, ..self.options.clone() })
     }
 

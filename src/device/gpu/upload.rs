@@ -41,6 +41,11 @@ impl Uploads {
         self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Gives up staging buffers that were made for more than the ring's buffers hold.
+    pub fn give_up_large(&mut self) {
+        self.free().retain(|chunk| chunk.buffer.size() <= CHUNK);
+    }
+
     /// Whether `bytes` can be staged without a new buffer. If not, the caller waits for the oldest submission
     /// first, which gives back what it has read.
     pub fn has_room(&self, bytes: usize) -> bool {

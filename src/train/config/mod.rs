@@ -177,7 +177,7 @@ pub struct TrainConfig {
     pub weight_decay: f64,
     /// The largest norm of the gradient; 0: any.
     pub clip: f64,
-    /// Whether steps are left out whose loss or gradient is not finite; else training ends there.
+    /// Whether steps are left out whose loss or gradient is not finite, each waited for; else training ends there.
     pub skip_nonfinite: bool,
     /// How the learning rate changes.
     pub schedule: ScheduleKind,

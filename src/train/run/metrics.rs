@@ -26,7 +26,7 @@ pub struct Row {
     pub loss: f32,
     /// The learning rate of the update.
     pub lr: f64,
-    /// The norm of the gradient, where it is clipped: before clipping.
+    /// The norm of the gradient, before it is clipped; none where it is not finite.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grad_norm: Option<f32>,
     /// The loss on held-out data after the update, where it was computed.

@@ -161,7 +161,15 @@ impl Run {
             }
         }
         match damaged.into_iter().next() {
-            Some(error) => Err(error),
+            Some(Error::Data { path, message }) => {
+                let settings = self.path.join(CONFIG);
+                let message = format!(
+                    "{message}; no checkpoint of the run is whole: begin again with bptt train --config {}",
+                    settings.display()
+                );
+                Err(Error::Data { path, message })
+            }
+            Some(other) => Err(other),
             None => Ok((None, Vec::new())),
         }
     }

@@ -27,11 +27,10 @@ impl Trainer<'_> {
         self.task.seek(&place)?;
         let loss = self.step(step)?;
         let value = self.stepper.tape.value(loss)?.clone();
-        first.compare(&Bits::of(&self.stepper, self.task, Some(&value))?, step)?;
+        first.compare(&Bits::of(&self.stepper, self.task, Some(&value))?, step, &self.device.info().name)?;
         self.verified += 1;
         if self.verified == hooks.verify {
-            let steps = self.verified;
-            (hooks.on_event)(Event::Note(format!("{steps} steps were made twice: all bits were the same")))?;
+            (hooks.on_event)(Event::Verified { steps: self.verified })?;
         }
         Ok(loss)
     }
@@ -64,7 +63,7 @@ impl Bits {
     }
 
     /// An error where a number has other bits.
-    fn compare(&self, again: &Bits, step: u64) -> Result<()> {
+    fn compare(&self, again: &Bits, step: u64, device: &str) -> Result<()> {
         let pairs = [
             (&self.others, &again.others),
             (&self.optimizer, &again.optimizer),
@@ -74,7 +73,8 @@ impl Bits {
             let differs = |k: &usize| first[*k].to_bits() != second[*k].to_bits();
             if let Some(k) = (0..first.len()).find(differs) {
                 let (what, first, second) = (format!("{name}[{k}] of step {step}"), first[k], second[k]);
-                return Err(Error::Gpu(Fault::NotRepeatable { what, first, second }));
+                let device = device.to_string();
+                return Err(Error::Gpu(Fault::NotRepeatable { device, what, first, second }));
             }
         }
         Ok(())
