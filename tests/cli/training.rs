@@ -212,7 +212,7 @@ fn what_cannot_fit_is_refused_before_anything_is_touched() {
         let run = bptt(folder.path(), &format!("{args} --out {out}"));
         let sentence = run.failed(2);
         assert!(
-            sentence.contains("a kernel can use at most") && sentence.contains("; --batch "),
+            sentence.contains("a kernel can use at most") && sentence.contains("; --accumulate "),
             "{sentence}"
         );
         assert_eq!(listing(folder.path()), before);

@@ -256,9 +256,11 @@ impl Show {
             self.output.line("the model does not beat the naive forecast")?;
         }
         if summary.skipped > 0 {
-            let skipped = summary.skipped;
-            self.output
-                .line(format!("{skipped} steps were left out: their loss or gradient was not finite"))?;
+            let left_out = match summary.skipped {
+                1 => "1 step was left out: its".to_string(),
+                skipped => format!("{skipped} steps were left out: their"),
+            };
+            self.output.line(format!("{left_out} loss or gradient was not finite"))?;
         }
         if *stopped_early {
             self.output.line("stopped early: the validation loss no longer fell")?;
