@@ -317,9 +317,9 @@ fn pages_of_real_runs_fit() {
         command.args(args.split(' ')).current_dir(folder.path()).env("BPTT_DEVICE", "cpu");
         assert!(command.output().unwrap().status.success(), "{args}");
     };
-    // Of a text: the losses, the norm, two layers, two gradients; of a series: a loss, two forecasts, a layer, a gradient.
+    // Of a text: the losses, the norm, two layers, two gradients; of a series: a loss, the norm, two forecasts, a layer, a gradient.
     for (experiment, width, dark, pictures) in
-        [("text --hidden 8 --layers 2", 360, false, 6), ("timeseries --csv table.csv", 1280, true, 5)]
+        [("text --hidden 8 --layers 2", 360, false, 6), ("timeseries --csv table.csv", 1280, true, 6)]
     {
         let rows = (0..80).map(|i| format!("{},{}\n", i % 9, f64::from(i % 7).sin()));
         fs::write(folder.path().join("table.csv"), rows.collect::<String>()).unwrap();
