@@ -140,16 +140,7 @@ impl Backend for Dry {
 
     fn stats(&self) -> Stats {
         let state = self.lock();
-        Stats {
-            dispatches: state.dispatches,
-            submits: state.submits,
-            buffers_created: state.pool.created,
-            bytes_in_use: state.pool.bytes_in_use,
-            bytes_peak: state.pool.bytes_peak,
-            bytes_held: state.pool.bytes_held,
-            bytes_largest: state.pool.largest,
-            ..Stats::default()
-        }
+        Stats { dispatches: state.dispatches, submits: state.submits, ..state.pool.stats() }
     }
 
     fn reopen(&self) -> Result<Device> {

@@ -4,6 +4,8 @@
 
 use std::collections::BTreeMap;
 
+use super::Stats;
+
 /// Free buffers by size class.
 pub struct Pool<M> {
     /// Of each class the buffers with their numbers, the lowest last.
@@ -63,6 +65,18 @@ impl<M> Pool<M> {
         self.bytes_in_use -= class as u64;
         let free = self.free.entry(class).or_default();
         free.insert(free.partition_point(|(other, _)| *other > id), (id, memory));
+    }
+
+    /// What it counts.
+    pub fn stats(&self) -> Stats {
+        Stats {
+            buffers_created: self.created,
+            bytes_in_use: self.bytes_in_use,
+            bytes_peak: self.bytes_peak,
+            bytes_held: self.bytes_held,
+            bytes_largest: self.largest,
+            ..Stats::default()
+        }
     }
 
     /// Gives up all free buffers.

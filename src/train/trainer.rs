@@ -175,11 +175,22 @@ impl<'a> Trainer<'a> {
     /// Queues a step.
     fn step(&mut self, step: u64) -> Result<Var> {
         let lr = self.lr(step);
-        let begin = Begin { place: self.task.place(), dropout: self.stepper.dropout };
+        let begin = self.begin();
         let (loss, _) = self.stepper.step(self.task, lr)?;
         self.late.push(step, lr, begin, self.stepper.optimizer.control())?;
         self.device.end_step()?;
         Ok(loss)
+    }
+
+    /// Where the next step begins.
+    fn begin(&self) -> Begin {
+        Begin { place: self.task.place(), dropout: self.stepper.dropout }
+    }
+
+    /// The next step is the one that began there.
+    fn go_back(&mut self, begin: &Begin) -> Result<()> {
+        self.stepper.dropout = begin.dropout;
+        self.task.seek(&begin.place)
     }
 
     /// The learning rate of a step, counted from 1.
@@ -227,18 +238,14 @@ impl<'a> Trainer<'a> {
     /// been saved before is saved as it is then, beside what it has.
     fn stopped(&mut self, row: &Row, begin: &Begin, run: &mut Option<&mut Run>) -> Result<Error> {
         self.late.pending.clear();
-        let go_back = |trainer: &mut Self| {
-            trainer.stepper.dropout = begin.dropout;
-            trainer.task.seek(&begin.place)
-        };
-        go_back(self)?;
+        self.go_back(begin)?;
         let what = match self.stepper.search_nonfinite(self.task) {
             Err(Error::NonFinite { what, .. }) => what,
             Err(other) => return Err(other),
             Ok(()) if row.loss.is_finite() => "the norm of the gradient".into(),
             Ok(()) => "the loss".into(),
         };
-        go_back(self)?;
+        self.go_back(begin)?;
         let mut at = format!("step {}", row.step);
         self.progress.step = row.step - 1;
         self.progress.validation_due = false;

@@ -460,10 +460,7 @@ impl Backend for Gpu {
             buffers_created: state.pool.created + state.uploads.created + state.reads.staging.created,
             bind_groups_created: state.pipelines.bind_groups_created,
             pipelines_created: state.pipelines.created(),
-            bytes_in_use: state.pool.bytes_in_use,
-            bytes_peak: state.pool.bytes_peak,
-            bytes_held: state.pool.bytes_held,
-            bytes_largest: state.pool.largest,
+            ..state.pool.stats()
         }
     }
 

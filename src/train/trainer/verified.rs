@@ -14,17 +14,15 @@ use crate::train::{Event, Hooks};
 impl Trainer<'_> {
     /// Queues a step that was made before and taken back: its bits must be the same.
     pub(super) fn step_verified(&mut self, step: u64, hooks: &mut Hooks<'_>) -> Result<Var> {
-        let place = self.task.place();
+        let begin = self.begin();
         let before = Bits::of(&self.stepper, self.task, None)?;
-        let dropout = self.stepper.dropout;
         let lr = self.lr(step);
         let (_, loss) = self.stepper.step(self.task, lr)?;
         let first = Bits::of(&self.stepper, self.task, Some(&loss))?;
         load(self.task.model().parameters(), &before.parameters)?;
         self.stepper.optimizer.load_state(&before.optimizer)?;
         self.late = LateSteps::new(self.config.skip_nonfinite, self.progress.skipped);
-        self.stepper.dropout = dropout;
-        self.task.seek(&place)?;
+        self.go_back(&begin)?;
         let loss = self.step(step)?;
         let value = self.stepper.tape.value(loss)?.clone();
         first.compare(&Bits::of(&self.stepper, self.task, Some(&value))?, step, &self.device.info().name)?;
