@@ -10,10 +10,12 @@ mod determinism;
 mod devices;
 #[path = "../common/files.rs"]
 mod files;
+mod foreign_runs;
 mod harness;
 mod learning;
 mod model_files;
 mod report;
+mod run_files;
 mod runs;
 mod settings;
 #[cfg(unix)]

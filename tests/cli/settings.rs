@@ -9,7 +9,7 @@ use proptest::test_runner::{Config as Runner, TestRunner};
 
 use super::files::files;
 use super::harness::{bptt, folder};
-use super::runs::{assert_equal, ended};
+use super::run_files::{assert_equal, ended};
 
 #[test]
 fn the_settings_of_a_run_train_the_same_again() {
