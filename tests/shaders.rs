@@ -11,6 +11,24 @@ use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
 use naga::valid::{Capabilities, GlobalUse, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Expression, MathFunction, Module, ScalarKind, StorageAccess, TypeInner};
 
+#[path = "../examples/ladder/lstm/kernels.rs"]
+#[allow(dead_code, reason = "only the declarations are looked at")]
+mod ladder_lstm;
+#[path = "../examples/ladder/matmul/kernels.rs"]
+#[allow(dead_code, reason = "only the declarations are looked at")]
+mod ladder_matmul;
+
+/// The kernels of `examples/ladder`.
+static LADDER: [&Kernel; 7] = [
+    &ladder_matmul::PRODUCT,
+    &ladder_matmul::PRODUCT_IN_PARTS,
+    &ladder_matmul::ADD_PARTS,
+    &ladder_lstm::ELEMENTWISE,
+    &ladder_lstm::GATES,
+    &ladder_lstm::STEP,
+    &ladder_lstm::SEQUENCE,
+];
+
 /// A kernel's variant with one way to pass parameters.
 struct Shader {
     kernel: &'static Kernel,
@@ -37,10 +55,10 @@ fn parsed(kernel: &'static Kernel, variant: usize, space: ParamSpace) -> Shader 
 }
 
 fn shaders() -> impl Iterator<Item = Shader> {
-    TABLE.iter().flat_map(|row| {
+    TABLE.iter().map(|row| row.kernel).chain(LADDER).flat_map(|kernel| {
         let spaces = [ParamSpace::Immediate, ParamSpace::Uniform];
-        let forms = move |variant| spaces.map(|space| parsed(row.kernel, variant, space));
-        (0..row.kernel.variants.len()).flat_map(forms)
+        let forms = move |variant| spaces.map(|space| parsed(kernel, variant, space));
+        (0..kernel.variants.len()).flat_map(forms)
     })
 }
 

@@ -1,104 +1,20 @@
 //! The ladder of the LSTM layer: all states h [T, B, H] of x [T, B, I], from zero states.
 
+mod kernels;
+
 use std::sync::Arc;
 
 use bptt::cpu::real::Bounded;
 use bptt::device::{Arg, Host};
-use bptt::kernel;
 use bptt::kernel::{Limits, Plan, Processor, Real};
 use bptt::prelude::*;
 
-use super::matmul::{Product, Way};
+use self::kernels::{
+    ADD, ELEMENTWISE, Elementwise, GATES, Gates, MULTIPLY, SEQUENCE, SIGMOID, STEP, Sequence, Step, TANH,
+    cell,
+};
+use super::matmul::Way;
 use super::rung::{Ladder, Launches, Record, Rung, exact, looked_at, numbers, poisoned};
-
-kernel! {
-    /// `y[r, c] = op(a[r, a_start + c], b[r, c])`: op 0 adds, 1 multiplies, 2 is σ and 3 tanh of a.
-    static ELEMENTWISE = elementwise(Elementwise {
-        rows: u32, width: u32, op: u32, a_pitch: u32, a_start: u32, b_pitch: u32,
-    }; a: read F32, b: read F32, y: write F32);
-    variants [{ "elements", (include_str!("lstm/1_elementwise.wgsl")), [] }]
-}
-
-const ADD: u32 = 0;
-const MULTIPLY: u32 = 1;
-const SIGMOID: u32 = 2;
-const TANH: u32 = 3;
-
-fn elementwise<R: Real>(p: &Elementwise, a: &[R], b: &[R], y: &mut [R]) {
-    for row in 0..p.rows as usize {
-        for col in 0..p.width as usize {
-            let left = a[row * p.a_pitch as usize + p.a_start as usize + col];
-            let of_b = row * p.b_pitch as usize + col;
-            y[row * p.width as usize + col] = match p.op {
-                ADD => left + b[of_b],
-                MULTIPLY => left * b[of_b],
-                SIGMOID => left.sigmoid(),
-                _ => left.tanh(),
-            };
-        }
-    }
-}
-
-kernel! {
-    /// The gates and states of a step, of `xw` (from row `start` on) and `hw`.
-    static GATES = gates(Gates { batch: u32, hidden: u32, start: u32 };
-        xw: read F32, hw: read F32, bias: read F32, c: update F32, h: write F32);
-    variants [{ "elements", (include_str!("lstm/2_gates.wgsl")), [] }]
-}
-
-fn gates<R: Real>(p: &Gates, xw: &[R], hw: &[R], bias: &[R], c: &mut [R], h: &mut [R]) {
-    let [hidden, start] = [p.hidden, p.start].map(|n| n as usize);
-    for n in 0..p.batch as usize * hidden {
-        let (row, unit) = (n / hidden, n % hidden);
-        let columns = [0, 1, 2, 3].map(|gate| gate * hidden + unit);
-        let sums =
-            columns.map(|col| xw[(start + row) * 4 * hidden + col] + hw[row * 4 * hidden + col] + bias[col]);
-        (c[n], h[n]) = cell(sums, c[n]);
-    }
-}
-
-/// c' and h' of the sums of i, f, g, o and of c.
-fn cell<R: Real>([i, f, g, o]: [R; 4], c: R) -> (R, R) {
-    let cell = f.sigmoid() * c + i.sigmoid() * g.tanh();
-    (cell, o.sigmoid() * cell.tanh())
-}
-
-kernel! {
-    /// As `gates`, with the product of `before` and `w_hh`.
-    static STEP = step(Step { batch: u32, hidden: u32, start: u32 };
-        xw: read F32, w_hh: read F32, bias: read F32, before: read F32, c: update F32, h: write F32);
-    variants [{ "a unit a thread", (include_str!("lstm/4_step.wgsl")), [] }]
-}
-
-fn step<R: Real>(p: &Step, xw: &[R], w_hh: &[R], bias: &[R], before: &[R], c: &mut [R], h: &mut [R]) {
-    let hidden = p.hidden as usize;
-    for n in 0..p.batch as usize * hidden {
-        let (row, unit) = (n / hidden, n % hidden);
-        let sums = [0, 1, 2, 3].map(|gate| {
-            let col = gate * hidden + unit;
-            let sum = R::sum((0..hidden).map(|k| before[row * hidden + k] * w_hh[k * 4 * hidden + col]));
-            sum + (xw[(p.start as usize + row) * 4 * hidden + col] + bias[col])
-        });
-        (c[n], h[n]) = cell(sums, c[n]);
-    }
-}
-
-kernel! {
-    /// All steps from zero states.
-    static SEQUENCE = sequence(Sequence { time: u32, batch: u32, hidden: u32 };
-        xw: read F32, w_hh: read F32, bias: read F32, h: write F32);
-    variants [{ "a row a workgroup", (include_str!("lstm/5_sequence.wgsl")), [] }]
-}
-
-fn sequence<R: Real>(p: &Sequence, xw: &[R], w_hh: &[R], bias: &[R], h: &mut [R]) {
-    let size = (p.batch * p.hidden) as usize;
-    let (mut before, mut c) = (vec![R::zero(); size], vec![R::zero(); size]);
-    for (t, h) in h.chunks_exact_mut(size).enumerate() {
-        let p = Step { batch: p.batch, hidden: p.hidden, start: t as u32 * p.batch };
-        step(&p, xw, w_hh, bias, &before, &mut c, h);
-        before.copy_from_slice(h);
-    }
-}
 
 /// Threads of a workgroup of rungs 4 and 5, and the most units that rung 5 has room for.
 const THREADS: usize = 64;
@@ -162,7 +78,7 @@ pub fn ladder(size: Option<&[usize]>, limits: &Limits) -> Result<Ladder> {
             rung("3_inputs", "the inputs of all steps in one product", &["gates"], inputs_first),
             rung("4_step", "product and gates in one launch a step", &["step"], stepwise),
             rung("5_sequence", "all steps in one launch", &["sequence"], in_sequence),
-            rung("6_package", "all of it, chosen by shape and adapter", &["lstm_forward"], package),
+            rung("6_package", "all of it, chosen by shape and adapter", &["matmul"], package),
         ],
         reference: Box::new(move |got| layer.expected(got, rows.clone())),
     })
@@ -238,11 +154,8 @@ impl Layer {
 
 impl Launches {
     /// y = a · b, by rung 2 of the other ladder.
-    fn product(&mut self, a: &Tensor, b: &Tensor, y: &Tensor) -> Result<()> {
-        let [m, k, n] = [a.shape()[0], a.shape()[1], b.shape()[1]];
-        let product = Product::new([m, k, n]);
-        let numbers = a.count() + b.count() + y.count();
-        self.launch(&product.plan(Way::Coalesced), &product, &[a.read(), b.read(), y.write()], numbers)
+    fn matmul(&mut self, a: &Tensor, b: &Tensor, y: &Tensor) -> Result<()> {
+        self.product(Way::Coalesced, [a, b, y], a.count() + b.count() + y.count())
     }
 
     /// c and h of a step, whose rows of xw begin at `start`.
@@ -286,8 +199,8 @@ fn unfused(layer: &Layer, device: &Device) -> Result<Box<Record>> {
     Ok(Box::new(move |launches| {
         c.fill(0.0)?;
         for (t, x) in x.iter().enumerate() {
-            launches.product(x, &w_ih, &xw)?;
-            launches.product(&h[t], &w_hh, &hw)?;
+            launches.matmul(x, &w_ih, &xw)?;
+            launches.matmul(&h[t], &w_hh, &hw)?;
             launches.elementwise(ADD, (&xw, 0), Some(&hw), &both)?;
             launches.elementwise(ADD, (&both, 0), Some(&bias), &sum)?;
             launches.elementwise(SIGMOID, (&sum, 0), None, &i)?;
@@ -315,8 +228,8 @@ fn fused(layer: &Layer, device: &Device) -> Result<Box<Record>> {
     Ok(Box::new(move |launches| {
         c.fill(0.0)?;
         for (t, x) in x.iter().enumerate() {
-            launches.product(x, &w_ih, &xw)?;
-            launches.product(&h[t], &w_hh, &hw)?;
+            launches.matmul(x, &w_ih, &xw)?;
+            launches.matmul(&h[t], &w_hh, &hw)?;
             launches.gates(0, [&xw, &hw, &bias, &c, &h[t + 1]])?;
         }
         Ok(h[1..].to_vec())
@@ -333,9 +246,9 @@ fn inputs_first(layer: &Layer, device: &Device) -> Result<Box<Record>> {
     let hw = poisoned(device, [batch, 4 * hidden])?;
     Ok(Box::new(move |launches| {
         c.fill(0.0)?;
-        launches.product(&x, &w_ih, &xw)?;
+        launches.matmul(&x, &w_ih, &xw)?;
         for t in 0..time {
-            launches.product(&h[t], &w_hh, &hw)?;
+            launches.matmul(&h[t], &w_hh, &hw)?;
             launches.gates(t * batch, [&xw, &hw, &bias, &c, &h[t + 1]])?;
         }
         Ok(h[1..].to_vec())
@@ -352,11 +265,10 @@ fn stepwise(layer: &Layer, device: &Device) -> Result<Box<Record>> {
     let plan = Plan { kernel: &STEP, variant: 0, grid: [hidden.div_ceil(THREADS) as u32, batch as u32, 1] };
     Ok(Box::new(move |launches| {
         c.fill(0.0)?;
-        launches.product(&x, &w_ih, &xw)?;
+        launches.matmul(&x, &w_ih, &xw)?;
         for t in 0..time {
             let [batch, hidden, start] = [batch, hidden, t * batch].map(|n| n as u32);
-            let args =
-                [xw.read(), w_hh.read(), bias.read(), h[t].read(), c.update(), h[t + 1].write()];
+            let args = [xw.read(), w_hh.read(), bias.read(), h[t].read(), c.update(), h[t + 1].write()];
             let numbers = w_hh.count() + bias.count() + 8 * c.count();
             launches.launch(&plan, &Step { batch, hidden, start }, &args, numbers)?;
         }
@@ -374,7 +286,7 @@ fn in_sequence(layer: &Layer, device: &Device) -> Result<Box<Record>> {
     let plan = Plan { kernel: &SEQUENCE, variant: 0, grid: [batch as u32, 1, 1] };
     let [time, batch, hidden] = [time, batch, hidden].map(|n| n as u32);
     Ok(Box::new(move |launches| {
-        launches.product(&x, &w_ih, &xw)?;
+        launches.matmul(&x, &w_ih, &xw)?;
         let args = [xw.read(), w_hh.read(), bias.read(), h.write()];
         let numbers = xw.count() + w_hh.count() + bias.count() + h.count();
         launches.launch(&plan, &Sequence { time, batch, hidden }, &args, numbers)?;

@@ -56,6 +56,10 @@ fn main() -> ExitCode {
 
 /// Climbs the ladders: whether every rung is right.
 fn run(options: &Options) -> Result<bool> {
+    if !(0.0..=3600.0).contains(&options.seconds) {
+        let message = format!("--seconds {}: takes 0 to 3600", options.seconds);
+        return Err(Error::argument("ladder", message));
+    }
     let device = Device::named(&options.device)?;
     println!("device: {}", device.info());
     let mut ladders = Vec::new();
@@ -76,7 +80,8 @@ fn run(options: &Options) -> Result<bool> {
     }
     let mut right = true;
     for ladder in ladders {
-        let device = |rung: &rung::Rung| match wrong.is_some_and(|wrong| wrong == "all" || wrong == rung.name) {
+        let device = |rung: &rung::Rung| match wrong.is_some_and(|wrong| wrong == "all" || wrong == rung.name)
+        {
             true => sabotaged(&device, rung),
             false => device.clone(),
         };
@@ -111,7 +116,10 @@ fn show(ladder: Ladder, device: impl Fn(&rung::Rung) -> Device, seconds: f64) ->
         before = Some(ms);
         plans.extend(chosen);
     }
-    println!("The package's plan here: {}.", if plans.is_empty() { "its twins".into() } else { plans.join("; ") });
+    println!(
+        "The package's plan here: {}.",
+        if plans.is_empty() { "its twins".into() } else { plans.join("; ") }
+    );
     Ok(right)
 }
 

@@ -1,132 +1,78 @@
 //! The ladder of matrix products: c [M, N] = a [M, K] · b [K, N].
 
+mod kernels;
+
 use std::sync::Arc;
 
-use bptt::kernel;
-use bptt::kernel::{Limits, Plan, Processor, Real};
+use bptt::cpu::real::Bounded;
+use bptt::kernel::{Limits, Plan, Processor};
 use bptt::prelude::*;
 
-use super::rung::{Ladder, Launches, Rung, exact, looked_at, numbers, poisoned};
+use self::kernels::{ADD_PARTS, AddParts, PRODUCT, PRODUCT_IN_PARTS, Product, ProductInParts, product};
+use super::rung::{Ladder, Launches, Record, Rung, exact, looked_at, numbers, poisoned};
 
-kernel! {
-    /// `c[s, i, j] = Σ_k a[i, k]·b[k, j]` over the k from `s·depth` up to `(s + 1)·depth`.
-    pub static PRODUCT = product(Product { m: u32, n: u32, k: u32, depth: u32 }; a: read F32, b: read F32, c: write F32);
-    variants [
-        { "naive", (include_str!("matmul/1_naive.wgsl")), [] },
-        { "coalesced", (include_str!("matmul/2_coalesced.wgsl")), [] },
-        { "tile", (include_str!("matmul/3_tile.wgsl")), [] },
-        { "registers", (include_str!("matmul/4_registers.wgsl")), [] },
-        { "vectors", (include_str!("matmul/5_vectors.wgsl")), [] },
-    ]
-}
-
-/// The twin: what every rung computes, and how it is to be read.
-fn product<R: Real>(p: &Product, a: &[R], b: &[R], c: &mut [R]) {
-    let [m, n, k, depth] = [p.m, p.n, p.k, p.depth].map(|size| size as usize);
-    for part in 0..p.parts() as usize {
-        for i in 0..m {
-            for j in 0..n {
-                let ks = part * depth..k.min((part + 1) * depth);
-                c[(part * m + i) * n + j] = R::sum(ks.map(|k_| a[i * k + k_] * b[k_ * n + j]));
-            }
-        }
-    }
-}
-
-kernel! {
-    /// `c[i] = Σ_s parts[s, i]`
-    static ADD_PARTS = add_parts(AddParts { count: u32, parts: u32 }; parts: read F32, c: write F32);
-    variants [{ "elements", (include_str!("matmul/6_add_parts.wgsl")), [] }]
-}
-
-fn add_parts<R: Real>(p: &AddParts, parts: &[R], c: &mut [R]) {
-    let count = p.count as usize;
-    for i in 0..count {
-        c[i] = R::sum((0..p.parts as usize).map(|s| parts[s * count + i]));
-    }
-}
-
-/// The variants by their place above.
-#[derive(Clone, Copy)]
+/// The variants of `PRODUCT` by their place in its declaration.
+#[derive(Clone, Copy, PartialEq)]
 pub enum Way {
     Naive,
     Coalesced,
     Tile,
     Registers,
-    Vectors,
 }
+
+/// Rows and columns that a workgroup of rungs 4 to 6 computes.
+const TILE: usize = 64;
 
 impl Way {
     /// Rows and columns that a workgroup computes.
-    fn tile(self) -> u32 {
-        match self {
-            Way::Naive | Way::Coalesced | Way::Tile => 16,
-            Way::Registers | Way::Vectors => 64,
-        }
+    fn tile(self) -> usize {
+        if self == Way::Registers { TILE } else { 16 }
     }
 
-    /// Times that a number is used when it was loaded.
-    fn uses(self) -> u32 {
+    /// How often a number is used that was loaded once.
+    fn uses(self) -> usize {
         match self {
             Way::Naive | Way::Coalesced => 1,
-            Way::Tile | Way::Registers | Way::Vectors => self.tile(),
+            Way::Tile | Way::Registers => self.tile(),
         }
     }
 }
 
-impl Product {
-    /// The product as one part.
-    pub fn new([m, k, n]: [usize; 3]) -> Product {
-        let [m, n, k] = [m, n, k].map(|size| size as u32);
-        Product { m, n, k, depth: k }
+/// M, K and N of a · b.
+fn sizes(a: &Tensor, b: &Tensor) -> [usize; 3] {
+    [a.shape()[0], a.shape()[1], b.shape()[1]]
+}
+
+impl Launches {
+    /// c = a · b by one of rungs 1 to 4. `moved` is what it reads and writes.
+    pub fn product(&mut self, way: Way, [a, b, c]: [&Tensor; 3], moved: usize) -> Result<()> {
+        let [m, k, n] = sizes(a, b);
+        let [down, across] = [m, n].map(|size| size.div_ceil(way.tile()) as u32);
+        // The rows lie along x in the naive kernel, else the columns.
+        let grid = if way == Way::Naive { [down, across, 1] } else { [across, down, 1] };
+        let plan = Plan { kernel: &PRODUCT, variant: way as usize, grid };
+        let [m, k, n] = [m, k, n].map(|size| size as u32);
+        self.launch(&plan, &Product { m, n, k }, &[a.read(), b.read(), c.write()], moved)
     }
 
-    fn parts(&self) -> u32 {
-        self.k.div_ceil(self.depth)
-    }
-
-    /// The grid of a way.
-    pub fn plan(&self, way: Way) -> Plan {
-        let [down, across] = [self.m, self.n].map(|size| size.div_ceil(way.tile()));
-        let grid = match way {
-            Way::Naive => [down, across, 1], // rows lie along x
-            _ => [across, down, self.parts()],
-        };
-        Plan { kernel: &PRODUCT, variant: way as usize, grid }
-    }
-
-    fn launch(&self, launches: &mut Launches, way: Way, [a, b, c]: [&Tensor; 3]) -> Result<()> {
-        let args = [a.read(), b.read(), c.write()];
-        launches.launch(&self.plan(way), self, &args, self.loads(way) + c.count())
-    }
-
-    /// Numbers that all threads together load from memory.
-    fn loads(&self, way: Way) -> usize {
-        let [m, n, k] = [self.m, self.n, self.k].map(|size| size as usize);
-        2 * m * n * k / way.uses() as usize
+    /// c = a · b by rung 5, the sums over k in parts of a depth, which lie one after the other in c.
+    fn product_in_parts(&mut self, depth: usize, [a, b, c]: [&Tensor; 3]) -> Result<()> {
+        let [m, k, n] = sizes(a, b);
+        let [down, across] = [m, n].map(|size| size.div_ceil(TILE) as u32);
+        let moved = 2 * m * k * n / TILE + c.count();
+        let [m, k, n, depth] = [m, k, n, depth].map(|size| size as u32);
+        let p = ProductInParts { m, n, k, depth };
+        let plan = Plan { kernel: &PRODUCT_IN_PARTS, variant: 0, grid: [across, down, p.parts()] };
+        self.launch(&plan, &p, &[a.read(), b.read(), c.write()], moved)
     }
 }
 
-/// Depth of the parts of rung 6: as many parts as give a large GPU two workgroups for each processor, but at least two.
-fn depth(whole: &Product) -> u32 {
-    const WORKGROUPS: u32 = 256;
-    let tile = Way::Vectors.tile();
-    let parts = WORKGROUPS / (whole.m.div_ceil(tile) * whole.n.div_ceil(tile));
-    whole.k.div_ceil(parts.clamp(2, 64)).next_multiple_of(16)
-}
-
-/// The factors.
+/// The factors on the host.
 struct Factors {
+    /// M, K, N.
     sizes: [usize; 3],
     a: Vec<f32>,
     b: Vec<f32>,
-}
-
-impl Factors {
-    fn place(&self, device: &Device) -> Result<[Tensor; 2]> {
-        let [m, k, n] = self.sizes;
-        Ok([Tensor::from_f32(device, [m, k], &self.a)?, Tensor::from_f32(device, [k, n], &self.b)?])
-    }
 }
 
 /// The ladder for sizes M, K, N.
@@ -142,87 +88,106 @@ pub fn ladder(size: Option<&[usize]>, limits: &Limits) -> Result<Ladder> {
         let message = format!("--size {size:?}: a product takes M,K,N, multiples of 4 from 4 to 16384");
         return Err(Error::argument("ladder", message));
     };
-    let factors = Factors { sizes, a: numbers(1, m * k, 1.0), b: numbers(2, k * n, 1.0) };
+    let factors = Arc::new(Factors { sizes, a: numbers(1, m * k, 1.0), b: numbers(2, k * n, 1.0) });
     let rows = looked_at(m, k * n);
-    let expected = expected(&factors, rows.clone());
-    let factors = Arc::new(factors);
-    let one = |name, change, way: Way| {
+    let checked = rows.len();
+    let expected = factors.expected(rows);
+    let rung = |name, change, kernels, prepare: fn(&Factors, &Device) -> Result<Box<Record>>| {
         let factors = factors.clone();
-        let prepare = move |device: &Device| -> Result<Box<super::rung::Record>> {
-            let [a, b] = factors.place(device)?;
-            let c = poisoned(device, [m, n])?;
-            let product = Product::new(sizes);
-            Ok(Box::new(move |launches| {
-                product.launch(launches, way, [&a, &b, &c])?;
-                Ok(vec![c.clone()])
-            }))
-        };
-        Rung { name, change, kernels: &["product"], prepare: Box::new(prepare) }
+        Rung { name, change, kernels, prepare: Box::new(move |device| prepare(&factors, device)) }
     };
     Ok(Ladder {
-        title: format!(
-            "matmul: [{m}, {k}] x [{k}, {n}]; {} of {m} rows are checked, every number of them",
-            rows.len()
-        ),
+        title: format!("matmul: [{m}, {k}] x [{k}, {n}]; {checked} of {m} rows are checked"),
         traffic: "loaded",
         operations: 2.0 * m as f64 * k as f64 * n as f64,
         rungs: vec![
-            one("1_naive", "a thread an element, neighbours in a column", Way::Naive),
-            one("2_coalesced", "neighbouring threads in a row", Way::Coalesced),
-            one("3_tile", "16 x 16 tiles through workgroup memory", Way::Tile),
-            one("4_registers", "64 x 64 tiles, 4 x 4 sums in each thread's registers", Way::Registers),
-            one("5_vectors", "loads and multiplications by fours", Way::Vectors),
-            split(&factors),
-            package(&factors),
+            rung("1_naive", "a thread an element, neighbours in a column", &["product"], |f, device| {
+                f.alone(device, Way::Naive)
+            }),
+            rung("2_coalesced", "neighbouring threads in a row", &["product"], |f, device| {
+                f.alone(device, Way::Coalesced)
+            }),
+            rung("3_tile", "16 x 16 tiles through workgroup memory", &["product"], |f, device| {
+                f.alone(device, Way::Tile)
+            }),
+            rung(
+                "4_registers",
+                "64 x 64 tiles, 4 x 4 sums a thread in registers",
+                &["product"],
+                |f, device| f.alone(device, Way::Registers),
+            ),
+            rung("5_vectors", "loads and multiplications by fours", &["product_in_parts"], Factors::by_fours),
+            rung("6_split", "sums over k in parts, for more workgroups", &["add_parts"], Factors::split),
+            rung("7_package", "chosen by shape and adapter", &["matmul", "column_sum"], Factors::package),
         ],
         reference: Box::new(move |_| expected.clone()),
     })
 }
 
-/// The elements of the rows that are looked at.
-fn expected(
-    factors: &Factors,
-    rows: impl Iterator<Item = usize>,
-) -> Vec<(usize, bptt::cpu::real::Bounded)> {
-    let [_, k, n] = factors.sizes;
-    let (a, b) = (exact(&factors.a), exact(&factors.b));
-    let mut row_of_c = exact(&vec![0.0; n]);
-    let mut expected = Vec::new();
-    for row in rows {
-        product(&Product::new([1, k, n]), &a[row * k..][..k], &b, &mut row_of_c);
-        expected.extend(row_of_c.iter().enumerate().map(|(col, c)| (row * n + col, *c)));
+impl Factors {
+    /// Some rows of the product: where their elements are, and what they should be.
+    fn expected(&self, rows: impl Iterator<Item = usize>) -> Vec<(usize, Bounded)> {
+        let [_, depth, width] = self.sizes;
+        let (a, b) = (exact(&self.a), exact(&self.b));
+        let mut elements = exact(&vec![0.0; width]);
+        let mut expected = Vec::new();
+        for row in rows {
+            let p = Product { m: 1, n: width as u32, k: depth as u32 };
+            product(&p, &a[row * depth..][..depth], &b, &mut elements);
+            expected.extend(elements.iter().enumerate().map(|(col, c)| (row * width + col, *c)));
+        }
+        expected
     }
-    expected
-}
 
-/// Rung 6: two launches.
-fn split(factors: &Arc<Factors>) -> Rung {
-    let factors = factors.clone();
-    let prepare = move |device: &Device| -> Result<Box<super::rung::Record>> {
-        let [a, b] = factors.place(device)?;
-        let [m, _, n] = factors.sizes;
-        let whole = Product::new(factors.sizes);
-        let in_parts = Product { depth: depth(&whole), ..whole };
-        let parts = poisoned(device, [in_parts.parts() as usize, m, n])?;
+    /// a and b.
+    fn place(&self, device: &Device) -> Result<[Tensor; 2]> {
+        let [m, k, n] = self.sizes;
+        Ok([Tensor::from_f32(device, [m, k], &self.a)?, Tensor::from_f32(device, [k, n], &self.b)?])
+    }
+
+    /// Rungs 1 to 4: a launch.
+    fn alone(&self, device: &Device, way: Way) -> Result<Box<Record>> {
+        let [m, k, n] = self.sizes;
+        let [a, b] = self.place(device)?;
         let c = poisoned(device, [m, n])?;
-        let count = c.count();
-        let add = AddParts { count: count as u32, parts: in_parts.parts() };
         Ok(Box::new(move |launches| {
-            in_parts.launch(launches, Way::Vectors, [&a, &b, &parts])?;
-            let args = [parts.read(), c.write()];
-            launches.launch(&Plan::elements(&ADD_PARTS, count), &add, &args, parts.count() + count)?;
+            launches.product(way, [&a, &b, &c], 2 * m * k * n / way.uses() + m * n)?;
             Ok(vec![c.clone()])
         }))
-    };
-    let change = "the sums over k in parts, for more workgroups";
-    Rung { name: "6_split", change, kernels: &["add_parts"], prepare: Box::new(prepare) }
-}
+    }
 
-/// The last rung: what the package does.
-fn package(factors: &Arc<Factors>) -> Rung {
-    let factors = factors.clone();
-    let prepare = move |device: &Device| -> Result<Box<super::rung::Record>> {
-        let [a, b] = factors.place(device)?;
+    /// Rung 5: one part.
+    fn by_fours(&self, device: &Device) -> Result<Box<Record>> {
+        let [m, k, n] = self.sizes;
+        let [a, b] = self.place(device)?;
+        let c = poisoned(device, [m, n])?;
+        Ok(Box::new(move |launches| {
+            launches.product_in_parts(k, [&a, &b, &c])?;
+            Ok(vec![c.clone()])
+        }))
+    }
+
+    /// Rung 6: as many parts as give a large GPU two workgroups for each processor, but at least two.
+    fn split(&self, device: &Device) -> Result<Box<Record>> {
+        const WORKGROUPS: usize = 256;
+        let [m, k, n] = self.sizes;
+        let [a, b] = self.place(device)?;
+        let wanted = WORKGROUPS / (m.div_ceil(TILE) * n.div_ceil(TILE));
+        let depth = k.div_ceil(wanted.clamp(2, 64)).next_multiple_of(16);
+        let parts = poisoned(device, [k.div_ceil(depth), m, n])?;
+        let c = poisoned(device, [m, n])?;
+        let add = AddParts { count: c.count() as u32, parts: k.div_ceil(depth) as u32 };
+        let plan = Plan::elements(&ADD_PARTS, c.count());
+        Ok(Box::new(move |launches| {
+            launches.product_in_parts(depth, [&a, &b, &parts])?;
+            launches.launch(&plan, &add, &[parts.read(), c.write()], parts.count() + c.count())?;
+            Ok(vec![c.clone()])
+        }))
+    }
+
+    /// Rung 7: the operation of the package.
+    fn package(&self, device: &Device) -> Result<Box<Record>> {
+        let [a, b] = self.place(device)?;
         let mut tape = Tape::without_parameters(device);
         Ok(Box::new(move |_| {
             tape.clear();
@@ -230,7 +195,5 @@ fn package(factors: &Arc<Factors>) -> Rung {
             let c = tape.matmul(a, b)?;
             Ok(vec![tape.value(c)?.clone()])
         }))
-    };
-    let change = "all of it, chosen by shape and adapter";
-    Rung { name: "7_package", change, kernels: &["matmul", "column_sum"], prepare: Box::new(prepare) }
+    }
 }

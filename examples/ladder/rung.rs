@@ -26,7 +26,7 @@ pub struct Rung {
     pub name: &'static str,
     /// What it does differently from the rung before.
     pub change: &'static str,
-    /// The names of the kernels that make its result.
+    /// Kernels whose result a sabotage makes wrong.
     pub kernels: &'static [&'static str],
     /// Makes its tensors on a device.
     pub prepare: Box<dyn FnOnce(&Device) -> Result<Box<Record>>>,

@@ -12,7 +12,7 @@
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     let row = id.y;
     let unit = id.x;
-    if unit < p.hidden {
+    if row < p.batch && unit < p.hidden {
         var sum = vec4(0.0); // of i, f, g, o
         for (var k = 0u; k < p.hidden; k++) {
             sum += before[row * p.hidden + k] * four(k * 4u * p.hidden + unit);
