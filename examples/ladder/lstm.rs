@@ -97,7 +97,7 @@ impl Layer {
             for t in 0..time {
                 let start = (t * batch + row) * hidden;
                 let x = &x[(t * batch + row) * input..][..input];
-                for unit in 0..hidden {
+                for (unit, c) in c.iter_mut().enumerate() {
                     // In whatever order the three are added.
                     let sums = [0, 1, 2, 3].map(|gate| {
                         let col = gate * hidden + unit;
@@ -107,7 +107,7 @@ impl Layer {
                         Bounded::sum([product(x, &w_ih), product(&before, &w_hh), bias[col]].into_iter())
                     });
                     let h;
-                    (c[unit], h) = cell(sums, c[unit]);
+                    (*c, h) = cell(sums, *c);
                     expected.push((start + unit, h));
                 }
                 let own = got[start..][..hidden].iter();

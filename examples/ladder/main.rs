@@ -96,7 +96,7 @@ fn show(ladder: Ladder, device: impl Fn(&rung::Rung) -> Device, seconds: f64) ->
     let Ladder { title, traffic, operations, rungs, reference } = ladder;
     println!("\n{title}");
     println!(
-        "{:<14} {:<52} {:>8} {traffic:>9} {:>10} {:>8} {:>6}  {:>9}",
+        "{:<14} {:<48} {:>8} {traffic:>9} {:>10} {:>8} {:>6}  {:>9}",
         "rung", "what changes", "launches", "time", "GFLOP/s", "faster", "error"
     );
     let protocol = Protocol { seconds, ..Protocol::default() };
@@ -109,7 +109,7 @@ fn show(ladder: Ladder, device: impl Fn(&rung::Rung) -> Device, seconds: f64) ->
         let faster = before.map_or("-".into(), |before: f64| format!("{:.2}x", before / ms));
         let verdict = if share <= 1.0 { "right" } else { "WRONG" };
         println!(
-            "{name:<14} {change:<52} {launches:>8} {bytes:>9} {ms:>7.3} ms {:>8.2} {faster:>6}  {share:>9.1e} {verdict}",
+            "{name:<14} {change:<48} {launches:>8} {bytes:>9} {ms:>7.3} ms {:>8.2} {faster:>6}  {share:>9.1e} {verdict}",
             operations / ms / 1e6
         );
         right &= share <= 1.0;

@@ -17,9 +17,11 @@ pub struct Ladder {
     /// Floating-point operations.
     pub operations: f64,
     pub rungs: Vec<Rung>,
-    /// Of a result, the places that are looked at, what is expected there, and by how much a correct device may be off.
-    pub reference: Box<dyn Fn(&[f64]) -> Vec<(usize, Bounded)>>,
+    pub reference: Box<Reference>,
 }
+
+/// Of a result, the places that are looked at, what is expected there, and by how much a correct device may be off.
+pub type Reference = dyn Fn(&[f64]) -> Vec<(usize, Bounded)>;
 
 /// A way to compute what all rungs of its ladder compute.
 pub struct Rung {
@@ -28,9 +30,11 @@ pub struct Rung {
     pub change: &'static str,
     /// Kernels whose result a sabotage makes wrong.
     pub kernels: &'static [&'static str],
-    /// Makes its tensors on a device.
-    pub prepare: Box<dyn FnOnce(&Device) -> Result<Box<Record>>>,
+    pub prepare: Box<Prepare>,
 }
+
+/// Makes a rung's tensors on a device.
+pub type Prepare = dyn FnOnce(&Device) -> Result<Box<Record>>;
 
 /// Launches a rung's kernels: the tensors which, one after the other, are the result.
 pub type Record = dyn FnMut(&mut Launches) -> Result<Vec<Tensor>>;
@@ -69,12 +73,7 @@ pub struct Outcome {
 }
 
 /// Runs a rung, checks its result, and times it.
-pub fn climb(
-    device: &Device,
-    rung: Rung,
-    reference: &dyn Fn(&[f64]) -> Vec<(usize, Bounded)>,
-    protocol: &Protocol,
-) -> Result<Outcome> {
+pub fn climb(device: &Device, rung: Rung, reference: &Reference, protocol: &Protocol) -> Result<Outcome> {
     let launches = Launches { device: device.clone(), numbers: 0.0 };
     let mut timed = Timed { record: (rung.prepare)(device)?, launches, result: Vec::new() };
     let plans = device.record_plans(|| timed.step())?;
@@ -85,8 +84,8 @@ pub fn climb(
     let shares = reference(&got).into_iter().map(|(at, expected)| share(got[at], expected));
     let share = shares.fold(0.0, f64::max);
     let bytes = Some(4.0 * timed.launches.numbers).filter(|bytes| *bytes > 0.0);
-    let prepare: Box<bptt::bench::Prepare> = Box::new(move |_| Ok(Box::new(timed)));
-    let case = Case { name: rung.name.into(), about: rung.change.into(), prepare };
+    let (name, about) = (rung.name.into(), rung.change.into());
+    let case = Case { name, about, prepare: Box::new(move |_| Ok(Box::new(timed))) };
     let measured = measure(device, case, protocol)?;
     Ok(Outcome {
         launches: measured.dispatches,
