@@ -34,20 +34,26 @@ struct Layer {
 
 /// The ladder for sizes T, B, I, H.
 pub fn ladder(size: Option<&[usize]>, limits: &Limits) -> Result<Ladder> {
-    let asked = size.map_or(Ok([64, 8, 64, 64]), <[usize; 4]>::try_from);
+    let default = match limits.processor {
+        // Small enough that launches count beside the arithmetic.
+        Processor::Cpu | Processor::Software => [64, 4, 16, 16],
+        Processor::Gpu => [64, 8, 64, 64],
+    };
+    let asked = size.map_or(Ok(default), <[usize; 4]>::try_from);
     let fits = |[time, batch, input, hidden]: &[usize; 4]| {
         (1..=4096).contains(time)
             && [batch, input].iter().all(|n| (1..=4096).contains(*n))
             && (1..=MOST_UNITS).contains(hidden)
     };
     let Some(sizes @ [time, batch, input, hidden]) = asked.ok().filter(fits) else {
+        let size = size.unwrap_or_default();
         let message = format!("--size {size:?}: a layer takes T,B,I,H, from 1 to 4096 and H to {MOST_UNITS}");
         return Err(Error::argument("ladder", message));
     };
     let iterations = time * hidden.div_ceil(THREADS) * (hidden + 5);
     if limits.processor == Processor::Software && iterations > MOST_ITERATIONS {
         let message = format!(
-            "--size {size:?}: rung 5_sequence would take {iterations} iterations a thread, and software adapters end loops \
+            "--size {sizes:?}: rung 5_sequence would take {iterations} iterations a thread, and software adapters end loops \
              after 65,535 without a word; take fewer steps or units"
         );
         return Err(Error::argument("ladder", message));

@@ -85,6 +85,7 @@ pub fn ladder(size: Option<&[usize]>, limits: &Limits) -> Result<Ladder> {
     let fits = |sizes: &[usize; 3]| sizes.iter().all(|n| (4..=16_384).contains(n) && n.is_multiple_of(4));
     let asked = size.map_or(Ok(default), <[usize; 3]>::try_from);
     let Some(sizes @ [m, k, n]) = asked.ok().filter(fits) else {
+        let size = size.unwrap_or_default();
         let message = format!("--size {size:?}: a product takes M,K,N, multiples of 4 from 4 to 16384");
         return Err(Error::argument("ladder", message));
     };
