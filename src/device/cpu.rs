@@ -1,15 +1,14 @@
 //! The CPU as a device: a launch calls the kernel's twin.
 
 use std::cell::UnsafeCell;
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::contract::MAX_ARGS;
 use super::pool::{Pool, size_class};
 use super::{
-    Arg, Backend, Device, DeviceInfo, Host, KernelTime, Memory, MemoryKind, ReadBack, Stats, Values, View,
-    host,
+    Arg, Backend, Detail, Device, DeviceInfo, Host, Memory, MemoryKind, Profile, ReadBack, Recorder, Stats,
+    Values, View, host,
 };
 use crate::cpu::real::{Bounded, Real};
 use crate::error::{Error, Fault, Result};
@@ -30,6 +29,7 @@ pub struct Cpu<R> {
     info: DeviceInfo,
     /// Guards the contents of all memory of the device too.
     state: Mutex<State>,
+    recorder: Recorder,
     number: std::marker::PhantomData<fn() -> R>,
 }
 
@@ -39,8 +39,6 @@ const LIMITS: Limits = Limits { processor: Processor::Cpu, binding: u32::MAX as 
 struct State {
     pool: Pool<HostMemory>,
     dispatches: u64,
-    /// While profiling: by kernel name, launches and seconds.
-    profile: Option<BTreeMap<&'static str, (u64, f64)>>,
 }
 
 /// Numbers that the CPU device can hold: how they cross the host's border.
@@ -67,8 +65,8 @@ impl<R: Element> Cpu<R> {
     pub fn new(name: &str) -> Self {
         let info =
             DeviceInfo { name: name.into(), backend: name.into(), driver: String::new(), software: false };
-        let state = State { pool: Pool::new(), dispatches: 0, profile: None };
-        Cpu { info, state: Mutex::new(state), number: std::marker::PhantomData }
+        let state = Mutex::new(State { pool: Pool::new(), dispatches: 0 });
+        Cpu { info, state, recorder: Recorder::default(), number: std::marker::PhantomData }
     }
 
     /// A panic in a twin leaves numbers half-computed but every structure whole, so a poisoned lock is fine.
@@ -166,12 +164,10 @@ impl<R: Element> Backend for Cpu<R> {
                 (None, _, Dtype::I32) => Slot::ReadInt(&[]),
             };
         }
-        let start = state.profile.is_some().then(Instant::now);
+        let begin = self.recorder.is_on().then(Instant::now);
         R::twin(plan.kernel)(params, &mut slots[..args.len()]);
-        if let (Some(start), Some(profile)) = (start, &mut state.profile) {
-            let entry = profile.entry(plan.kernel.name).or_default();
-            entry.0 += 1;
-            entry.1 += start.elapsed().as_secs_f64();
+        if let Some(begin) = begin {
+            self.recorder.launched(plan, params, args, begin);
         }
         state.dispatches += 1;
         Ok(())
@@ -221,14 +217,16 @@ impl<R: Element> Backend for Cpu<R> {
         Ok(Device { backend: Arc::new(Cpu::<R>::new(&self.info.name)) })
     }
 
-    fn start_profile(&self) -> Result<()> {
-        self.lock().profile = Some(BTreeMap::new());
+    fn recorder(&self) -> Option<&Recorder> {
+        Some(&self.recorder)
+    }
+
+    fn start_profile(&self, detail: Detail) -> Result<()> {
+        self.recorder.start(detail);
         Ok(())
     }
 
-    fn finish_profile(&self) -> Result<Vec<KernelTime>> {
-        let profile = self.lock().profile.take().unwrap_or_default();
-        let time = |(kernel, (launches, seconds))| KernelTime { kernel, launches, seconds };
-        Ok(profile.into_iter().map(time).collect())
+    fn finish_profile(&self) -> Result<Profile> {
+        Ok(self.recorder.finish())
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::fault::Faults;
 use super::pipelines::PARAM_BYTES;
 use super::{Gpu, State};
+use crate::device::Recorder;
 use crate::error::{Error, Fault, Result};
 use crate::kernel::{Limits, ParamSpace, Processor};
 use crate::plans::PlanTable;
@@ -163,6 +164,7 @@ impl Gpu {
             space,
             profiling,
             plans: PlanTable::default(),
+            recorder: Recorder::default(),
             state: Mutex::new(state),
         })
     }
