@@ -25,9 +25,9 @@ use crate::kernel::{Access, Dtype, Limits, Plan};
 use crate::plans::{PlanTable, Plans, Seen, Site, Way};
 
 pub(crate) use dry::DryRun;
-pub(crate) use profile::Recorder;
 pub use gpu::{GpuOptions, Provoked};
 pub use host::{Host, ReadBack, Values};
+pub(crate) use profile::Recorder;
 pub use profile::{Detail, KernelTime, Launch, OpenSpan, Profile, Span, Work};
 pub use select::{AdapterReport, adapters};
 pub use tampered::{Failure, Sabotage, Wrong};

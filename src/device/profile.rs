@@ -205,7 +205,9 @@ impl Recorder {
 
     /// A moment on the profile's axis.
     pub fn seconds(&self, at: Instant) -> f64 {
-        self.lock().as_ref().map_or(0.0, |recording| at.saturating_duration_since(recording.begin).as_secs_f64())
+        self.lock()
+            .as_ref()
+            .map_or(0.0, |recording| at.saturating_duration_since(recording.begin).as_secs_f64())
     }
 
     pub fn set_clock_error(&self, seconds: f64) {
@@ -252,9 +254,9 @@ impl Recorder {
     /// Does something with the spans, where they are kept and this is their thread.
     fn with_spans<T>(&self, f: impl FnOnce(&mut Recording) -> T) -> Option<T> {
         let mut guard = self.lock();
-        let recording = guard.as_mut().filter(|recording| {
-            recording.detail == Detail::Launches && recording.is_of_this_thread()
-        })?;
+        let recording = guard
+            .as_mut()
+            .filter(|recording| recording.detail == Detail::Launches && recording.is_of_this_thread())?;
         Some(f(recording))
     }
 
@@ -289,8 +291,7 @@ impl Recording {
     }
 
     fn remember(&mut self) {
-        self.last =
-            Last { at: self.now(), launches: self.launches.len(), spans: self.spans.len() };
+        self.last = Last { at: self.now(), launches: self.launches.len(), spans: self.spans.len() };
     }
 
     fn operation(&mut self, name: &'static str, node: Option<usize>) {

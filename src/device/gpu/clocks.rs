@@ -77,14 +77,18 @@ mod tests {
         let (times, error) = align(&all);
         // Ten microseconds too early, which is within what is said: fifteen.
         assert!(near(times[1][0][0], 1000e-6) && near(times[1][0][1], 1090e-6), "{times:?}");
-        assert!(near(times[0][0][0], 130e-6) && near(times[0][1][0], 140e-6) && near(times[2][0][0], 1090e-6));
+        assert!(
+            near(times[0][0][0], 130e-6) && near(times[0][1][0], 140e-6) && near(times[2][0][0], 1090e-6)
+        );
         assert!(near(error, 15e-6), "{error}");
     }
 
     #[test]
     fn clocks_that_run_apart_keep_each_launch_between_handing_over_and_end() {
-        let all =
-            [submission(100.0, 150.0, &[[110, 140]], 5000), submission(1000.0, 1050.0, &[[1010, 1040]], 9000)];
+        let all = [
+            submission(100.0, 150.0, &[[110, 140]], 5000),
+            submission(1000.0, 1050.0, &[[1010, 1040]], 9000),
+        ];
         let (times, error) = align(&all);
         for (times, submission) in times.iter().zip(&all) {
             let [start, end] = times[0];
