@@ -39,8 +39,8 @@ pub fn run(args: Args) -> Result<()> {
     let (experiment, profile) = (config.experiment.name(), &observed.profile);
     let about = [
         ("experiment", experiment.to_string()),
-        ("steps_before", args.warmup.to_string()),
-        ("config", config.to_toml()?),
+        ("settings", config.to_toml()?),
+        ("steps", format!("{} after {}", args.steps, args.warmup)),
     ];
     let trace = profile.trace(&device, &about);
     write_file(&args.out, trace.to_string().as_bytes())?;
@@ -49,9 +49,8 @@ pub fn run(args: Args) -> Result<()> {
     let [before, after] = observed.stats;
     let (launches, submits) = (after.dispatches - before.dispatches, after.submits - before.submits);
     let (steps, seconds) = (args.steps, profile.kernels.iter().map(|time| time.seconds).sum::<f64>());
-    let of = if steps == 1 { "1 step".into() } else { format!("{steps} steps") };
     output.line(format!(
-        "{of} of {experiment} on {}: {launches} launches, {submits} submissions, {:.3} ms in kernels",
+        "steps of {experiment}: {steps}, on {}; launches: {launches}, submissions: {submits}, in kernels: {:.3} ms",
         device.info(),
         seconds * 1e3
     ))?;

@@ -83,8 +83,11 @@ impl NodeKind {
 
 /// The colour of gradients.
 const GRADIENT: Ink = Ink::Line(1);
-/// Between an edge and the gradient that flows back along it.
+/// Between an edge and the gradient that flows back along it, and how far it may be moved for that.
 const BESIDE: f64 = 5.0;
+const MOST_BESIDE: f64 = 12.0;
+/// The width of a box for each edge that meets one of its sides.
+const EDGE: f64 = 26.0;
 /// A line of text in a box, and the box's margin.
 const LINE: f64 = 15.0;
 const MARGIN: f64 = 9.0;
@@ -134,11 +137,20 @@ impl Graph {
             .iter()
             .map(|node| node.lines.iter().map(|line| fit(line, 12.0, WIDEST)).collect())
             .collect();
-        let size = |lines: &Vec<String>| {
-            let widest = lines.iter().map(|line| 12.0 * width(line) * 1.06).fold(24.0, f64::max);
-            Size { width: (widest + 2.0 * MARGIN).ceil(), height: LINE * lines.len() as f64 + MARGIN }
+        let mut degrees = vec![[0; 2]; self.nodes.len()];
+        for edge in &self.edges {
+            degrees[edge.from][0] += 1;
+            degrees[edge.to][1] += 1;
+        }
+        let size = |(lines, degrees): (&Vec<String>, &[usize; 2])| {
+            let widest = lines.iter().map(|line| 12.0 * width(line) * 1.06 + 2.0 * MARGIN);
+            let edges = degrees.iter().map(|degree| EDGE * *degree as f64);
+            Size {
+                width: widest.chain(edges).fold(42.0, f64::max).ceil(),
+                height: LINE * lines.len() as f64 + MARGIN,
+            }
         };
-        let sizes: Vec<Size> = lines.iter().map(size).collect();
+        let sizes: Vec<Size> = lines.iter().zip(&degrees).map(size).collect();
         let edges: Vec<_> = self.edges.iter().map(|edge| (edge.from, edge.to)).collect();
         let Layout { width: across, height, boxes, edges } = lay_out(&sizes, &edges);
         let mut scene = Scene {
@@ -156,8 +168,7 @@ impl Graph {
         for (edge, points) in self.edges.iter().zip(edges) {
             let points: Vec<_> = points.into_iter().map(moved).collect();
             if edge.gradient {
-                let back = points.iter().rev().map(|(x, y)| (x + BESIDE, *y)).collect();
-                arrow(&mut scene, back, GRADIENT);
+                arrow(&mut scene, beside(&points), GRADIENT);
             }
             arrow(&mut scene, points, Ink::Muted);
         }
@@ -203,6 +214,16 @@ fn frame(scene: &mut Scene, (x, y): (f64, f64), Size { width, height }: Size, ki
     let (ink, stroke) = kind.frame();
     let points = vec![(x, y), (x + width, y), (x + width, y + height), (x, y + height), (x, y)];
     scene.shapes.push(Shape::Path { points, ink, width: stroke });
+}
+
+/// The way back beside a line: moved to the right, the more the flatter it lies.
+fn beside(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let flatness = |pair: &[(f64, f64)]| {
+        let (dx, dy) = (pair[1].0 - pair[0].0, pair[1].1 - pair[0].1);
+        dx.hypot(dy) / dy.abs().max(1.0)
+    };
+    let moved = (BESIDE * points.windows(2).map(flatness).fold(1.0, f64::max)).min(MOST_BESIDE);
+    points.iter().rev().map(|(x, y)| (x + moved, *y)).collect()
 }
 
 /// A line with a head at its last point.

@@ -22,7 +22,7 @@ pub(super) struct Layout {
 /// Between two boxes side by side.
 const ACROSS: f64 = 18.0;
 /// Between two layers.
-const DOWN: f64 = 46.0;
+const DOWN: f64 = 54.0;
 /// The width kept free for an edge that passes a layer.
 const PASSAGE: f64 = 14.0;
 /// Passes that look for fewer crossings, and for better coordinates.
