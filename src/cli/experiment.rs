@@ -18,7 +18,7 @@ pub struct ExperimentArgs {
     #[command(flatten)]
     settings: Settings,
     /// auto, cpu, gpu, an index, part of a name [default: auto]
-    #[arg(long, value_name = "NAME", help_heading = "Options")]
+    #[arg(long, value_name = "NAME", help_heading = "Run")]
     device: Option<String>,
 }
 

@@ -18,10 +18,10 @@ pub struct Args {
     #[command(flatten)]
     experiment: ExperimentArgs,
     /// The file: .svg to look at, .dot for Graphviz
-    #[arg(long, value_name = "FILE", default_value = "tape.svg", help_heading = "Options")]
+    #[arg(long, value_name = "FILE", default_value = "tape.svg", help_heading = "Run")]
     out: PathBuf,
     /// Print one JSON object
-    #[arg(long, help_heading = "Options")]
+    #[arg(long, help_heading = "Run")]
     json: bool,
 }
 

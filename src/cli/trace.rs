@@ -17,16 +17,16 @@ pub struct Args {
     #[command(flatten)]
     experiment: ExperimentArgs,
     /// Steps to record
-    #[arg(id = "record", long = "steps", value_name = "N", default_value_t = 3, value_parser = at_least_1::<u64>, help_heading = "Options")]
+    #[arg(id = "record", long = "steps", value_name = "N", default_value_t = 3, value_parser = at_least_1::<u64>, help_heading = "Run")]
     steps: u64,
     /// Steps before them, in which kernels are compiled and memory is taken
-    #[arg(id = "before", long = "warmup", value_name = "N", default_value_t = 5, value_parser = whole::<u64>, help_heading = "Options")]
+    #[arg(id = "before", long = "warmup", value_name = "N", default_value_t = 5, value_parser = whole::<u64>, help_heading = "Run")]
     warmup: u64,
     /// The file, which ends with .json; it opens in ui.perfetto.dev and chrome://tracing
-    #[arg(long, value_name = "FILE", default_value = "trace.json", help_heading = "Options")]
+    #[arg(long, value_name = "FILE", default_value = "trace.json", help_heading = "Run")]
     out: PathBuf,
     /// Print one JSON object
-    #[arg(long, help_heading = "Options")]
+    #[arg(long, help_heading = "Run")]
     json: bool,
 }
 
