@@ -150,11 +150,11 @@ impl Gpu {
             commands.push(ahead.finish());
             state.uniforms.host.clear();
         }
+        let State { encoder, timestamps, reads, marks, .. } = state;
+        if let (Some(encoder), Some(timestamps)) = (encoder, timestamps) {
+            timestamps.resolve(&self.device, encoder, reads, marks)?;
+        }
         if let Some(mut encoder) = state.encoder.take() {
-            let State { timestamps, reads, marks, .. } = state;
-            if let Some(timestamps) = timestamps {
-                timestamps.resolve(&self.device, &mut encoder, reads, marks)?;
-            }
             state.marks.mark(&mut encoder);
             commands.push(encoder.finish());
         }
