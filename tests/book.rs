@@ -147,10 +147,15 @@ fn commands() -> Vec<Shown> {
                 (Some(kind), None) => block = Some(kind),
                 (None, Some("sh")) => all.push(Shown { at, text: line.into(), later: false }),
                 (None, Some("sh,later")) => all.push(Shown { at, text: line.into(), later: true }),
-                (None, Some(kind)) if kind.starts_with("console") => {
-                    let command = line.strip_prefix("$ ").expect("a console block holds commands; outputs come from them");
-                    all.push(Shown { at, text: command.into(), later: false });
-                }
+                (None, Some(kind)) if kind.starts_with("console") => match line.strip_prefix("$ ") {
+                    Some(command) => all.push(Shown { at, text: command.into(), later: false }),
+                    None => {
+                        let before = all.last_mut().filter(|shown: &&mut Shown| shown.text.ends_with('\\'));
+                        let before = before.expect("a console block holds commands; outputs come from them");
+                        before.text.pop();
+                        before.text += line;
+                    }
+                },
                 _ => {}
             }
         }
