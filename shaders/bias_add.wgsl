@@ -8,6 +8,6 @@
 @compute @workgroup_size(GROUP)
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
     for (var i = id.x; i < p.rows * p.cols; i += groups.x * GROUP) {
-        y[i] = x[i] + bias[i % p.cols];
+        store_y(i, load_x(i) + load_bias(i % p.cols));
     }
 }

@@ -37,13 +37,13 @@ fn places(i: u32) -> vec2<u32> {
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
     for (var i = id.x; i < p.count; i += groups.x * GROUP) {
         let at = places(i);
-        let left = a[at.x];
-        let right = b[at.y];
+        let left = load_a(at.x);
+        let right = load_b(at.y);
         switch p.op {
-            case 0u: { y[i] = left + right; }
-            case 1u: { y[i] = left - right; }
-            case 2u: { y[i] = left * right; }
-            default: { y[i] = left / right; }
+            case 0u: { store_y(i, left + right); }
+            case 1u: { store_y(i, left - right); }
+            case 2u: { store_y(i, left * right); }
+            default: { store_y(i, left / right); }
         }
     }
 }

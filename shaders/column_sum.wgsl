@@ -36,7 +36,7 @@ fn main(
         var sum = vec2(0.0);
         if c < p.cols {
             for (var r = thread.y; r < p.rows; r += LANES) {
-                sum = add_exactly(sum, x[(o * p.pitch + p.start + r) * p.cols + c]);
+                sum = add_exactly(sum, load_x((o * p.pitch + p.start + r) * p.cols + c));
             }
         }
         sums[index] = sum;
@@ -50,9 +50,9 @@ fn main(
         if thread.y == 0u && c < p.cols {
             var total = p.scale * (sums[index].x + sums[index].y);
             if p.accumulate == 1u {
-                total += y[o * p.cols + c];
+                total += load_y(o * p.cols + c);
             }
-            y[o * p.cols + c] = total;
+            store_y(o * p.cols + c, total);
         }
         workgroupBarrier(); // before the next columns overwrite the sums
     }

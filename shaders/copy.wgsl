@@ -36,6 +36,6 @@ fn places(i: u32) -> vec2<u32> {
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
     for (var i = id.x; i < p.count; i += groups.x * GROUP) {
         let at = places(i);
-        y[at.y] = x[at.x];
+        store_y(at.y, load_x(at.x));
     }
 }

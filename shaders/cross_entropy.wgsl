@@ -24,15 +24,15 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
     let share = p.smoothing / f32(p.classes);
     for (var row = id.x; row < p.rows; row += groups.x * GROUP) {
         let start = row * p.classes;
-        var largest = logits[start];
+        var largest = load_logits(start);
         for (var c = 1u; c < p.classes; c++) {
-            largest = max(largest, logits[start + c]);
+            largest = max(largest, load_logits(start + c));
         }
         var sum = 0.0; // Σ e^z, where z = x - largest
         var spread = 0.0; // Σ w·z
         var weights = 0.0; // Σ w
         for (var c = 0u; c < p.classes; c++) {
-            let z = logits[start + c] - largest;
+            let z = load_logits(start + c) - largest;
             sum += exp_nonpositive(z);
             spread += weight_of(c) * z;
             weights += weight_of(c);
@@ -41,15 +41,15 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
         let ignored = labels[row] == p.ignore_index;
         let label = min(u32(max(labels[row], 0)), p.classes - 1u);
         let hit = (1.0 - p.smoothing) * weight_of(label);
-        var loss = hit * (log_sum - (logits[start + label] - largest));
+        var loss = hit * (log_sum - (load_logits(start + label) - largest));
         if share > 0.0 { // else 0·∞ for a logit that masks its class
             loss += share * (weights * log_sum - spread);
         }
         losses[row] = select(p.scale * loss, 0.0, ignored);
         for (var c = 0u; c < p.classes; c++) {
-            let softmax = exp_nonpositive(logits[start + c] - largest) / sum;
+            let softmax = exp_nonpositive(load_logits(start + c) - largest) / sum;
             let d = softmax * (hit + share * weights) - share * weight_of(c) - select(0.0, hit, c == label);
-            dlogits[start + c] = select(p.scale * d, 0.0, ignored);
+            store_dlogits(start + c, select(p.scale * d, 0.0, ignored));
         }
     }
 }

@@ -27,9 +27,9 @@ fn main(
     let share = p.smoothing / f32(p.classes);
     for (var row = group.x; row < p.rows; row += groups.x) {
         let start = row * p.classes;
-        var own = logits[start];
+        var own = load_logits(start);
         for (var c = index; c < p.classes; c += GROUP) {
-            own = max(own, logits[start + c]);
+            own = max(own, load_logits(start + c));
         }
         maxima[index] = own;
         for (var threads = GROUP / 2u; threads > 0u; threads /= 2u) {
@@ -42,7 +42,7 @@ fn main(
         let largest = maxima[0];
         var part = vec3(0.0); // Σ e^z, Σ w·z and Σ w, where z = x - largest
         for (var c = index; c < p.classes; c += GROUP) {
-            let z = logits[start + c] - largest;
+            let z = load_logits(start + c) - largest;
             part += vec3(exp_nonpositive(z), weight_of(c) * z, weight_of(c));
         }
         sums[index] = part;
@@ -61,16 +61,16 @@ fn main(
         let label = min(u32(max(labels[row], 0)), p.classes - 1u);
         let hit = (1.0 - p.smoothing) * weight_of(label);
         if index == 0u {
-            var loss = hit * (log_sum - (logits[start + label] - largest));
+            var loss = hit * (log_sum - (load_logits(start + label) - largest));
             if share > 0.0 { // else 0·∞ for a logit that masks its class
                 loss += share * (weights * log_sum - spread);
             }
             losses[row] = select(p.scale * loss, 0.0, ignored);
         }
         for (var c = index; c < p.classes; c += GROUP) {
-            let softmax = exp_nonpositive(logits[start + c] - largest) / sum;
+            let softmax = exp_nonpositive(load_logits(start + c) - largest) / sum;
             let d = softmax * (hit + share * weights) - share * weight_of(c) - select(0.0, hit, c == label);
-            dlogits[start + c] = select(p.scale * d, 0.0, ignored);
+            store_dlogits(start + c, select(p.scale * d, 0.0, ignored));
         }
     }
 }

@@ -14,7 +14,7 @@
 
 // a at index `start + c`.
 fn wanted(start: u32, c: u32) -> f32 {
-    let mixed = (1.0 - p.smoothing) * labels[start + c] + p.smoothing / f32(p.classes);
+    let mixed = (1.0 - p.smoothing) * load_labels(start + c) + p.smoothing / f32(p.classes);
     if p.weighted == 1u {
         return weight[c] * mixed;
     }
@@ -25,23 +25,23 @@ fn wanted(start: u32, c: u32) -> f32 {
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
     for (var row = id.x; row < p.rows; row += groups.x * GROUP) {
         let start = row * p.classes;
-        var largest = logits[start];
+        var largest = load_logits(start);
         for (var c = 1u; c < p.classes; c++) {
-            largest = max(largest, logits[start + c]);
+            largest = max(largest, load_logits(start + c));
         }
         var sum = 0.0; // Σ e^z, where z = x - largest
         var spread = 0.0; // Σ a·z
         var mass = 0.0; // Σ a
         for (var c = 0u; c < p.classes; c++) {
-            let z = logits[start + c] - largest;
+            let z = load_logits(start + c) - largest;
             sum += exp_nonpositive(z);
             spread += wanted(start, c) * z;
             mass += wanted(start, c);
         }
         losses[row] = p.scale * (mass * logarithm(sum) - spread);
         for (var c = 0u; c < p.classes; c++) {
-            let softmax = exp_nonpositive(logits[start + c] - largest) / sum;
-            dlogits[start + c] = p.scale * (softmax * mass - wanted(start, c));
+            let softmax = exp_nonpositive(load_logits(start + c) - largest) / sum;
+            store_dlogits(start + c, p.scale * (softmax * mass - wanted(start, c)));
         }
     }
 }

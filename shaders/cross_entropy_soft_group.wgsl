@@ -10,7 +10,7 @@
 
 // a at index `start + c`.
 fn wanted(start: u32, c: u32) -> f32 {
-    let mixed = (1.0 - p.smoothing) * labels[start + c] + p.smoothing / f32(p.classes);
+    let mixed = (1.0 - p.smoothing) * load_labels(start + c) + p.smoothing / f32(p.classes);
     if p.weighted == 1u {
         return weight[c] * mixed;
     }
@@ -28,9 +28,9 @@ fn main(
 ) {
     for (var row = group.x; row < p.rows; row += groups.x) {
         let start = row * p.classes;
-        var own = logits[start];
+        var own = load_logits(start);
         for (var c = index; c < p.classes; c += GROUP) {
-            own = max(own, logits[start + c]);
+            own = max(own, load_logits(start + c));
         }
         maxima[index] = own;
         for (var threads = GROUP / 2u; threads > 0u; threads /= 2u) {
@@ -43,7 +43,7 @@ fn main(
         let largest = maxima[0];
         var part = vec3(0.0); // Σ e^z, Σ a·z and Σ a, where z = x - largest
         for (var c = index; c < p.classes; c += GROUP) {
-            let z = logits[start + c] - largest;
+            let z = load_logits(start + c) - largest;
             let a = wanted(start, c);
             part += vec3(exp_nonpositive(z), a * z, a);
         }
@@ -61,8 +61,8 @@ fn main(
             losses[row] = p.scale * (mass * logarithm(sum) - sums[0].y);
         }
         for (var c = index; c < p.classes; c += GROUP) {
-            let softmax = exp_nonpositive(logits[start + c] - largest) / sum;
-            dlogits[start + c] = p.scale * (softmax * mass - wanted(start, c));
+            let softmax = exp_nonpositive(load_logits(start + c) - largest) / sum;
+            store_dlogits(start + c, p.scale * (softmax * mass - wanted(start, c)));
         }
     }
 }

@@ -12,7 +12,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
         let u = philox_uniforms(vec4(block, 1u, p.call_low, p.call_high), vec2(p.seed_low, p.seed_high));
         for (var k = 0u; k < 4u && block * 4u + k < p.count; k++) {
             let i = block * 4u + k;
-            y[i] = select(0.0, x[i] * p.scale, u[k] >= p.rate);
+            store_y(i, select(0.0, load_x(i) * p.scale, u[k] >= p.rate));
         }
     }
 }

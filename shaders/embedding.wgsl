@@ -10,6 +10,6 @@
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
     for (var i = id.x; i < p.count * p.width; i += groups.x * GROUP) {
         let token = min(u32(max(tokens[i / p.width], 0)), p.rows - 1u);
-        y[i] = weight[token * p.width + i % p.width];
+        store_y(i, load_weight(token * p.width + i % p.width));
     }
 }

@@ -15,11 +15,11 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
         var sum = 0.0;
         let end = select(starts[v + 1u], 0, v == p.padding);
         for (var i = starts[v]; i < end; i++) {
-            sum += dy[u32(order[i]) * p.width + at % p.width];
+            sum += load_dy(u32(order[i]) * p.width + at % p.width);
         }
         if p.accumulate == 1u {
-            sum += dweight[at];
+            sum += load_dweight(at);
         }
-        dweight[at] = sum;
+        store_dweight(at, sum);
     }
 }

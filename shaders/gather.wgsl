@@ -11,6 +11,6 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
     for (var at = id.x; at < p.outer * p.m * p.inner; at += groups.x * GROUP) {
         let o = at / p.inner / p.m;
         let k = min(u32(max(index[at], 0)), p.n - 1u);
-        y[at] = x[(o * p.n + k) * p.inner + at % p.inner];
+        store_y(at, load_x((o * p.n + k) * p.inner + at % p.inner));
     }
 }

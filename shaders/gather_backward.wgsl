@@ -16,12 +16,12 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
         for (var j = p.start; j < p.start + p.m; j++) {
             let chosen = (o * p.pitch + j) * p.inner + at % p.inner;
             if index[chosen] == k {
-                sum += dy[chosen];
+                sum += load_dy(chosen);
             }
         }
         if p.accumulate == 1u {
-            sum += dx[at];
+            sum += load_dx(at);
         }
-        dx[at] = sum;
+        store_dx(at, sum);
     }
 }

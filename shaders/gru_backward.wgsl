@@ -27,7 +27,7 @@ fn multiplies(step: Step) -> bool {
 }
 
 fn source(i: u32) -> f32 {
-    return da_h[i];
+    return load_da_h(i);
 }
 
 fn finish(row: u32, unit: u32, step: Step, sums: Sums) {
@@ -35,15 +35,15 @@ fn finish(row: u32, unit: u32, step: Step, sums: Sums) {
     let i = row * p.hidden + unit;
     let start = (step.time * p.batch + row) * 3u * p.hidden + unit;
     let arriving = select(dh[i], 0.0, step.fresh) + sums[0];
-    let r = gates[start];
-    let z = gates[start + p.hidden];
-    let q = gates[start + 2u * p.hidden];
-    let n = gates[(3u * p.time + step.time) * size + i];
-    let dh_t = dy[step.time * size + i] + arriving;
+    let r = load_gates(start);
+    let z = load_gates(start + p.hidden);
+    let q = load_gates(start + 2u * p.hidden);
+    let n = load_gates((3u * p.time + step.time) * size + i);
+    let dh_t = load_dy(step.time * size + i) + arriving;
     let da_n = dh_t * (1.0 - z) * (1.0 - n) * (1.0 + n);
     var da = vec4(
         da_n * q * r * (1.0 - r),
-        dh_t * (h[p.base + step.before * size + i] - n) * z * (1.0 - z),
+        dh_t * (load_h(p.base + step.before * size + i) - n) * z * (1.0 - z),
         da_n,
         da_n * r,
     );
@@ -53,10 +53,10 @@ fn finish(row: u32, unit: u32, step: Step, sums: Sums) {
         rest = arriving;
     }
     dh[i] = rest;
-    da_x[start] = da.x;
-    da_x[start + p.hidden] = da.y;
-    da_x[start + 2u * p.hidden] = da.z;
-    da_h[start] = da.x;
-    da_h[start + p.hidden] = da.y;
-    da_h[start + 2u * p.hidden] = da.w;
+    store_da_x(start, da.x);
+    store_da_x(start + p.hidden, da.y);
+    store_da_x(start + 2u * p.hidden, da.z);
+    store_da_h(start, da.x);
+    store_da_h(start + p.hidden, da.y);
+    store_da_h(start + 2u * p.hidden, da.w);
 }

@@ -25,24 +25,24 @@ fn finish(row: u32, unit: u32, step: Step, sums: Sums) {
     let i = row * p.hidden + unit;
     let start = (step.time * p.batch + row) * 3u * p.hidden + unit;
     var ah = vec3(sums[0], sums[1], sums[2]);
-    let ax = vec3(xw[start], xw[start + p.hidden], xw[start + 2u * p.hidden]);
+    let ax = vec3(load_xw(start), load_xw(start + p.hidden), load_xw(start + 2u * p.hidden));
     if p.bias == 1u {
-        ah += vec3(b_hh[unit], b_hh[p.hidden + unit], b_hh[2u * p.hidden + unit]);
+        ah += vec3(load_b_hh(unit), load_b_hh(p.hidden + unit), load_b_hh(2u * p.hidden + unit));
     }
     let r = sigmoid(ax.x + ah.x);
     let z = sigmoid(ax.y + ah.y);
     let n = tanh_rational(ax.z + r * ah.z);
-    gates[start] = r;
-    gates[start + p.hidden] = z;
-    gates[start + 2u * p.hidden] = ah.z;
-    gates[(3u * p.time + step.time) * size + i] = n;
+    store_gates(start, r);
+    store_gates(start + p.hidden, z);
+    store_gates(start + 2u * p.hidden, ah.z);
+    store_gates((3u * p.time + step.time) * size + i, n);
     if step.fresh {
-        h[p.base + step.before * size + i] = 0.0;
+        store_h(p.base + step.before * size + i, 0.0);
     }
-    let old = h[p.base + step.before * size + i];
+    let old = load_h(p.base + step.before * size + i);
     var state = (1.0 - z) * n + z * old;
     if p.ragged == 1u && i32(step.time) >= lengths[row] {
         state = old;
     }
-    h[p.base + step.after * size + i] = state;
+    store_h(p.base + step.after * size + i, state);
 }

@@ -22,7 +22,7 @@ fn main(
         let start = row * p.cols;
         var sum = 0.0;
         for (var c = index; c < p.cols; c += GROUP) {
-            sum += x[start + c];
+            sum += load_x(start + c);
         }
         sums[index] = sum;
         for (var threads = GROUP / 2u; threads > 0u; threads /= 2u) {
@@ -36,7 +36,7 @@ fn main(
         workgroupBarrier(); // before the squares overwrite it
         sum = 0.0;
         for (var c = index; c < p.cols; c += GROUP) {
-            let d = x[start + c] - mean;
+            let d = load_x(start + c) - mean;
             sum += d * d;
         }
         sums[index] = sum;
@@ -53,14 +53,14 @@ fn main(
             stats[2u * row + 1u] = scale;
         }
         for (var c = index; c < p.cols; c += GROUP) {
-            var out = (x[start + c] - mean) * scale;
+            var out = (load_x(start + c) - mean) * scale;
             if p.weighted == 1u {
-                out *= weight[c];
+                out *= load_weight(c);
             }
             if p.biased == 1u {
-                out += bias[c];
+                out += load_bias(c);
             }
-            y[start + c] = out;
+            store_y(start + c, out);
         }
         workgroupBarrier(); // before the next row overwrites the sums
     }

@@ -13,7 +13,7 @@ var<workgroup> sums: array<vec2<f32>, GROUP>; // Σ g and Σ g·h
 
 fn weighted(c: u32, d: f32) -> f32 {
     if p.weighted == 1u {
-        return d * weight[c];
+        return d * load_weight(c);
     }
     return d;
 }
@@ -31,8 +31,8 @@ fn main(
         let scale = stats[2u * row + 1u];
         var part = vec2(0.0);
         for (var c = index; c < p.cols; c += GROUP) {
-            let h = (x[start + c] - mean) * scale;
-            let g = weighted(c, dy[start + c]);
+            let h = (load_x(start + c) - mean) * scale;
+            let g = weighted(c, load_dy(start + c));
             part += vec2(g, g * h);
         }
         sums[index] = part;
@@ -45,10 +45,10 @@ fn main(
         workgroupBarrier();
         let means = sums[0] / n;
         for (var c = index; c < p.cols; c += GROUP) {
-            let h = (x[start + c] - mean) * scale;
-            let g = weighted(c, dy[start + c]);
-            dx[start + c] = scale * (g - means.x - h * means.y);
-            dscaled[start + c] = dy[start + c] * h;
+            let h = (load_x(start + c) - mean) * scale;
+            let g = weighted(c, load_dy(start + c));
+            store_dx(start + c, scale * (g - means.x - h * means.y));
+            dscaled[start + c] = load_dy(start + c) * h;
         }
         workgroupBarrier(); // before the next row overwrites the sums
     }

@@ -28,7 +28,7 @@ fn multiplies(step: Step) -> bool {
 }
 
 fn source(i: u32) -> f32 {
-    return da[i];
+    return load_da(i);
 }
 
 fn finish(row: u32, unit: u32, step: Step, sums: Sums) {
@@ -40,21 +40,21 @@ fn finish(row: u32, unit: u32, step: Step, sums: Sums) {
         dh[n] = arriving;
         dc[n] = select(dc[n], 0.0, step.fresh);
         for (var gate = 0u; gate < 4u; gate++) {
-            da[start + gate * p.hidden] = 0.0;
+            store_da(start + gate * p.hidden, 0.0);
         }
     } else {
-        let i = gates[start];
-        let f = gates[start + p.hidden];
-        let g = gates[start + 2u * p.hidden];
-        let o = gates[start + 3u * p.hidden];
-        let t = tanh_rational(c[step.after * size + n]);
-        let dh_t = dy[select(step.time * size, 0u, p.projected == 1u) + n] + arriving;
+        let i = load_gates(start);
+        let f = load_gates(start + p.hidden);
+        let g = load_gates(start + 2u * p.hidden);
+        let o = load_gates(start + 3u * p.hidden);
+        let t = tanh_rational(load_c(step.after * size + n));
+        let dh_t = load_dy(select(step.time * size, 0u, p.projected == 1u) + n) + arriving;
         let dc_t = select(dc[n], 0.0, step.fresh) + dh_t * o * (1.0 - t) * (1.0 + t);
         dh[n] = 0.0;
         dc[n] = dc_t * f;
-        da[start] = dc_t * g * i * (1.0 - i);
-        da[start + p.hidden] = dc_t * c[step.before * size + n] * f * (1.0 - f);
-        da[start + 2u * p.hidden] = dc_t * i * (1.0 - g) * (1.0 + g);
-        da[start + 3u * p.hidden] = dh_t * t * o * (1.0 - o);
+        store_da(start, dc_t * g * i * (1.0 - i));
+        store_da(start + p.hidden, dc_t * load_c(step.before * size + n) * f * (1.0 - f));
+        store_da(start + 2u * p.hidden, dc_t * i * (1.0 - g) * (1.0 + g));
+        store_da(start + 3u * p.hidden, dh_t * t * o * (1.0 - o));
     }
 }

@@ -27,31 +27,31 @@ fn finish(row: u32, unit: u32, step: Step, sums: Sums) {
     let n = row * p.hidden + unit;
     let start = (step.time * p.batch + row) * 4u * p.hidden + unit;
     let a = vec4(sums[0], sums[1], sums[2], sums[3])
-        + vec4(xw[start], xw[start + p.hidden], xw[start + 2u * p.hidden], xw[start + 3u * p.hidden]);
+        + vec4(load_xw(start), load_xw(start + p.hidden), load_xw(start + 2u * p.hidden), load_xw(start + 3u * p.hidden));
     let i = sigmoid(a.x);
     let f = sigmoid(a.y);
     let g = tanh_rational(a.z);
     let o = sigmoid(a.w);
-    gates[start] = i;
-    gates[start + p.hidden] = f;
-    gates[start + 2u * p.hidden] = g;
-    gates[start + 3u * p.hidden] = o;
+    store_gates(start, i);
+    store_gates(start + p.hidden, f);
+    store_gates(start + 2u * p.hidden, g);
+    store_gates(start + 3u * p.hidden, o);
     if step.fresh {
-        c[step.before * size + n] = 0.0;
-        h[p.base + step.before * size + n] = 0.0;
+        store_c(step.before * size + n, 0.0);
+        store_h(p.base + step.before * size + n, 0.0);
     }
-    let old = c[step.before * size + n];
+    let old = load_c(step.before * size + n);
     var cell = f * old + i * g;
     var state = o * tanh_rational(cell);
     if p.ragged == 1u && i32(step.time) >= lengths[row] {
         cell = old;
         state = 0.0;
         if p.projected == 0u {
-            state = h[p.base + step.before * size + n];
+            state = load_h(p.base + step.before * size + n);
         }
     }
-    c[step.after * size + n] = cell;
+    store_c(step.after * size + n, cell);
     let slots = p.base + (p.time + 1u) * p.batch * p.width;
     let out = select(p.base + step.after * size, slots + step.time * size, p.projected == 1u);
-    h[out + n] = state;
+    store_h(out + n, state);
 }

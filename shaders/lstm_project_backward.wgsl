@@ -16,6 +16,6 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
         let ended = p.ragged == 1u && i32(p.step) >= lengths[i / p.width];
         let arriving = dh[i];
         dh[i] = select(0.0, arriving, ended);
-        dp[p.step * size + i] = select(dy[p.step * size + i] + arriving, 0.0, ended);
+        store_dp(p.step * size + i, select(load_dy(p.step * size + i) + arriving, 0.0, ended));
     }
 }

@@ -16,11 +16,11 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
         let unit = i % p.width;
         var sum = 0.0;
         for (var k = 0u; k < p.hidden; k++) {
-            sum += h[p.source + row * p.hidden + k] * w_hr[unit * p.hidden + k];
+            sum += load_h(p.source + row * p.hidden + k) * load_w_hr(unit * p.hidden + k);
         }
         if p.ragged == 1u && i32(p.step) >= lengths[row] {
-            sum = h[p.base + p.before * size + i];
+            sum = load_h(p.base + p.before * size + i);
         }
-        h[p.base + p.after * size + i] = sum;
+        store_h(p.base + p.after * size + i, sum);
     }
 }

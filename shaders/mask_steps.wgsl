@@ -11,6 +11,6 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
     for (var i = id.x; i < p.time * p.batch * p.width; i += groups.x * GROUP) {
         let step = i / (p.batch * p.width);
         let row = i / p.width % p.batch;
-        y[i] = select(0.0, x[i], i32(step) < lengths[row]);
+        store_y(i, select(0.0, load_x(i), i32(step) < lengths[row]));
     }
 }

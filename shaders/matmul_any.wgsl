@@ -6,7 +6,7 @@ const TURNED = 0u;
 fn eighth_of_a(row: u32, k: u32, lane: u32) -> vec4<f32> {
     let ks = k + vec4(0u, 1u, 2u, 3u);
     let at = p.a_offset + min(row + lane, p.m - 1u) * p.a_row + min(ks, vec4(p.k - 1u)) * p.a_col;
-    return select(vec4(0.0), vec4(a[at.x], a[at.y], a[at.z], a[at.w]), ks < vec4(p.k));
+    return select(vec4(0.0), vec4(load_a(at.x), load_a(at.y), load_a(at.z), load_a(at.w)), ks < vec4(p.k));
 }
 
 fn rows_of_b(k: u32, col: u32) -> mat4x4<f32> {

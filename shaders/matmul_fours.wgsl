@@ -13,20 +13,20 @@
 fn block_of_a(row: u32, k: u32, end: u32) -> mat4x4<f32> {
     if p.a_col == 1u {
         let at = (p.a_offset + min(row + vec4(0u, 1u, 2u, 3u), vec4(p.m - 1u)) * p.a_row + min(k, end - 4u)) / 4u;
-        return before(k, end, transpose(mat4x4(a[at.x], a[at.y], a[at.z], a[at.w])));
+        return before(k, end, transpose(mat4x4(load_a(at.x), load_a(at.y), load_a(at.z), load_a(at.w))));
     }
     let at = (p.a_offset + min(row, p.m - 4u) + min(k + vec4(0u, 1u, 2u, 3u), vec4(end - 1u)) * p.a_col) / 4u;
-    return before(k, end, mat4x4(a[at.x], a[at.y], a[at.z], a[at.w]));
+    return before(k, end, mat4x4(load_a(at.x), load_a(at.y), load_a(at.z), load_a(at.w)));
 }
 
 // The rows of b(k .. k + 4, col .. col + 4).
 fn block_of_b(k: u32, col: u32, end: u32) -> mat4x4<f32> {
     if p.b_col == 1u {
         let at = (p.b_offset + min(col, p.n - 4u) + min(k + vec4(0u, 1u, 2u, 3u), vec4(end - 1u)) * p.b_row) / 4u;
-        return before(k, end, mat4x4(b[at.x], b[at.y], b[at.z], b[at.w]));
+        return before(k, end, mat4x4(load_b(at.x), load_b(at.y), load_b(at.z), load_b(at.w)));
     }
     let at = (p.b_offset + min(col + vec4(0u, 1u, 2u, 3u), vec4(p.n - 1u)) * p.b_col + min(k, end - 4u)) / 4u;
-    return before(k, end, transpose(mat4x4(b[at.x], b[at.y], b[at.z], b[at.w])));
+    return before(k, end, transpose(mat4x4(load_b(at.x), load_b(at.y), load_b(at.z), load_b(at.w))));
 }
 
 // The columns from k on that lie before the end, 0 in place of the others.
@@ -45,9 +45,9 @@ fn added(part: u32, col: u32) -> vec4<f32> {
     var sum = vec4(0.0);
     if p.biases > 0u && part == 0u {
         let at = min(col, p.n - 4u) / 4u;
-        sum = bias[at];
+        sum = load_bias(at);
         if p.biases == 2u {
-            sum += bias_2[at];
+            sum += load_bias_2(at);
         }
     }
     return sum;
@@ -58,8 +58,8 @@ fn store(part: u32, row: u32, col: u32, sum: vec4<f32>) {
         let at = ((part * p.m + row) * p.n + col) / 4u;
         var total = sum;
         if p.accumulate == 1u {
-            total += c[at];
+            total += load_c(at);
         }
-        c[at] = total;
+        store_c(at, total);
     }
 }

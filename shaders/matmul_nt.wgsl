@@ -5,11 +5,11 @@ const TURNED = 0u;
 
 // a(row + lane, k ..)
 fn eighth_of_a(row: u32, k: u32, lane: u32) -> vec4<f32> {
-    return a[(p.a_offset + min(row + lane, p.m - 1u) * p.a_row + k * p.a_col) / 4u];
+    return load_a((p.a_offset + min(row + lane, p.m - 1u) * p.a_row + k * p.a_col) / 4u);
 }
 
 fn rows_of_b(k: u32, col: u32) -> mat4x4<f32> {
     let at = (p.b_offset + k * p.b_row + min(col, p.n - 4u) * p.b_col) / 4u;
     let step = p.b_col / 4u;
-    return transpose(mat4x4(b[at], b[at + step], b[at + 2u * step], b[at + 3u * step]));
+    return transpose(mat4x4(load_b(at), load_b(at + step), load_b(at + 2u * step), load_b(at + 3u * step)));
 }

@@ -15,7 +15,7 @@ fn block_of_a(row: u32, k: u32, end: u32) -> mat4x4<f32> {
 
 fn four_of_a(row: vec4<u32>, k: u32, end: u32) -> vec4<f32> {
     let at = row + min(k, end - 1u) * p.a_col;
-    return select(vec4(0.0), vec4(a[at.x], a[at.y], a[at.z], a[at.w]), k < end);
+    return select(vec4(0.0), vec4(load_a(at.x), load_a(at.y), load_a(at.z), load_a(at.w)), k < end);
 }
 
 // The rows of b(k .. k + 4, col .. col + 4).
@@ -26,7 +26,7 @@ fn block_of_b(k: u32, col: u32, end: u32) -> mat4x4<f32> {
 
 fn four_of_b(k: u32, col: vec4<u32>, end: u32) -> vec4<f32> {
     let at = col + min(k, end - 1u) * p.b_row;
-    return select(vec4(0.0), vec4(b[at.x], b[at.y], b[at.z], b[at.w]), k < end);
+    return select(vec4(0.0), vec4(load_b(at.x), load_b(at.y), load_b(at.z), load_b(at.w)), k < end);
 }
 
 // What part `part` adds to every row of the columns col .. col + 4.
@@ -34,9 +34,9 @@ fn added(part: u32, col: u32) -> vec4<f32> {
     var sum = vec4(0.0);
     if p.biases > 0u && part == 0u {
         let at = min(col + vec4(0u, 1u, 2u, 3u), vec4(p.n - 1u));
-        sum = vec4(bias[at.x], bias[at.y], bias[at.z], bias[at.w]);
+        sum = vec4(load_bias(at.x), load_bias(at.y), load_bias(at.z), load_bias(at.w));
         if p.biases == 2u {
-            sum += vec4(bias_2[at.x], bias_2[at.y], bias_2[at.z], bias_2[at.w]);
+            sum += vec4(load_bias_2(at.x), load_bias_2(at.y), load_bias_2(at.z), load_bias_2(at.w));
         }
     }
     return sum;
@@ -48,9 +48,9 @@ fn store(part: u32, row: u32, col: u32, sum: vec4<f32>) {
             let at = (part * p.m + row) * p.n + col + j;
             var total = sum[j];
             if p.accumulate == 1u {
-                total += c[at];
+                total += load_c(at);
             }
-            c[at] = total;
+            store_c(at, total);
         }
     }
 }

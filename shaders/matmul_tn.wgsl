@@ -5,11 +5,11 @@ const TURNED = 1u;
 
 // a(row + 4·(lane / 4) .., k + lane % 4)
 fn eighth_of_a(row: u32, k: u32, lane: u32) -> vec4<f32> {
-    return a[(p.a_offset + min(row + lane / 4u * 4u, p.m - 4u) * p.a_row + (k + lane % 4u) * p.a_col) / 4u];
+    return load_a((p.a_offset + min(row + lane / 4u * 4u, p.m - 4u) * p.a_row + (k + lane % 4u) * p.a_col) / 4u);
 }
 
 fn rows_of_b(k: u32, col: u32) -> mat4x4<f32> {
     let at = (p.b_offset + k * p.b_row + min(col, p.n - 4u) * p.b_col) / 4u;
     let step = p.b_row / 4u;
-    return mat4x4(b[at], b[at + step], b[at + 2u * step], b[at + 3u * step]);
+    return mat4x4(load_b(at), load_b(at + step), load_b(at + 2u * step), load_b(at + 3u * step));
 }

@@ -10,20 +10,20 @@
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
     for (var at = id.x; at < p.outer * p.inner; at += groups.x * GROUP) {
         let line = at / p.inner * p.pitch * p.inner + at % p.inner;
-        var best = x[line + p.start * p.inner];
+        var best = load_x(line + p.start * p.inner);
         var found = i32(p.start);
         if p.accumulate == 1u {
-            best = y[at];
+            best = load_y(at);
             found = index[at];
         }
         for (var k = p.start; k < p.start + p.n; k++) {
-            let element = x[line + k * p.inner];
+            let element = load_x(line + k * p.inner);
             if element > best || (is_nan(element) && !is_nan(best)) {
                 best = element;
                 found = i32(k);
             }
         }
-        y[at] = best;
+        store_y(at, best);
         index[at] = found;
     }
 }

@@ -7,6 +7,6 @@
 @compute @workgroup_size(GROUP)
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
     for (var i = id.x; i < p.count * p.classes; i += groups.x * GROUP) {
-        y[i] = select(0.0, 1.0, i32(i % p.classes) == tokens[i / p.classes]);
+        store_y(i, select(0.0, 1.0, i32(i % p.classes) == tokens[i / p.classes]));
     }
 }

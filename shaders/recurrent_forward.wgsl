@@ -16,5 +16,5 @@ fn row_of(row: u32, step: Step) -> u32 {
 }
 
 fn source(i: u32) -> f32 {
-    return h[i];
+    return load_h(i);
 }

@@ -28,7 +28,7 @@ fn main(
                         let x_high = source(row_high + k);
                         var w: array<Weights, COLUMNS>;
                         for (var c = 0u; c < COLUMNS; c++) { // unroll
-                            w[c] = w_hh[(k * pitch + c * p.hidden + unit) / WIDE];
+                            w[c] = load_w_hh((k * pitch + c * p.hidden + unit) / WIDE);
                         }
                         for (var r = 0u; r < 8u; r++) { // unroll
                             let x = vec2(subgroupBroadcast(x_low, r), subgroupBroadcast(x_high, r));

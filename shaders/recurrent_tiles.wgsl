@@ -31,7 +31,7 @@ fn main(
                     for (var k = slice; k < inner(); k += SLICES) {
                         var w: Sums;
                         for (var c = 0u; c < COLUMNS; c++) { // unroll
-                            w[c] = w_hh[k * pitch + c * p.hidden + unit];
+                            w[c] = load_w_hh(k * pitch + c * p.hidden + unit);
                         }
                         for (var r = 0u; r < ROWS; r++) { // unroll
                             let x = source(rows[r] + k);

@@ -19,7 +19,7 @@ fn main(
         let end = min((g + 1u) * part, p.count);
         var sum = 0.0;
         for (var i = g * part + index; i < end; i += THREADS) {
-            sum += select(x[i], x[i] * x[i], p.power == 2u);
+            sum += select(load_x(i), load_x(i) * load_x(i), p.power == 2u);
         }
         sums[index] = sum;
         for (var threads = THREADS / 2u; threads > 0u; threads /= 2u) {
@@ -29,7 +29,7 @@ fn main(
             }
         }
         if index == 0u {
-            y[g] = p.scale * sums[0];
+            store_y(g, p.scale * sums[0]);
         }
         workgroupBarrier(); // before the next part overwrites the sums
     }

@@ -13,18 +13,18 @@
 @compute @workgroup_size(GROUP)
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
     for (var i = id.x; i < p.count; i += groups.x * GROUP) {
-        let e = x[i] - labels[i];
+        let e = load_x(i) - load_labels(i);
         var loss = e * e;
         var slope = 2.0 * e;
         if p.kind == 1u {
             loss = abs(e);
             // By comparison: of numbers that are nearly equal a GPU may make the difference 0.
-            slope = keep_nan(e, f32(x[i] > labels[i]) - f32(x[i] < labels[i]));
+            slope = keep_nan(e, f32(load_x(i) > load_labels(i)) - f32(load_x(i) < load_labels(i)));
         } else if p.kind == 2u {
             slope = keep_nan(e, clamp(e, -p.delta, p.delta));
             loss = slope * (e - 0.5 * slope);
         }
         losses[i] = p.scale * loss;
-        dx[i] = p.scale * slope;
+        store_dx(i, p.scale * slope);
     }
 }

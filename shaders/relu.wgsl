@@ -7,6 +7,6 @@
 @compute @workgroup_size(GROUP)
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
     for (var i = id.x; i < p.count; i += groups.x * GROUP) {
-        y[i] = keep_nan(x[i], max(x[i], 0.0));
+        store_y(i, keep_nan(load_x(i), max(load_x(i), 0.0)));
     }
 }

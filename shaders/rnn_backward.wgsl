@@ -25,7 +25,7 @@ fn multiplies(step: Step) -> bool {
 }
 
 fn source(i: u32) -> f32 {
-    return da[i];
+    return load_da(i);
 }
 
 fn finish(row: u32, unit: u32, step: Step, sums: Sums) {
@@ -34,11 +34,11 @@ fn finish(row: u32, unit: u32, step: Step, sums: Sums) {
     let arriving = select(dh[i], 0.0, step.fresh) + sums[0];
     if p.ragged == 1u && i32(step.time) >= lengths[row] {
         dh[i] = arriving;
-        da[step.time * size + i] = 0.0;
+        store_da(step.time * size + i, 0.0);
     } else {
-        let y = h[p.base + step.after * size + i];
+        let y = load_h(p.base + step.after * size + i);
         let slope = select((1.0 - y) * (1.0 + y), select(0.0, 1.0, y > 0.0), p.relu == 1u);
         dh[i] = 0.0;
-        da[step.time * size + i] = (dy[step.time * size + i] + arriving) * slope;
+        store_da(step.time * size + i, (load_dy(step.time * size + i) + arriving) * slope);
     }
 }

@@ -20,13 +20,13 @@ fn inner() -> u32 {
 fn finish(row: u32, unit: u32, step: Step, sums: Sums) {
     let size = p.batch * p.hidden;
     let i = row * p.hidden + unit;
-    let a = xw[step.time * size + i] + sums[0];
+    let a = load_xw(step.time * size + i) + sums[0];
     if step.fresh {
-        h[p.base + step.before * size + i] = 0.0;
+        store_h(p.base + step.before * size + i, 0.0);
     }
     var next = select(tanh_rational(a), keep_nan(a, max(a, 0.0)), p.relu == 1u);
     if p.ragged == 1u && i32(step.time) >= lengths[row] {
-        next = h[p.base + step.before * size + i];
+        next = load_h(p.base + step.before * size + i);
     }
-    h[p.base + step.after * size + i] = next;
+    store_h(p.base + step.after * size + i, next);
 }

@@ -8,6 +8,6 @@
 @compute @workgroup_size(GROUP)
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
     for (var i = id.x; i < p.count; i += groups.x * GROUP) {
-        y[i] = x[i] * factor[i / p.width];
+        store_y(i, load_x(i) * load_factor(i / p.width));
     }
 }

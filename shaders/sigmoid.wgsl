@@ -7,6 +7,6 @@
 @compute @workgroup_size(GROUP)
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
     for (var i = id.x; i < p.count; i += groups.x * GROUP) {
-        y[i] = sigmoid(x[i]);
+        store_y(i, sigmoid(load_x(i)));
     }
 }

@@ -8,6 +8,6 @@
 @compute @workgroup_size(GROUP)
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
     for (var i = id.x; i < p.count; i += groups.x * GROUP) {
-        dx[i] = dy[i] * y[i] * (1.0 - y[i]);
+        store_dx(i, load_dy(i) * load_y(i) * (1.0 - load_y(i)));
     }
 }

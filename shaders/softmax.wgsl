@@ -15,9 +15,9 @@ fn main(
 ) {
     for (var row = group.x; row < p.rows; row += groups.x) {
         let start = row * p.cols;
-        var own = x[start];
+        var own = load_x(start);
         for (var c = index; c < p.cols; c += GROUP) {
-            own = max(own, x[start + c]);
+            own = max(own, load_x(start + c));
         }
         parts[index] = own;
         for (var threads = GROUP / 2u; threads > 0u; threads /= 2u) {
@@ -31,7 +31,7 @@ fn main(
         workgroupBarrier(); // before the sums overwrite it
         var sum = 0.0;
         for (var c = index; c < p.cols; c += GROUP) {
-            let z = x[start + c] - largest;
+            let z = load_x(start + c) - largest;
             sum += keep_nan(z, exp_nonpositive(z));
         }
         parts[index] = sum;
@@ -44,11 +44,11 @@ fn main(
         workgroupBarrier();
         sum = parts[0];
         for (var c = index; c < p.cols; c += GROUP) {
-            let z = x[start + c] - largest;
+            let z = load_x(start + c) - largest;
             if p.log == 1u {
-                y[start + c] = z - logarithm(sum);
+                store_y(start + c, z - logarithm(sum));
             } else {
-                y[start + c] = keep_nan(z, exp_nonpositive(z)) / sum;
+                store_y(start + c, keep_nan(z, exp_nonpositive(z)) / sum);
             }
         }
         workgroupBarrier(); // before the next row overwrites the sum

@@ -19,9 +19,9 @@ fn main(
         var sum = 0.0;
         for (var c = index; c < p.cols; c += GROUP) {
             if p.log == 1u {
-                sum += dy[start + c];
+                sum += load_dy(start + c);
             } else {
-                sum += dy[start + c] * y[start + c];
+                sum += load_dy(start + c) * load_y(start + c);
             }
         }
         sums[index] = sum;
@@ -34,11 +34,11 @@ fn main(
         workgroupBarrier();
         sum = sums[0];
         for (var c = index; c < p.cols; c += GROUP) {
-            let out = y[start + c];
+            let out = load_y(start + c);
             if p.log == 1u {
-                dx[start + c] = dy[start + c] - keep_nan(out, exp_nonpositive(out)) * sum;
+                store_dx(start + c, load_dy(start + c) - keep_nan(out, exp_nonpositive(out)) * sum);
             } else {
-                dx[start + c] = out * (dy[start + c] - sum);
+                store_dx(start + c, out * (load_dy(start + c) - sum));
             }
         }
         workgroupBarrier(); // before the next row overwrites the sum

@@ -8,9 +8,9 @@
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
     for (var i = id.x; i < p.count; i += groups.x * GROUP) {
         switch p.op {
-            case 0u: { y[i] = keep_nan(x[i], exp(x[i])); }
-            case 1u: { y[i] = logarithm(x[i]); }
-            default: { y[i] = keep_nan(x[i], sqrt(x[i])); }
+            case 0u: { store_y(i, keep_nan(load_x(i), exp(load_x(i)))); }
+            case 1u: { store_y(i, logarithm(load_x(i))); }
+            default: { store_y(i, keep_nan(load_x(i), sqrt(load_x(i)))); }
         }
     }
 }

@@ -111,9 +111,14 @@
 //! matters, `fast` names a second function (see [`kernel!`](macro@crate::kernel)). Kernels of this package whose tests have
 //! shown that their loops end run without the guards that WGSL puts into loops and divisions; those of others keep them.
 
+mod dtype;
+mod wgsl;
+
 use crate::cpu::real::{Bounded, Twin};
 
 pub use crate::cpu::real::{Number, Real};
+pub use dtype::{Dtype, Elements, Kept, MAX_ARGS, Storage};
+pub use wgsl::{Form, ParamSpace};
 
 /// What [`kernel!`](macro@crate::kernel) uses in the packages where it is called.
 #[doc(hidden)]
@@ -137,15 +142,6 @@ pub enum Access {
     Update,
 }
 
-/// The type of a tensor's elements. Both take four bytes on a GPU.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Dtype {
-    /// 32-bit float (on the reference devices: f64, or f64 with an error bound).
-    F32,
-    /// 32-bit signed integer: tokens and labels.
-    I32,
-}
-
 /// One argument in a kernel's declaration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Declared {
@@ -153,8 +149,8 @@ pub struct Declared {
     pub name: &'static str,
     /// What the kernel does with it.
     pub access: Access,
-    /// Its element type.
-    pub dtype: Dtype,
+    /// What its elements may be.
+    pub elements: Elements,
 }
 
 /// What runs kernels, as far as the cost of a plan depends on it.
@@ -256,67 +252,6 @@ impl std::fmt::Debug for Kernel {
     }
 }
 
-/// How a shader receives its parameters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ParamSpace {
-    /// As immediates (push constants), where the adapter has them.
-    Immediate,
-    /// As a uniform buffer with dynamic offset, binding 0 of group 1: everywhere.
-    Uniform,
-}
-
-impl Kernel {
-    /// The whole WGSL of a variant: the kernel's own text first, so that messages keep its line numbers, then
-    /// `common.wgsl`, the constants and the parameter block `p`.
-    pub fn wgsl(&self, variant: usize, space: ParamSpace) -> String {
-        use std::fmt::Write;
-        let variant = &self.variants[variant];
-        let mut text = unrolled(&variant.text(), variant.constants);
-        text.push_str(include_str!("../shaders/common.wgsl"));
-        let _ = writeln!(text, "const GROUP = {GROUP}u;");
-        for (name, value) in variant.constants {
-            let _ = writeln!(text, "const {name} = {value}u;");
-        }
-        text.push_str("struct Params {\n");
-        for (name, kind) in self.params {
-            let _ = writeln!(text, "    {name}: {kind},");
-        }
-        text.push_str(match space {
-            ParamSpace::Immediate => "}\nvar<immediate> p: Params;\n",
-            ParamSpace::Uniform => "}\n@group(1) @binding(0) var<uniform> p: Params;\n",
-        });
-        text
-    }
-}
-
-/// The text with the loops that ask for it written out: `for (var i = 0u; i < N; i++) { // unroll`, to the brace in the same
-/// column, becomes N blocks in which i is a constant; N is a number or one of the variant's constants. Some drivers do not
-/// unroll by themselves, and then keep in memory what such loops index; a subgroup operation may want a constant.
-fn unrolled(text: &str, constants: &[(&str, u32)]) -> String {
-    let mut out = String::with_capacity(2 * text.len());
-    let mut lines = text.lines();
-    while let Some(line) = lines.next() {
-        let Some(header) = line.strip_suffix(") { // unroll") else {
-            out.push_str(line);
-            out.push('\n');
-            continue;
-        };
-        let indent = &line[..line.len() - line.trim_start().len()];
-        let end = format!("{indent}}}");
-        let body: Vec<&str> = lines.by_ref().take_while(|line| *line != end).collect();
-        let body = unrolled(&body.join("\n"), constants);
-        let mut words = header.split_whitespace();
-        let name = words.nth(2).expect("`for (var NAME` begins a loop to unroll");
-        let bound = words.nth(4).expect("`= 0u; NAME < BOUND;` goes on").trim_end_matches(';');
-        let constant = constants.iter().find(|(key, _)| *key == bound).map(|(_, value)| *value);
-        let bound = constant.or_else(|| bound.trim_end_matches('u').parse().ok());
-        for i in 0..bound.expect("the bound of a loop to unroll is a number or a constant of the variant") {
-            out.push_str(&format!("{indent}{{\n{indent}    const {name} = {i}u;\n{body}{end}\n"));
-        }
-    }
-    out
-}
-
 /// How to run a kernel: the variant and the grid. Made by a pure function of shapes and limits, so that the
 /// same program on the same device gives the same bits.
 #[derive(Clone, Copy, Debug)]
@@ -355,8 +290,8 @@ impl Plan {
 pub enum Slot<'a, R> {
     /// A `read` argument of reals.
     Read(&'a [R]),
-    /// A `write` or `update` argument of reals.
-    Write(&'a mut [R]),
+    /// A `write` or `update` argument of reals, and how a buffer stores them.
+    Write(&'a mut [R], Dtype),
     /// A `read` argument of integers.
     ReadInt(&'a [i32]),
     /// A `write` or `update` argument of integers.
@@ -374,8 +309,9 @@ pub enum Slot<'a, R> {
 /// }
 /// ```
 /// followed by `fn bias_add<R: Real>(p: &BiasAdd, x: &[R], bias: &[R], y: &mut [R])`: the twin. A parameter is a `u32`, an
-/// `i32` or an `f32`. An argument is `read`, `write` (every element is written) or `update` (in place), and `F32` or `I32`
-/// (a slice of `i32` in the twin).
+/// `i32` or an `f32`. An argument is `read`, `write` (every element is written) or `update` (in place), and of one of the
+/// [`Elements`]: `F32`, `I32` (a slice of `i32` in the twin), or `Float` or `Kept`, which may be stored in half precision and
+/// whose elements the shader reads as `load_x(i)` and writes as `store_x(i, value)`.
 ///
 /// A variant is its name, its shader and its compile-time constants, `("TILE", 16)` say. The shader is the name of a file
 /// in the folder `shaders` of the package that declares the kernel, or an expression in parentheses: WGSL text, a constant
@@ -391,20 +327,21 @@ macro_rules! kernel {
     (@access read) => { $crate::kernel::Access::Read };
     (@access write) => { $crate::kernel::Access::Write };
     (@access update) => { $crate::kernel::Access::Update };
-    (@take $slots:ident read F32) => { match $slots.next() { Some($crate::kernel::Slot::Read(x)) => &**x, _ => unreachable!("checked at the launch") } };
     (@take $slots:ident read I32) => { match $slots.next() { Some($crate::kernel::Slot::ReadInt(x)) => &**x, _ => unreachable!("checked at the launch") } };
-    (@take $slots:ident $access:ident F32) => { match $slots.next() { Some($crate::kernel::Slot::Write(x)) => &mut **x, _ => unreachable!("checked at the launch") } };
+    (@take $slots:ident read $elements:ident) => { match $slots.next() { Some($crate::kernel::Slot::Read(x)) => &**x, _ => unreachable!("checked at the launch") } };
+    (@take $slots:ident $access:ident Kept) => { match $slots.next() { Some($crate::kernel::Slot::Write(x, dtype)) => $crate::kernel::Kept::new(&mut **x, *dtype), _ => unreachable!("checked at the launch") } };
     (@take $slots:ident $access:ident I32) => { match $slots.next() { Some($crate::kernel::Slot::WriteInt(x)) => &mut **x, _ => unreachable!("checked at the launch") } };
-    (@call $params:ident, $twin:path, $number:ty; $($access:ident $dtype:ident),*) => {
+    (@take $slots:ident $access:ident $elements:ident) => { match $slots.next() { Some($crate::kernel::Slot::Write(x, _)) => &mut **x, _ => unreachable!("checked at the launch") } };
+    (@call $params:ident, $twin:path, $number:ty; $($access:ident $elements:ident),*) => {
         |params: &[u8], slots: &mut [$crate::kernel::Slot<'_, $number>]| {
             let mut slots = slots.iter_mut();
-            $twin($crate::kernel::bytemuck::from_bytes::<$params>(params), $($crate::kernel!(@take slots $access $dtype)),*)
+            $twin($crate::kernel::bytemuck::from_bytes::<$params>(params), $($crate::kernel!(@take slots $access $elements)),*)
         }
     };
     (
         $(#[$doc:meta])*
         $vis:vis static $NAME:ident = $twin:ident($params:ident { $($(#[$fdoc:meta])* $field:ident: $ftype:ident),* $(,)? };
-            $($arg:ident: $access:ident $dtype:ident),* $(,)?);
+            $($arg:ident: $access:ident $elements:ident),* $(,)?);
         fast $fast:path;
         variants [$({
             $vname:literal, $($source:tt)&+, [$(($cname:literal, $cvalue:expr)),* $(,)?] $(, needs $needs:expr)?
@@ -423,7 +360,7 @@ macro_rules! kernel {
             args: &[$($crate::kernel::Declared {
                 name: stringify!($arg),
                 access: $crate::kernel!(@access $access),
-                dtype: $crate::kernel::Dtype::$dtype,
+                elements: $crate::kernel::Elements::$elements,
             }),*],
             params: &[$((stringify!($field), stringify!($ftype))),*],
             variants: &[$($crate::kernel::Variant {
@@ -433,10 +370,10 @@ macro_rules! kernel {
                 needs: $crate::kernel!(@needs $($needs)?),
             }),*],
             covered: $crate::kernel::is_covered(module_path!()),
-            f32: $crate::kernel!(@call $params, $fast, f32; $($access $dtype),*),
-            plain: $crate::kernel!(@call $params, $twin, f32; $($access $dtype),*),
-            f64: $crate::kernel!(@call $params, $twin, f64; $($access $dtype),*),
-            bounded: $crate::kernel!(@call $params, $twin, $crate::cpu::real::Bounded; $($access $dtype),*),
+            f32: $crate::kernel!(@call $params, $fast, f32; $($access $elements),*),
+            plain: $crate::kernel!(@call $params, $twin, f32; $($access $elements),*),
+            f64: $crate::kernel!(@call $params, $twin, f64; $($access $elements),*),
+            bounded: $crate::kernel!(@call $params, $twin, $crate::cpu::real::Bounded; $($access $elements),*),
         };
     };
     (
@@ -451,20 +388,4 @@ macro_rules! kernel {
             variants $variants
         }
     };
-}
-
-#[cfg(test)]
-mod tests {
-    use super::unrolled;
-
-    #[test]
-    fn loops_are_unrolled_where_they_ask_for_it() {
-        let text = "for (var i = 0u; i < N; i++) { // unroll\n    for (var j = 0u; j < 1u; j++) { // unroll\n        \
-                    f(i, j);\n    }\n}\nfor (var k = 0u; k < N; k++) {\n}\n";
-        let block = |i| {
-            format!("{{\n    const i = {i}u;\n    {{\n        const j = 0u;\n        f(i, j);\n    }}\n}}\n")
-        };
-        let rest = "for (var k = 0u; k < N; k++) {\n}\n";
-        assert_eq!(unrolled(text, &[("N", 2)]), format!("{}{}{rest}", block(0), block(1)));
-    }
 }

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use crate::device::{ALIGNMENT, Device, Host};
+use crate::device::{Device, Host};
 use crate::error::{Error, Result};
 use crate::kernel::Dtype;
 use crate::tensor::{Shape, Tensor};
@@ -78,7 +78,7 @@ impl Initializer {
     fn add(&mut self, name: String, shape: Shape, init: Init) -> ParameterId {
         let offset = self.length;
         // What is too long saturates, and is refused when all is known.
-        let padded = shape.count().checked_next_multiple_of(ALIGNMENT).unwrap_or(usize::MAX);
+        let padded = shape.count().checked_next_multiple_of(Dtype::F32.alignment()).unwrap_or(usize::MAX);
         self.length = offset.saturating_add(padded);
         self.entries.push(Entry { name, shape, offset, init, zeros: 0..0 });
         ParameterId { model: self.model, index: self.entries.len() - 1 }
@@ -212,7 +212,10 @@ impl Parameters {
 
     /// The first element of each parameter in the arenas, and how many follow before the next one's, padding included.
     pub(crate) fn spans(&self) -> impl Iterator<Item = (usize, usize)> {
-        self.0.entries.iter().map(|entry| (entry.offset, entry.shape.count().next_multiple_of(ALIGNMENT)))
+        self.0
+            .entries
+            .iter()
+            .map(|entry| (entry.offset, entry.shape.count().next_multiple_of(Dtype::F32.alignment())))
     }
 
     /// A parameter's part of a tensor that is laid out as the arenas are: an optimizer's moments, say.

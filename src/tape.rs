@@ -406,7 +406,7 @@ impl Gradient {
 /// a + b in a new tensor: `a` may be shared with another value.
 fn sum(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let (device, count) = (a.device(), a.count());
-    let sum = Tensor::empty(&device, Dtype::F32, a.shape())?;
+    let sum = Tensor::empty(&device, a.dtype().promote(b.dtype()), a.shape())?;
     let params = Binary::new(ADD, count as u32, &walk::flat(count as u32));
     device.launch(&Plan::elements(&BINARY, count), &params, &[a.read(), b.read(), sum.write()])?;
     Ok(sum)

@@ -2,10 +2,11 @@
 
 use std::ops::Deref;
 
+use crate::cpu::cast::{CAST, Cast};
 use crate::cpu::copy::{COPY, Copy};
 use crate::cpu::fill::{FILL, Fill};
 use crate::cpu::walk;
-use crate::device::{ALIGNMENT, Arg, Buffer, Device, Host, ReadBack, View};
+use crate::device::{Arg, Buffer, Device, Host, ReadBack, View};
 use crate::error::{Error, Result};
 use crate::kernel::{Access, Dtype, Plan};
 
@@ -96,7 +97,8 @@ impl Tensor {
             let message = format!("shape {shape:?} takes {} values, got {}", shape.count(), data.len());
             return Err(Error::argument(op, message));
         }
-        let tensor = Tensor::empty(device, data.dtype(), shape)?;
+        let dtype = if data.is_real() { Dtype::F32 } else { Dtype::I32 };
+        let tensor = Tensor::empty(device, dtype, shape)?;
         device.upload(tensor.view(), data)?;
         Ok(tensor)
     }
@@ -163,7 +165,7 @@ impl Tensor {
     }
 
     /// A tensor that shares this one's buffer: `shape` from element `offset` on. Kernels other than `matmul` and `copy`
-    /// take it only where the offset is a multiple of 64 (see [`crate::device`]).
+    /// take it only where the offset is a multiple of [`Dtype::alignment`].
     ///
     /// # Errors
     /// [`Error::Argument`] when it reaches beyond the end.
@@ -178,7 +180,7 @@ impl Tensor {
 
     /// Whether it begins at an aligned element, as kernels want their arguments.
     pub(crate) fn is_aligned(&self) -> bool {
-        self.offset.is_multiple_of(ALIGNMENT)
+        self.offset.is_multiple_of(self.dtype().alignment())
     }
 
     /// Itself where it is aligned, else a copy.
@@ -186,9 +188,32 @@ impl Tensor {
         if self.is_aligned() {
             return Ok(self.clone());
         }
-        let copy = Tensor::empty(&self.device(), Dtype::F32, self.shape)?;
+        let copy = Tensor::empty(&self.device(), self.dtype(), self.shape)?;
         self.copy_into(&copy, 0)?;
         Ok(copy)
+    }
+
+    /// The same numbers stored as another type, as torch.Tensor.to(dtype): rounded to the nearest, of two equally near ones
+    /// to the even one, and infinite where they are too large. Itself where it is of that type.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when it holds integers or is to; [`Error::Gpu`] on a fault.
+    pub fn cast(&self, dtype: Dtype) -> Result<Tensor> {
+        if self.dtype() == dtype {
+            return Ok(self.clone());
+        }
+        if !dtype.is_float() || !self.dtype().is_float() {
+            let message = format!("{:?} cannot become {dtype:?}: integers stay what they are", self.dtype());
+            return Err(Error::argument("cast", message));
+        }
+        let to = Tensor::empty(&self.device(), dtype, self.shape)?;
+        if self.is_aligned() {
+            let (plan, params) = (Plan::fours(&CAST, self.count()), Cast { count: self.count() as u32 });
+            self.device().launch(&plan, &params, &[self.read(), to.write()])?;
+        } else {
+            self.copy_into(&to, 0)?;
+        }
+        Ok(to)
     }
 
     /// Its elements as an argument of a launch: read.
@@ -208,7 +233,7 @@ impl Tensor {
 
     /// For kernels that take an element offset: the argument, beginning at an aligned element, and the rest of the offset.
     pub fn read_from(&self) -> (Arg<'_>, u32) {
-        let rest = self.offset % ALIGNMENT;
+        let rest = self.offset % self.dtype().alignment();
         let view = self.buffer.view(self.offset - rest, self.count() + rest);
         (Arg::new(view, Access::Read), rest as u32)
     }
@@ -222,6 +247,10 @@ impl Tensor {
     /// # Errors
     /// [`Error::Argument`] when type or number differ; [`Error::Gpu`] on a fault.
     pub fn assign(&self, data: Host<'_>) -> Result<()> {
+        if self.dtype().is_half() {
+            // Halves that share a word with others are not the host's to write.
+            return Tensor::upload(&self.device(), "assign", self.shape, data)?.copy_into(self, 0);
+        }
         self.device().upload(self.view(), data)
     }
 
@@ -240,7 +269,7 @@ impl Tensor {
     /// [`Error::Argument`] when they do not fit there or are integers; [`Error::Gpu`] on a fault.
     pub fn copy_into(&self, to: &Tensor, offset: usize) -> Result<()> {
         let target = to.slice(offset, self.shape)?;
-        let rest = target.offset % ALIGNMENT;
+        let rest = target.offset % target.dtype().alignment();
         let view = target.buffer.view(target.offset - rest, target.count() + rest);
         let (argument, start) = self.read_from();
         let count = self.count() as u32;

@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use bptt::cpu::halves;
 use bptt::cpu::lstm_forward::LSTM_FORWARD;
 use bptt::cpu::matmul::Matmul;
 use bptt::cpu::matmul_ways;
@@ -10,7 +11,8 @@ use bptt::cpu::philox_uniform::{self, PhiloxUniform};
 use bptt::cpu::recurrence::{Product, Schedule};
 use bptt::cpu::threads::with_threads;
 use bptt::device::{Device, GpuOptions};
-use bptt::kernel::{LEAST, Limits, MAX_GROUPS, Plan, Processor};
+use bptt::kernel::{Access, Dtype, Kernel, LEAST, Limits, MAX_ARGS, MAX_GROUPS, Plan, Processor};
+use bptt::tensor::Tensor;
 use bptt::verify::{Case, GUARD, Row, Size, TABLE, Value, bits, check, run};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, FileFailurePersistence, TestRunner};
@@ -25,13 +27,14 @@ fn gpu(options: &GpuOptions) -> Device {
         .unwrap_or_else(|error| panic!("{error}\nscripts/test installs a software adapter"))
 }
 
-/// Cases for each kernel and variant; the environment variable PROPTEST_CASES asks for more.
+/// Cases for each kernel and variant, and those in half precision; the environment variable PROPTEST_CASES asks for more.
 const CASES: u32 = 64;
+const HALVED_CASES: u32 = 24;
 
-fn config() -> Config {
+fn config(cases: u32) -> Config {
     let asked = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
     Config {
-        cases: asked.unwrap_or(CASES),
+        cases: asked.unwrap_or(cases),
         max_shrink_iters: 64,
         source_file: Some(file!()),
         failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),
@@ -40,12 +43,12 @@ fn config() -> Config {
 }
 
 /// Runs a property of seed and size for every kernel and variant, and lists all that fail.
-fn for_all(property: impl Fn(&Row, usize, u64, Size) -> Result<(), String>) {
+fn for_all(cases: u32, property: impl Fn(&Row, usize, u64, Size) -> Result<(), String>) {
     let mut failures = Vec::new();
     for row in TABLE {
         for variant in 0..row.kernel.variants.len() {
             let strategy = (any::<u64>().no_shrink(), prop::sample::select(Size::ALL.to_vec()));
-            let outcome = TestRunner::new(config()).run(&strategy, |(seed, size)| {
+            let outcome = TestRunner::new(config(cases)).run(&strategy, |(seed, size)| {
                 property(row, variant, seed, size).map_err(TestCaseError::fail)
             });
             failures.extend(outcome.err().map(|error| error.to_string()));
@@ -55,16 +58,34 @@ fn for_all(property: impl Fn(&Row, usize, u64, Size) -> Result<(), String>) {
 }
 
 fn agrees_with_the_twins(device: &Device) {
-    for_all(|row, variant, seed, size| {
-        let case = row.case(seed, size);
-        for plan in case.plans_of(variant, device) {
-            match check(device, &case, plan) {
-                Ok(report) if report.passed() => {}
-                Ok(report) => return Err(report.to_string()),
-                Err(fault) => return Err(format!("{} with {case:?}: {fault}", row.kernel.name)),
-            }
+    for_all(CASES, |row, variant, seed, size| agrees(device, row.kernel, variant, &row.case(seed, size)));
+}
+
+fn agrees(device: &Device, kernel: &Kernel, variant: usize, case: &Case) -> Result<(), String> {
+    for plan in case.plans_of(variant, device) {
+        match check(device, case, plan) {
+            Ok(report) if report.passed() => {}
+            Ok(report) => return Err(report.to_string()),
+            Err(fault) => return Err(format!("{} with {case:?}: {fault}", kernel.name)),
         }
-        Ok(())
+    }
+    Ok(())
+}
+
+/// A case in half precision: everything in F16, or in BF16, or only what is read.
+fn halved(row: &Row, seed: u64, size: Size) -> Case {
+    let (half, written) =
+        [(Dtype::F16, Dtype::F16), (Dtype::BF16, Dtype::BF16), (Dtype::F16, Dtype::F32)][seed as usize % 3];
+    let mut dtypes = [half; MAX_ARGS];
+    for (dtype, _) in dtypes.iter_mut().zip(row.kernel.args).filter(|(_, arg)| arg.access != Access::Read) {
+        *dtype = written;
+    }
+    row.case(seed, size).stored_as(dtypes)
+}
+
+fn agrees_with_the_twins_in_halves(device: &Device) {
+    for_all(HALVED_CASES, |row, variant, seed, size| {
+        agrees(device, row.kernel, variant, &halved(row, seed, size))
     });
 }
 
@@ -81,6 +102,83 @@ fn the_gpu_agrees_with_the_twins() {
 #[test]
 fn the_least_gpu_agrees_with_the_twins() {
     agrees_with_the_twins(&LEAST_GPU);
+}
+
+#[test]
+fn the_cpu_agrees_with_the_twins_in_halves() {
+    agrees_with_the_twins_in_halves(&Device::cpu());
+}
+
+#[test]
+fn the_gpu_agrees_with_the_twins_in_halves() {
+    agrees_with_the_twins_in_halves(&GPU);
+}
+
+#[test]
+fn the_least_gpu_agrees_with_the_twins_in_halves() {
+    agrees_with_the_twins_in_halves(&LEAST_GPU);
+}
+
+/// Two F16 in a word, converted by our own arithmetic, and WGSL's `f16`, converted by the driver.
+#[test]
+fn packed_and_native_f16_give_the_same_bits() {
+    let packed = gpu(&GpuOptions { packed_f16: true, ..GpuOptions::default() });
+    for row in TABLE {
+        for (seed, size) in Size::ALL.into_iter().enumerate() {
+            let case = row.case(seed as u64, size).stored(Dtype::F16);
+            for variant in 0..row.kernel.variants.len() {
+                for plan in case.plans_of(variant, &GPU) {
+                    let of = |device| bits(&run(device, &case, plan).unwrap());
+                    assert_eq!(of(&GPU), of(&packed), "{row:?} with {case:?}");
+                }
+            }
+        }
+    }
+}
+
+/// All numbers of 16 bits, and those of 32 bits half way between two of them with their neighbours, as the crate `half`
+/// converts them.
+#[test]
+fn halves_are_converted_alike_everywhere() {
+    let packed = gpu(&GpuOptions { packed_f16: true, ..GpuOptions::default() });
+    for dtype in [Dtype::F16, Dtype::BF16] {
+        let all: Vec<u16> = (0..=u16::MAX).collect();
+        let wide = halves::unpacked(dtype, &all);
+        let next = |x: f32| match dtype {
+            Dtype::F16 if x.abs() == 65_504.0 => 65_536.0_f32.copysign(x),
+            _ => halves::unpacked(dtype, &[(1 + pack(dtype, &[x])[0])])[0],
+        };
+        let finite = wide.iter().filter(|x| x.is_finite());
+        let middles = finite.map(|x| ((f64::from(*x) + f64::from(next(*x))) / 2.0) as f32);
+        let around = |x: f32| [x, f32::from_bits(x.to_bits() - 1), f32::from_bits(x.to_bits() + 1)];
+        let hard = middles.filter(|x| x.is_finite()).flat_map(around).chain(wide.iter().copied());
+        // WGSL lets devices flush what is smaller than the least normal number, and need not know NaN from NaN.
+        let hard: Vec<f32> = hard.filter(|x| x.is_normal() || *x == 0.0 || x.is_infinite()).collect();
+        for device in [&Device::cpu(), &GPU, &LEAST_GPU, &packed] {
+            let there = Tensor::from_f32(device, [hard.len()], &hard).unwrap().cast(dtype).unwrap();
+            let expected = halves::unpacked(dtype, &pack(dtype, &hard));
+            let wrong = |got: &[f32]| {
+                let pairs = got.iter().zip(&expected).zip(&hard);
+                pairs.filter(|((got, expected), _)| got.to_bits() != expected.to_bits()).count()
+            };
+            assert_eq!(wrong(&there.to_vec().unwrap()), 0, "to {dtype:?} on {device:?}");
+            let back = there.cast(Dtype::F32).unwrap().to_vec().unwrap();
+            assert_eq!(wrong(&back), 0, "{dtype:?} and back on {device:?}");
+            let nan =
+                Tensor::from_f32(device, [3], &[f32::NAN, 1.0, -f32::NAN]).unwrap().cast(dtype).unwrap();
+            let nan = nan.cast(Dtype::F32).unwrap().to_vec().unwrap();
+            assert!(
+                nan[0].is_nan() && nan[1] == 1.0 && nan[2].is_nan(),
+                "{nan:?} in {dtype:?} on {device:?}"
+            );
+        }
+    }
+}
+
+fn pack(dtype: Dtype, x: &[f32]) -> Vec<u16> {
+    let mut packed = vec![0; x.len()];
+    halves::pack(dtype, x, &mut packed);
+    packed
 }
 
 #[test]
@@ -178,8 +276,9 @@ fn every_shader_belongs_to_a_kernel_of_the_table() {
         let path = entry.unwrap().path();
         (path.file_name().unwrap().to_string_lossy().into_owned(), std::fs::read_to_string(path).unwrap())
     };
+    let appended = ["common.wgsl", "f16.wgsl", "bf16.wgsl"];
     let folder = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders")).unwrap();
-    for (file, wgsl) in folder.map(text).filter(|(file, _)| file != "common.wgsl") {
+    for (file, wgsl) in folder.map(text).filter(|(file, _)| !appended.contains(&&**file)) {
         let mut variants = TABLE.iter().flat_map(|row| row.kernel.variants);
         assert!(
             variants.any(|variant| variant.wgsl.contains(&&*wgsl)),

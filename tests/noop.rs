@@ -1,7 +1,7 @@
 //! Every kernel's pipelines on adapters of many limits, by wgpu's own checks: adapters that are not there run nothing, but
 //! they refuse what their limits forbid.
 
-use bptt::kernel::{Access, Kernel, LEAST, Limits, ParamSpace};
+use bptt::kernel::{Access, Form, Kernel, LEAST, Limits, ParamSpace};
 use bptt::verify::TABLE;
 use wgpu::{BindingType, BufferBindingType, Features, ShaderStages};
 
@@ -72,7 +72,7 @@ fn refused(
     let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
     let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
         label: None,
-        source: wgpu::ShaderSource::Wgsl(kernel.wgsl(variant, space).into()),
+        source: wgpu::ShaderSource::Wgsl(kernel.wgsl(variant, &Form::widest(kernel, space)).into()),
     });
     let entry = |binding, ty, has_dynamic_offset| wgpu::BindGroupLayoutEntry {
         binding,

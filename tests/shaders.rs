@@ -4,26 +4,29 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use bptt::kernel::{Access, Dtype, Kernel, LEAST, ParamSpace, Variant};
-use bptt::verify::TABLE;
+use bptt::kernel::{Access, Dtype, Elements, Form, Kernel, LEAST, ParamSpace, Variant};
+use bptt::verify::{Row, Size, TABLE};
 use naga::back::{hlsl, msl, spv};
 use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
 use naga::valid::{Capabilities, GlobalUse, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Expression, MathFunction, Module, ScalarKind, StorageAccess, TypeInner};
 
-/// A kernel's variant with one way to pass parameters.
+/// A kernel's variant in one form.
 struct Shader {
     kernel: &'static Kernel,
     variant: &'static Variant,
+    form: Form,
     name: String,
     module: Module,
     info: ModuleInfo,
 }
 
-/// Parsed and validated with no capability but those for immediates and, where the variant needs them, subgroups.
-fn parsed(kernel: &'static Kernel, variant: usize, space: ParamSpace) -> Shader {
-    let name = format!("{kernel:?} ({}, {space:?})", kernel.variants[variant].name);
-    let text = kernel.wgsl(variant, space);
+/// Parsed and validated with no capability but those for immediates and, where they are needed, subgroups and `f16`.
+fn parsed(kernel: &'static Kernel, variant: usize, form: Form) -> Shader {
+    let Form { space, storage, native } = form;
+    let storage = &storage[..kernel.args.len()];
+    let name = format!("{kernel:?} ({}, {space:?}, {storage:?}, {native})", kernel.variants[variant].name);
+    let text = kernel.wgsl(variant, &form);
     let module =
         naga::front::wgsl::parse_str(&text).unwrap_or_else(|e| panic!("{name}: {}", e.emit_to_string(&text)));
     let mut capabilities = match space {
@@ -31,17 +34,29 @@ fn parsed(kernel: &'static Kernel, variant: usize, space: ParamSpace) -> Shader 
         ParamSpace::Uniform => Capabilities::empty(),
     };
     capabilities.set(Capabilities::SUBGROUP, kernel.variants[variant].needs.subgroup > 0);
+    capabilities.set(Capabilities::SHADER_FLOAT16, native && storage.contains(&Dtype::F16));
     let info = Validator::new(ValidationFlags::all(), capabilities).validate(&module);
     let info = info.unwrap_or_else(|e| panic!("{name}: {}", e.emit_to_string(&text)));
-    Shader { kernel, variant: &kernel.variants[variant], name, module, info }
+    Shader { kernel, variant: &kernel.variants[variant], form, name, module, info }
 }
 
 fn shaders() -> impl Iterator<Item = Shader> {
     TABLE.iter().flat_map(|row| {
-        let spaces = [ParamSpace::Immediate, ParamSpace::Uniform];
-        let forms = move |variant| spaces.map(|space| parsed(row.kernel, variant, space));
-        (0..row.kernel.variants.len()).flat_map(forms)
+        (0..row.kernel.variants.len())
+            .flat_map(move |variant| forms(row).map(move |form| parsed(row.kernel, variant, form)))
     })
+}
+
+/// The ways to pass parameters, and to store what may be stored as any type of reals.
+fn forms(row: &'static Row) -> impl Iterator<Item = Form> {
+    let widest = row.kernel.widest();
+    let stored = move |dtype| row.case(0, Size::One).stored(dtype).storage;
+    let spaces = [ParamSpace::Immediate, ParamSpace::Uniform];
+    let halves = [(Dtype::F16, false), (Dtype::F16, true), (Dtype::BF16, false)];
+    let halves = halves.into_iter().map(move |(dtype, native)| (stored(dtype), native));
+    let halves = halves.filter(move |(storage, _)| *storage != widest);
+    let halves = halves.map(|(storage, native)| Form { space: ParamSpace::Uniform, storage, native });
+    spaces.map(|space| Form::widest(row.kernel, space)).into_iter().chain(halves)
 }
 
 #[test]
@@ -121,7 +136,7 @@ fn spirv_val_refuses_what_is_invalid() {
 
 #[test]
 fn shaders_declare_and_use_what_their_kernels_declare() {
-    for Shader { kernel, name, module, info, .. } in shaders() {
+    for Shader { kernel, form, name, module, info, .. } in shaders() {
         let bound = |group| {
             let variables = module.global_variables.iter();
             let mut bound: Vec<_> = variables
@@ -133,10 +148,16 @@ fn shaders_declare_and_use_what_their_kernels_declare() {
         let arguments = bound(0);
         assert_eq!(arguments.len(), kernel.args.len(), "{name}: arguments");
         for (i, (declared, (binding, handle))) in kernel.args.iter().zip(arguments).enumerate() {
+            let dtype = form.storage[i];
+            let packed = dtype.is_half() && !(form.native && dtype == Dtype::F16);
             let variable = &module.global_variables[handle];
             assert_eq!((binding as usize, variable.name.as_deref()), (i, Some(declared.name)), "{name}");
             let (access, used) = match declared.access {
                 Access::Read => (StorageAccess::LOAD, GlobalUse::READ),
+                // Whoever stores a half looks at the word that it shares.
+                Access::Write if packed => {
+                    (StorageAccess::LOAD | StorageAccess::STORE, GlobalUse::READ | GlobalUse::WRITE)
+                }
                 Access::Write => (StorageAccess::LOAD | StorageAccess::STORE, GlobalUse::WRITE),
                 Access::Update => {
                     (StorageAccess::LOAD | StorageAccess::STORE, GlobalUse::READ | GlobalUse::WRITE)
@@ -153,11 +174,17 @@ fn shaders_declare_and_use_what_their_kernels_declare() {
             let TypeInner::Array { base, .. } = module.types[variable.ty].inner else {
                 panic!("{name}: {} is no array", declared.name)
             };
-            let kind = match declared.dtype {
-                Dtype::F32 => ScalarKind::Float,
-                Dtype::I32 => ScalarKind::Sint,
+            let kind = match declared.elements {
+                Elements::I32 => ScalarKind::Sint,
+                Elements::Float | Elements::Kept if packed => ScalarKind::Uint,
+                Elements::F32 | Elements::Float | Elements::Kept => ScalarKind::Float,
             };
-            assert_eq!(module.types[base].inner.scalar_kind(), Some(kind), "{name}: {}", declared.name);
+            let inner = &module.types[base].inner;
+            let found = match inner {
+                TypeInner::Atomic(scalar) => Some(scalar.kind),
+                other => other.scalar_kind(),
+            };
+            assert_eq!(found, Some(kind), "{name}: {}", declared.name);
         }
         for (param, _) in kernel.params {
             let used = kernel.variants.iter().all(|variant| variant.text().contains(&format!("p.{param}")));

@@ -45,12 +45,12 @@ fn caught(device: &Device, row: &Row, kernel: &'static Kernel, variant: usize) -
 #[test]
 fn a_wrong_shader_is_caught() {
     for (name, variant, right, wrong) in [
-        ("sigmoid_backward", 0, "(1.0 - y[i])", "(1.0 + y[i])"),
-        ("tanh_backward", 0, " * (1.0 + y[i])", ""),
-        ("relu_backward", 0, "y[i] > 0.0", "y[i] >= 0.0"),
+        ("sigmoid_backward", 0, "(1.0 - load_y(i))", "(1.0 + load_y(i))"),
+        ("tanh_backward", 0, " * (1.0 + load_y(i))", ""),
+        ("relu_backward", 0, "load_y(i) > 0.0", "load_y(i) >= 0.0"),
         ("binary", 0, "left + right", "(left + right) * 1.000001"),
         ("binary", 0, "rest % p.n2 * vec2(p.a2, p.b2)", "rest % p.n2 * vec2(p.b2, p.a2)"),
-        ("unary", 0, "exp(x[i])", "exp(x[i] * 1.00001)"),
+        ("unary", 0, "exp(load_x(i))", "exp(load_x(i) * 1.00001)"),
         ("fill", 0, "i < p.count", "i + 1u < p.count"),
         ("copy", 0, "i < p.count", "i <= p.count"),
         ("binary", 0, "i += groups.x * GROUP", "i += 2u * groups.x * GROUP"),
@@ -60,7 +60,7 @@ fn a_wrong_shader_is_caught() {
         ("matmul", 1, "k + 3u < end", "true"),
         ("matmul", 2, "min(p.k, first + p.depth)", "p.k"),
         ("matmul", 3, "lane < LANES", "lane + 1u < LANES"),
-        ("matmul", 4, "total += c[at]", "total += 0.0"),
+        ("matmul", 4, "total += load_c(at)", "total += 0.0"),
         ("matmul", 5, "group.z * p.depth", "0u"),
         ("matmul", 6, "p.biases == 2u", "p.biases == 3u"),
         ("matmul", 7, "s / ACROSS % 4u", "0u"),
@@ -74,13 +74,13 @@ fn a_wrong_shader_is_caught() {
         ("max_dim", 0, "element > best", "element >= best"),
         ("gather_backward", 0, "if p.accumulate == 1u", "if p.accumulate == 2u"),
         ("softmax", 0, "z - logarithm(sum)", "z - sum"),
-        ("softmax_backward", 0, "dy[start + c] - sum", "dy[start + c]"),
+        ("softmax_backward", 0, "load_dy(start + c) - sum", "load_dy(start + c)"),
         ("layer_norm", 0, "sums[0] / n + p.eps", "sums[0] / n"),
         ("layer_norm_backward", 0, " - h * means.y", ""),
         ("reduce_sum", 0, "p.power == 2u", "p.power == 3u"),
-        ("rnn_forward", 0, "xw[step.time * size + i]", "xw[step.before * size + i]"),
+        ("rnn_forward", 0, "load_xw(step.time * size + i)", "load_xw(step.before * size + i)"),
         ("rnn_backward", 0, "(1.0 - y) * (1.0 + y)", "(1.0 - y)"),
-        ("rnn_backward", 0, "w_hh[k * pitch + c * p.hidden + unit]", "w_hh[unit * pitch + k]"),
+        ("rnn_backward", 0, "load_w_hh(k * pitch + c * p.hidden + unit)", "load_w_hh(unit * pitch + k)"),
         ("rnn_forward", 0, "p.ragged == 1u", "p.ragged == 2u"),
         ("rnn_backward", 0, "dh[i] = arriving", "dh[i] = 0.0"),
         ("rnn_forward", 0, "k < SLICES", "k + 1u < SLICES"),
@@ -90,14 +90,14 @@ fn a_wrong_shader_is_caught() {
         ("gru_forward", 1, "time + p.reverse, time + 1u - p.reverse", "time, time + 1u"),
         // A swapped gate, a gate's input, a forgotten derivative, a cell state of the wrong step.
         ("lstm_forward", 0, "f * old + i * g", "i * old + f * g"),
-        ("lstm_forward", 0, "xw[start + 3u * p.hidden]", "xw[start + 2u * p.hidden]"),
-        ("lstm_backward", 0, "c[step.before * size + n] * f", "c[step.after * size + n] * f"),
+        ("lstm_forward", 0, "load_xw(start + 3u * p.hidden)", "load_xw(start + 2u * p.hidden)"),
+        ("lstm_backward", 0, "load_c(step.before * size + n) * f", "load_c(step.after * size + n) * f"),
         ("lstm_backward", 0, "t * o * (1.0 - o)", "t * o"),
         ("lstm_backward", 0, "dc[n] = dc_t * f", "dc[n] = dc_t"),
         ("lstm_project_forward", 0, "p.before * size", "p.after * size"),
         ("lstm_project_backward", 0, "select(0.0, arriving, ended)", "0.0"),
         ("gru_forward", 0, "(1.0 - z) * n + z * old", "z * n + (1.0 - z) * old"),
-        ("gru_forward", 0, "b_hh[2u * p.hidden + unit]", "b_hh[unit]"),
+        ("gru_forward", 0, "load_b_hh(2u * p.hidden + unit)", "load_b_hh(unit)"),
         ("gru_backward", 0, "da_n * r,", "da_n,"),
         ("gru_backward", 0, "da_n * q * r * (1.0 - r)", "da_n * q * r"),
         ("mask_steps", 0, "i32(step) < lengths[row]", "i32(step) <= lengths[row]"),
@@ -107,9 +107,9 @@ fn a_wrong_shader_is_caught() {
         ("cross_entropy", 1, "share * weight_of(c)", "share"),
         ("cross_entropy_soft", 0, "softmax * mass - wanted", "softmax - wanted"),
         ("cross_entropy_soft", 1, "p.smoothing / f32(p.classes)", "p.smoothing"),
-        ("scale_by", 0, "factor[i / p.width]", "factor[0]"),
+        ("scale_by", 0, "load_factor(i / p.width)", "load_factor(0u)"),
         ("regression_loss", 0, "2.0 * e", "e"),
-        ("regression_loss", 0, "f32(x[i] > labels[i])", "f32(x[i] >= labels[i])"),
+        ("regression_loss", 0, "f32(load_x(i) > load_labels(i))", "f32(load_x(i) >= load_labels(i))"),
         ("regression_loss", 0, "0.5 * slope", "slope"),
         ("philox_uniform", 0, "p.stream, 0u", "p.stream, 1u"),
         ("begin_step", 0, "not_finite(watch[0])", "watch[0] != watch[0]"),
@@ -147,7 +147,7 @@ thread_local! {
 fn off(params: &[u8], slots: &mut [Slot<'_, f32>]) {
     (RIGHT.get().f32)(params, slots);
     for slot in slots {
-        if let Slot::Write(x) = slot {
+        if let Slot::Write(x, _) = slot {
             x.iter_mut().for_each(|x| *x *= 1.00001);
         }
     }

@@ -7,7 +7,7 @@ use crate::kernel;
 
 kernel! {
     /// Adds a bias to every row: `y[r, c] = x[r, c] + bias[c]`.
-    pub static BIAS_ADD = bias_add(BiasAdd { rows: u32, cols: u32 }; x: read F32, bias: read F32, y: write F32);
+    pub static BIAS_ADD = bias_add(BiasAdd { rows: u32, cols: u32 }; x: read Float, bias: read Float, y: write Float);
     fast bias_add_fast;
     variants [{ "elements", "bias_add.wgsl", [] }]
 }

@@ -12,7 +12,7 @@ kernel! {
         op: u32, count: u32, n0: u32, n1: u32, n2: u32, n3: u32, n4: u32, n5: u32,
         a0: u32, a1: u32, a2: u32, a3: u32, a4: u32, a5: u32,
         b0: u32, b1: u32, b2: u32, b3: u32, b4: u32, b5: u32,
-    }; a: read F32, b: read F32, y: write F32);
+    }; a: read Float, b: read Float, y: write Float);
     fast binary_fast;
     variants [{ "elements", "binary.wgsl", [] }]
 }

@@ -10,7 +10,7 @@ crate::kernel! {
     /// rows, plus the old `y[o, c]` where `accumulate` is 1. The gradient of a bias, and the sum over any dimension.
     pub static COLUMN_SUM = column_sum(ColumnSum {
         outer: u32, rows: u32, cols: u32, start: u32, pitch: u32, scale: f32, accumulate: u32,
-    }; x: read F32, y: update F32);
+    }; x: read Float, y: update Float);
     fast column_sum_fast;
     variants [
         { "8 columns", "column_sum.wgsl", [("COLUMNS", 8), ("LANES", 32)] },

@@ -11,7 +11,7 @@ kernel! {
         count: u32, start: u32, to: u32, n0: u32, n1: u32, n2: u32, n3: u32, n4: u32, n5: u32,
         x0: u32, x1: u32, x2: u32, x3: u32, x4: u32, x5: u32,
         y0: u32, y1: u32, y2: u32, y3: u32, y4: u32, y5: u32,
-    }; x: read F32, y: update F32);
+    }; x: read Float, y: update Float);
     fast copy_fast;
     variants [{ "elements", "copy.wgsl", [] }]
 }

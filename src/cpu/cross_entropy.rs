@@ -15,7 +15,7 @@ crate::kernel! {
     /// Rows whose label is `ignore_index` get zeros; all other labels lie in 0..classes.
     pub static CROSS_ENTROPY = cross_entropy(CrossEntropy {
         rows: u32, classes: u32, ignore_index: i32, smoothing: f32, weighted: u32, scale: f32,
-    }; logits: read F32, labels: read I32, weight: read F32, losses: write F32, dlogits: write F32);
+    }; logits: read Float, labels: read I32, weight: read F32, losses: write F32, dlogits: write Float);
     fast cross_entropy_fast;
     variants [
         { "a thread a row", "cross_entropy.wgsl", [] },

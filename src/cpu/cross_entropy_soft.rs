@@ -11,7 +11,7 @@ crate::kernel! {
     /// `loss = -scale · Σ_c a_c·logp_c` and `dx_c = scale · (p_c·Σ_k a_k - a_c)`.
     pub static CROSS_ENTROPY_SOFT = cross_entropy_soft(CrossEntropySoft {
         rows: u32, classes: u32, smoothing: f32, weighted: u32, scale: f32,
-    }; logits: read F32, labels: read F32, weight: read F32, losses: write F32, dlogits: write F32);
+    }; logits: read Float, labels: read Float, weight: read F32, losses: write F32, dlogits: write Float);
     variants [
         { "a thread a row", "cross_entropy_soft.wgsl", [] },
         { "a workgroup a row", "cross_entropy_soft_group.wgsl", [] },

@@ -9,7 +9,7 @@ crate::kernel! {
     /// [`philox`](super::philox) that belongs to the call; no stream of initial values is one of these.
     pub static DROPOUT = dropout(Dropout {
         count: u32, seed_low: u32, seed_high: u32, call_low: u32, call_high: u32, rate: f32, scale: f32,
-    }; x: read F32, y: write F32);
+    }; x: read Float, y: write Float);
     variants [{ "blocks", "dropout.wgsl", [] }]
 }
 

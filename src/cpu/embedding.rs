@@ -6,7 +6,7 @@ use crate::kernel;
 kernel! {
     /// Looks up a row for every token: `y[i, :] = weight[tokens[i], :]`. The tokens lie in 0..rows.
     pub static EMBEDDING = embedding(Embedding { count: u32, width: u32, rows: u32 };
-        tokens: read I32, weight: read F32, y: write F32);
+        tokens: read I32, weight: read Float, y: write Float);
     variants [{ "elements", "embedding.wgsl", [] }]
 }
 

@@ -11,7 +11,7 @@ kernel! {
     pub static EMBEDDING_BACKWARD = embedding_backward(EmbeddingBackward {
         rows: u32, width: u32, padding: u32, accumulate: u32,
     };
-        starts: read I32, order: read I32, dy: read F32, dweight: update F32);
+        starts: read I32, order: read I32, dy: read Float, dweight: update Float);
     fast embedding_backward_fast;
     variants [{ "elements", "embedding_backward.wgsl", [] }]
 }

@@ -5,7 +5,7 @@ use crate::kernel;
 
 kernel! {
     /// Sets every element: `y[i] = value`.
-    pub static FILL = fill(Fill { count: u32, value: f32 }; y: write F32);
+    pub static FILL = fill(Fill { count: u32, value: f32 }; y: write Float);
     variants [{ "elements", "fill.wgsl", [] }]
 }
 

@@ -7,7 +7,7 @@ kernel! {
     /// Chooses elements of lines: `y[o, j, i] = x[o, index[o, j, i], i]` for x [outer, n, inner] and m chosen elements a
     /// line. The indices lie in 0..n.
     pub static GATHER = gather(Gather { outer: u32, n: u32, m: u32, inner: u32 };
-        x: read F32, index: read I32, y: write F32);
+        x: read Float, index: read I32, y: write Float);
     variants [{ "elements", "gather.wgsl", [] }]
 }
 

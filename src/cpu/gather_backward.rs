@@ -8,7 +8,7 @@ kernel! {
     /// plus the old dx where `accumulate` is 1. `pitch` elements were chosen of each line of n.
     pub static GATHER_BACKWARD = gather_backward(GatherBackward {
         outer: u32, n: u32, inner: u32, pitch: u32, start: u32, m: u32, accumulate: u32,
-    }; index: read I32, dy: read F32, dx: update F32);
+    }; index: read I32, dy: read Float, dx: update Float);
     variants [{ "elements", "gather_backward.wgsl", [] }]
 }
 

@@ -4,11 +4,13 @@ use std::ops::Range;
 
 use pulp::{Arch, Simd, WithSimd};
 
+use super::halves;
 use super::packed::{Packed, Strided, TILE};
 use super::real::{Number, Real};
 use super::recurrence::{Product, backward_steps, ended, recurrent_kernel, tanh_slope};
 use super::threads::{Shared, in_large_blocks};
 use super::vector::Lanes;
+use crate::kernel::Kept;
 
 recurrent_kernel! {
     /// Steps of the backward pass of a GRU layer of `time` steps, `steps` from `start` on, downwards, or in `reverse` upwards,
@@ -18,8 +20,8 @@ recurrent_kernel! {
     /// [`GRU_FORWARD`](super::gru_forward::GRU_FORWARD).
     pub static GRU_BACKWARD = gru_backward(GruBackward {
         batch: u32, hidden: u32, time: u32, start: u32, steps: u32, reverse: u32, fresh: u32, base: u32, ragged: u32,
-    }; dy: read F32, w_hh: read F32, gates: read F32, h: read F32, lengths: read I32, dh: update F32,
-       da_x: update F32, da_h: update F32);
+    }; dy: read Float, w_hh: read Float, gates: read Float, h: read Float, lengths: read I32, dh: update F32,
+       da_x: update Float, da_h: update Kept);
     fast gru_backward_fast;
     "gru_backward.wgsl" in "recurrent_backward.wgsl": 1 columns, 16 rows in 4 rounds
 }
@@ -50,7 +52,7 @@ pub fn gru_backward<R: Real>(
     lengths: &[i32],
     dh: &mut [R],
     da_x: &mut [R],
-    da_h: &mut [R],
+    mut da_h: Kept<'_, R>,
 ) {
     let [batch, hidden, time] = [p.batch, p.hidden, p.time].map(|n| n as usize);
     let (size, width) = (batch * hidden, 3 * hidden);
@@ -72,8 +74,10 @@ pub fn gru_backward<R: Real>(
             }
             let [da_r, da_z, da_n, rest] = gradients;
             dh[i] = rest;
-            for (da, gradient) in [(&mut *da_x, [da_r, da_z, da_n]), (&mut *da_h, [da_r, da_z, da_n * r])] {
-                (0..3).for_each(|gate| da[start + gate * hidden] = gradient[gate]);
+            let gradients = [[da_r, da_z, da_n], [da_r, da_z, da_n * r]];
+            for gate in 0..3 {
+                da_x[start + gate * hidden] = gradients[0][gate];
+                da_h.put(start + gate * hidden, gradients[1][gate]);
             }
         }
     }
@@ -90,10 +94,11 @@ pub fn gru_backward_fast(
     lengths: &[i32],
     dh: &mut [f32],
     da_x: &mut [f32],
-    da_h: &mut [f32],
+    mut da_h: Kept<'_, f32>,
 ) {
     let [batch, hidden, time] = [p.batch, p.hidden, p.time].map(|n| n as usize);
     let (size, width) = (batch * hidden, 3 * hidden);
+    let (da_h, dtype) = da_h.parts();
     let (dh, da_x, da_h) = (Shared::new(dh), Shared::new(da_x), Shared::new(da_h));
     let block = |w: Packed<'_>, rows: Range<usize>| {
         let (at, len) = (rows.start * hidden, rows.len() * hidden);
@@ -118,10 +123,11 @@ pub fn gru_backward_fast(
                 dy: &dy[step.time * size + at..][..len],
                 dh,
                 da_x,
-                da_h,
+                da_h: &mut *da_h,
                 // A sequence that has ended hands on what is carried.
                 passes: |k| ended(p.ragged, lengths, rows.start + k, step.time),
             });
+            halves::round(dtype, da_h);
         }
     };
     Packed::with(Strided::dense(w_hh, hidden), width, hidden, |w| {

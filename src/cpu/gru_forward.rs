@@ -5,11 +5,13 @@ use std::ops::Range;
 use pulp::{Arch, Simd, WithSimd};
 
 use super::common::tanh_rational;
+use super::halves;
 use super::packed::{Packed, Strided, TILE};
 use super::real::{Number, Real};
 use super::recurrence::{Product, ended, forward_steps, recurrent_kernel};
 use super::threads::{Shared, in_large_blocks};
 use super::vector::Lanes;
+use crate::kernel::Kept;
 
 recurrent_kernel! {
     /// Steps of a GRU layer, `steps` from `start` on, upwards, or in `reverse` downwards: h_t = (1 − z) ⊙ n + z ⊙ h with
@@ -18,8 +20,8 @@ recurrent_kernel! {
     /// and, behind those of all steps, n are kept in `gates`.
     pub static GRU_FORWARD = gru_forward(GruForward {
         batch: u32, hidden: u32, time: u32, start: u32, steps: u32, reverse: u32, fresh: u32, base: u32, bias: u32, ragged: u32,
-    }; xw: read F32, w_hh: read F32, b_hh: read F32, lengths: read I32, gates: update F32,
-       h: update F32);
+    }; xw: read Float, w_hh: read Float, b_hh: read Float, lengths: read I32, gates: update Float,
+       h: update Kept);
     fast gru_forward_fast;
     "gru_forward.wgsl" in "recurrent_forward.wgsl": 3 columns, 8 rows in 2 rounds
 }
@@ -40,14 +42,14 @@ pub fn gru_forward<R: Real>(
     b_hh: &[R],
     lengths: &[i32],
     gates: &mut [R],
-    h: &mut [R],
+    mut h: Kept<'_, R>,
 ) {
     let [batch, hidden, time] = [p.batch, p.hidden, p.time].map(|n| n as usize);
     let size = batch * hidden;
     for step in forward_steps(p.start, p.steps, p.reverse) {
         let [before, after] = [step.before, step.after].map(|slot| p.base as usize + slot * size);
         if p.fresh == 1 && step.first {
-            h[before..][..size].fill(R::zero());
+            (before..before + size).for_each(|i| h.put(i, R::zero()));
         }
         for row in 0..batch {
             let start = (step.time * batch + row) * 3 * hidden;
@@ -70,7 +72,7 @@ pub fn gru_forward<R: Real>(
                 gates[(3 * time + step.time) * size + i] = n;
                 let old = h[before + i];
                 let state = (R::of(1.0) - z) * n + z * old;
-                h[after + i] = if ended(p.ragged, lengths, row, step.time) { old } else { state };
+                h.put(after + i, if ended(p.ragged, lengths, row, step.time) { old } else { state });
             }
         }
     }
@@ -85,10 +87,11 @@ pub fn gru_forward_fast(
     b_hh: &[f32],
     lengths: &[i32],
     gates: &mut [f32],
-    h: &mut [f32],
+    mut h: Kept<'_, f32>,
 ) {
     let [batch, hidden, time] = [p.batch, p.hidden, p.time].map(|n| n as usize);
     let size = batch * hidden;
+    let (h, dtype) = h.parts();
     let (gates, h) = (Shared::new(gates), Shared::new(&mut h[p.base as usize..]));
     let block = |w: Packed<'_>, rows: Range<usize>| {
         let (at, len) = (rows.start * hidden, rows.len() * hidden);
@@ -111,6 +114,7 @@ pub fn gru_forward_fast(
             }
             let x = &xw[now..][..3 * len];
             Arch::new().dispatch(Units { hidden, rzq, n, x, old: previous, new: next });
+            halves::round(dtype, next);
             for k in (0..rows.len()).filter(|k| ended(p.ragged, lengths, rows.start + k, step.time)) {
                 let row = k * hidden..(k + 1) * hidden;
                 next[row.clone()].copy_from_slice(&previous[row]);

@@ -8,7 +8,7 @@ crate::kernel! {
     /// `y[r, c] = (x[r, c] - μ)·s·weight[c] + bias[c]` where s = 1/√(v + eps). Weight is 1 unless `weighted` is 1, bias 0
     /// unless `biased` is 1. `stats[r]` = (μ, s), for the gradient.
     pub static LAYER_NORM = layer_norm(LayerNorm { rows: u32, cols: u32, eps: f32, weighted: u32, biased: u32 };
-        x: read F32, weight: read F32, bias: read F32, y: write F32, stats: write F32);
+        x: read Float, weight: read Float, bias: read Float, y: write Float, stats: write F32);
     variants [{ "a workgroup a row", "layer_norm.wgsl", [] }]
 }
 

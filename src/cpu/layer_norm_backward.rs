@@ -8,7 +8,7 @@ crate::kernel! {
     /// `dx = s·(g - Σ_c g[c]/C - h·Σ_c g[c]·h[c]/C)` and `dscaled = dy·h`, whose sum over the rows is the gradient of the
     /// weight.
     pub static LAYER_NORM_BACKWARD = layer_norm_backward(LayerNormBackward { rows: u32, cols: u32, weighted: u32 };
-        x: read F32, weight: read F32, stats: read F32, dy: read F32, dx: write F32, dscaled: write F32);
+        x: read Float, weight: read Float, stats: read F32, dy: read Float, dx: write Float, dscaled: write F32);
     variants [{ "a workgroup a row", "layer_norm_backward.wgsl", [] }]
 }
 

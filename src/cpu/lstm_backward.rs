@@ -5,11 +5,13 @@ use std::ops::Range;
 use pulp::{Arch, Simd, WithSimd};
 
 use super::common::tanh_rational;
+use super::halves;
 use super::packed::{Packed, Strided, TILE};
 use super::real::{Number, Real};
 use super::recurrence::{Product, Step, backward_steps, ended, recurrent_kernel, tanh_slope};
 use super::threads::{Shared, in_large_blocks};
 use super::vector::Lanes;
+use crate::kernel::Kept;
 
 recurrent_kernel! {
     /// Steps of the backward pass of an LSTM layer of `time` steps, `steps` from `start` on, downwards, or in `reverse`
@@ -19,8 +21,8 @@ recurrent_kernel! {
     /// [`LSTM_FORWARD`](super::lstm_forward::LSTM_FORWARD).
     pub static LSTM_BACKWARD = lstm_backward(LstmBackward {
         batch: u32, hidden: u32, time: u32, start: u32, steps: u32, reverse: u32, fresh: u32, projected: u32, ragged: u32,
-    }; dy: read F32, w_hh: read F32, gates: read F32, c: read F32, lengths: read I32, dh: update F32,
-       dc: update F32, da: update F32);
+    }; dy: read Float, w_hh: read Float, gates: read Float, c: read Float, lengths: read I32, dh: update F32,
+       dc: update F32, da: update Kept);
     fast lstm_backward_fast;
     "lstm_backward.wgsl" in "recurrent_backward.wgsl": 1 columns, 16 rows in 4 rounds
 }
@@ -63,7 +65,7 @@ pub fn lstm_backward<R: Real>(
     lengths: &[i32],
     dh: &mut [R],
     dc: &mut [R],
-    da: &mut [R],
+    mut da: Kept<'_, R>,
 ) {
     let [batch, hidden] = [p.batch, p.hidden].map(|n| n as usize);
     let (size, width) = (batch * hidden, 4 * hidden);
@@ -81,7 +83,7 @@ pub fn lstm_backward<R: Real>(
             }
             if ended(p.ragged, lengths, row, step.time) {
                 dh[n] = arriving;
-                (0..4).for_each(|gate| da[start + gate * hidden] = R::zero());
+                (0..4).for_each(|gate| da.put(start + gate * hidden, R::zero()));
                 continue;
             }
             let gate = [0, 1, 2, 3].map(|gate| gates[start + gate * hidden]);
@@ -90,10 +92,10 @@ pub fn lstm_backward<R: Real>(
             let [da_i, da_f, da_g, da_o, rest] = unit_gradients(gate, before, after.tanh(), dh_t, dc[n]);
             dh[n] = R::zero();
             dc[n] = rest;
-            da[start] = da_i;
-            da[start + hidden] = da_f;
-            da[start + 2 * hidden] = da_g;
-            da[start + 3 * hidden] = da_o;
+            da.put(start, da_i);
+            da.put(start + hidden, da_f);
+            da.put(start + 2 * hidden, da_g);
+            da.put(start + 3 * hidden, da_o);
         }
     }
 }
@@ -109,10 +111,11 @@ pub fn lstm_backward_fast(
     lengths: &[i32],
     dh: &mut [f32],
     dc: &mut [f32],
-    da: &mut [f32],
+    mut da: Kept<'_, f32>,
 ) {
     let [batch, hidden] = [p.batch, p.hidden].map(|n| n as usize);
     let (size, width) = (batch * hidden, 4 * hidden);
+    let (da, dtype) = da.parts();
     let (dh, dc, da) = (Shared::new(dh), Shared::new(dc), Shared::new(da));
     let block = |w: Packed<'_>, rows: Range<usize>| {
         let (at, len) = (rows.start * hidden, rows.len() * hidden);
@@ -128,6 +131,8 @@ pub fn lstm_backward_fast(
                 w.add_product(unsafe { da.part(later * 4 * size + 4 * at, 4 * len) }, dh);
             }
             let start = step.time * 4 * size + 4 * at;
+            // SAFETY: the block's rows of another step.
+            let da = unsafe { da.part(start, 4 * len) };
             let [before, after] = [step.before, step.after].map(|slot| &c[slot * size + at..][..len]);
             Arch::new().dispatch(Units {
                 hidden,
@@ -137,11 +142,11 @@ pub fn lstm_backward_fast(
                 dy: &dy[p.row_of_dy(step) * size + at..][..len],
                 dh,
                 dc,
-                // SAFETY: the block's rows of another step.
-                da: unsafe { da.part(start, 4 * len) },
+                da: &mut *da,
                 // A sequence that has ended hands on what is carried.
                 passes: |k| ended(p.ragged, lengths, rows.start + k, step.time),
             });
+            halves::round(dtype, da);
         }
     };
     // With a projection there is no product, and perhaps no matrix of that shape.

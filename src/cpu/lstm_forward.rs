@@ -5,11 +5,13 @@ use std::ops::Range;
 use pulp::{Arch, Simd, WithSimd};
 
 use super::common::tanh_rational;
+use super::halves;
 use super::packed::{Packed, Strided, TILE};
 use super::real::Real;
 use super::recurrence::{Product, Step, ended, forward_steps, recurrent_kernel};
 use super::threads::{Shared, in_large_blocks};
 use super::vector::Lanes;
+use crate::kernel::Kept;
 
 recurrent_kernel! {
     /// Steps of an LSTM layer, `steps` from `start` on, upwards, or in `reverse` downwards: c_t = f ⊙ c + i ⊙ g,
@@ -20,8 +22,8 @@ recurrent_kernel! {
     pub static LSTM_FORWARD = lstm_forward(LstmForward {
         batch: u32, hidden: u32, width: u32, time: u32, start: u32, steps: u32, reverse: u32, fresh: u32, base: u32,
         projected: u32, ragged: u32,
-    }; xw: read F32, w_hh: read F32, lengths: read I32, gates: update F32,
-       c: update F32, h: update F32);
+    }; xw: read Float, w_hh: read Float, lengths: read I32, gates: update Float,
+       c: update Kept, h: update Kept);
     fast lstm_forward_fast;
     "lstm_forward.wgsl" in "recurrent_forward.wgsl": 4 columns, 8 rows in 2 rounds
 }
@@ -51,16 +53,18 @@ pub fn lstm_forward<R: Real>(
     w_hh: &[R],
     lengths: &[i32],
     gates: &mut [R],
-    c: &mut [R],
-    h: &mut [R],
+    mut c: Kept<'_, R>,
+    mut h: Kept<'_, R>,
 ) {
     let [batch, hidden, width] = [p.batch, p.hidden, p.width].map(|n| n as usize);
     let size = batch * hidden;
     for step in forward_steps(p.start, p.steps, p.reverse) {
         let (previous, out) = (p.base as usize + step.before * batch * width, p.out(step));
         if p.fresh == 1 && step.first {
-            h[previous..][..size].fill(R::zero());
-            c[step.before * size..][..size].fill(R::zero());
+            for i in 0..size {
+                h.put(previous + i, R::zero());
+                c.put(step.before * size + i, R::zero());
+            }
         }
         for row in 0..batch {
             let start = (step.time * batch + row) * 4 * hidden;
@@ -82,8 +86,8 @@ pub fn lstm_forward<R: Real>(
                     cell = old;
                     state = if p.projected == 1 { R::zero() } else { h[previous + n] };
                 }
-                c[step.after * size + n] = cell;
-                h[out + n] = state;
+                c.put(step.after * size + n, cell);
+                h.put(out + n, state);
             }
         }
     }
@@ -97,11 +101,12 @@ pub fn lstm_forward_fast(
     w_hh: &[f32],
     lengths: &[i32],
     gates: &mut [f32],
-    c: &mut [f32],
-    h: &mut [f32],
+    mut c: Kept<'_, f32>,
+    mut h: Kept<'_, f32>,
 ) {
     let [batch, hidden, width] = [p.batch, p.hidden, p.width].map(|n| n as usize);
     let size = batch * hidden;
+    let ((c, c_dtype), (h, h_dtype)) = (c.parts(), h.parts());
     let (gates, c, h) = (Shared::new(gates), Shared::new(c), Shared::new(h));
     let block = |w: Packed<'_>, rows: Range<usize>| {
         let (at, len) = (rows.start * hidden, rows.len() * hidden);
@@ -124,6 +129,8 @@ pub fn lstm_forward_fast(
                 w.add_product(previous, gates);
             }
             Arch::new().dispatch(Units { hidden, gates, old, new, h: out });
+            halves::round(c_dtype, new);
+            halves::round(h_dtype, out);
             for k in (0..rows.len()).filter(|k| ended(p.ragged, lengths, rows.start + k, step.time)) {
                 let row = k * hidden..(k + 1) * hidden;
                 new[row.clone()].copy_from_slice(&old[row.clone()]);

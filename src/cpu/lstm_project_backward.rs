@@ -9,7 +9,7 @@ kernel! {
     /// has ended hands dh on and has dp 0; elsewhere dh is used up.
     pub static LSTM_PROJECT_BACKWARD = lstm_project_backward(LstmProjectBackward {
         batch: u32, width: u32, step: u32, ragged: u32,
-    }; dy: read F32, lengths: read I32, dh: update F32, dp: update F32);
+    }; dy: read Float, lengths: read I32, dh: update F32, dp: update Float);
     variants [{ "elements", "lstm_project_backward.wgsl", [] }]
 }
 

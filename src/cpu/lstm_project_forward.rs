@@ -9,7 +9,7 @@ kernel! {
     /// those of [`LSTM_FORWARD`](super::lstm_forward::LSTM_FORWARD). A sequence that has ended keeps h.
     pub static LSTM_PROJECT_FORWARD = lstm_project_forward(LstmProjectForward {
         batch: u32, hidden: u32, width: u32, step: u32, before: u32, after: u32, base: u32, source: u32, ragged: u32,
-    }; w_hr: read F32, lengths: read I32, h: update F32);
+    }; w_hr: read Float, lengths: read I32, h: update Float);
     fast lstm_project_forward_fast;
     variants [{ "elements", "lstm_project_forward.wgsl", [] }]
 }

@@ -16,7 +16,7 @@ crate::kernel! {
         /// A multiple of 4 where it is less than k.
         depth: u32,
         a_offset: u32, a_row: u32, a_col: u32, b_offset: u32, b_row: u32, b_col: u32, biases: u32, accumulate: u32,
-    }; a: read F32, b: read F32, bias: read F32, bias_2: read F32, c: update F32);
+    }; a: read Float, b: read Float, bias: read Float, bias_2: read Float, c: update Float);
     fast matmul_fast;
     variants [
         { "tile 128 of fours", "matmul.wgsl" & "matmul_fours.wgsl", [("TILE", 128), ("THREADS", 16), ("BLOCKS", 2)] },

@@ -8,7 +8,7 @@ kernel! {
     /// first such k in `index[o, i]`, over k in `start..start + n`, and over what y and index hold already where `accumulate`
     /// is 1. NaN counts as larger than any number.
     pub static MAX_DIM = max_dim(MaxDim { outer: u32, pitch: u32, inner: u32, start: u32, n: u32, accumulate: u32 };
-        x: read F32, y: update F32, index: update I32);
+        x: read Float, y: update Float, index: update I32);
     variants [{ "elements", "max_dim.wgsl", [] }]
 }
 

@@ -5,7 +5,7 @@ use crate::kernel;
 
 kernel! {
     /// Unit vectors: `y[i, c]` is 1 where `c = tokens[i]`, else 0.
-    pub static ONE_HOT = one_hot(OneHot { count: u32, classes: u32 }; tokens: read I32, y: write F32);
+    pub static ONE_HOT = one_hot(OneHot { count: u32, classes: u32 }; tokens: read I32, y: write Float);
     variants [{ "elements", "one_hot.wgsl", [] }]
 }
 

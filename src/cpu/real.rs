@@ -6,7 +6,7 @@ use std::fmt::Debug;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
 use super::common::{sigmoid, tanh_rational};
-use crate::kernel::{Kernel, Slot};
+use crate::kernel::{Dtype, Kernel, Slot};
 
 /// What formulas are written with: a real number, or several at once.
 pub trait Number:
@@ -41,6 +41,8 @@ pub trait Real: Number + bytemuck::Pod + Send + Sync + Debug + Default + Partial
     /// Σ of the terms. Twins write every sum over a dimension with it, because a GPU may add in any order:
     /// `Bounded` allows for that here.
     fn sum(terms: impl Iterator<Item = Self>) -> Self;
+    /// What is read again after it has been stored as this type.
+    fn stored(self, dtype: Dtype) -> Self;
     /// The twin of `kernel` for this number type.
     fn twin(kernel: &Kernel) -> Twin<Self>;
 
@@ -58,7 +60,7 @@ pub trait Real: Number + bytemuck::Pod + Send + Sync + Debug + Default + Partial
 pub type Twin<R> = fn(&[u8], &mut [Slot<'_, R>]);
 
 macro_rules! float {
-    ($t:ident, $tanh:path) => {
+    ($t:ident, $tanh:path, $stored:expr) => {
         impl Number for $t {
             #[inline(always)]
             fn like(self, x: f64) -> Self {
@@ -115,6 +117,10 @@ macro_rules! float {
                 let [a, b, c, d, e, f, g, h] = lanes;
                 ((a + e) + (c + g)) + ((b + f) + (d + h))
             }
+            #[inline(always)]
+            fn stored(self, dtype: Dtype) -> Self {
+                $stored(self, dtype)
+            }
             #[inline]
             fn twin(kernel: &Kernel) -> Twin<Self> {
                 kernel.$t
@@ -122,8 +128,9 @@ macro_rules! float {
         }
     };
 }
-float!(f32, tanh_rational);
-float!(f64, f64::tanh);
+float!(f32, tanh_rational, |x: f32, dtype: Dtype| dtype.round(x));
+// The reference keeps what it computes.
+float!(f64, f64::tanh, |x, _| x);
 
 /// One unit in the last place of an f32, relative: WGSL's `+ - *` may round either way, so that is their error.
 const ULP: f64 = 1.0 / (1 << 23) as f64;
@@ -273,6 +280,24 @@ impl Real for Bounded {
             count += 1;
         }
         Bounded { value, error: error + 2.0 * (count as f64).sqrt() * ULP * magnitude + TINY }
+    }
+    fn stored(self, dtype: Dtype) -> Self {
+        let (unit, least, most) = match dtype {
+            Dtype::F32 | Dtype::I32 => return self,
+            // Half a unit in the last place, of the smallest numbers too, and what is rounded to infinity.
+            Dtype::F16 => (2f64.powi(-11), 2f64.powi(-25), 65_520.0),
+            Dtype::BF16 => (2f64.powi(-8), TINY, f64::INFINITY),
+        };
+        let (size, exact) = (self.value.abs(), f64::from(dtype.round(self.value as f32)) == self.value);
+        if self.error == 0.0 && exact {
+            self
+        } else if size - self.error >= most {
+            Bounded::of(f64::INFINITY.copysign(self.value))
+        } else if size + self.error >= most {
+            Bounded { error: f64::INFINITY, ..self }
+        } else {
+            Bounded { error: self.error + unit * (size + self.error) + least, ..self }
+        }
     }
     fn twin(kernel: &Kernel) -> Twin<Self> {
         kernel.bounded

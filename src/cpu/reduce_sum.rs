@@ -9,7 +9,7 @@ crate::kernel! {
     /// Sums parts of a tensor: `y[g] = scale · Σ x[i]^power` over the g-th of `groups` equal contiguous parts of x. The
     /// last parts may be shorter, or empty. `power` is 1 or 2.
     pub static REDUCE_SUM = reduce_sum(ReduceSum { count: u32, groups: u32, power: u32, scale: f32 };
-        x: read F32, y: write F32);
+        x: read Float, y: write Float);
     fast reduce_sum_fast;
     variants [{ "tree", "reduce_sum.wgsl", [("THREADS", 256)] }]
 }

@@ -20,7 +20,7 @@ kernel! {
     /// - kind 2: with c = e clamped to ±delta: l = c·(e − c/2), dl/de = c, which is e²/2 within delta and
     ///   delta·(|e| − delta/2) beyond.
     pub static REGRESSION_LOSS = regression_loss(RegressionLoss { count: u32, kind: u32, delta: f32, scale: f32 };
-        x: read F32, labels: read F32, losses: write F32, dx: write F32);
+        x: read Float, labels: read Float, losses: write F32, dx: write Float);
     fast regression_loss_fast;
     variants [{ "elements", "regression_loss.wgsl", [] }]
 }

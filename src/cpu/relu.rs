@@ -5,7 +5,7 @@ use crate::kernel;
 
 kernel! {
     /// Cuts off what is negative: `y[i] = max(x[i], 0)`.
-    pub static RELU = relu(Relu { count: u32 }; x: read F32, y: write F32);
+    pub static RELU = relu(Relu { count: u32 }; x: read Float, y: write Float);
     variants [{ "elements", "relu.wgsl", [] }]
 }
 

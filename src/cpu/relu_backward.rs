@@ -5,7 +5,7 @@ use crate::kernel;
 
 kernel! {
     /// Gradient of relu from its output y: `dx[i] = dy[i]` where `y[i] > 0`, else 0.
-    pub static RELU_BACKWARD = relu_backward(ReluBackward { count: u32 }; y: read F32, dy: read F32, dx: write F32);
+    pub static RELU_BACKWARD = relu_backward(ReluBackward { count: u32 }; y: read Float, dy: read Float, dx: write Float);
     variants [{ "elements", "relu_backward.wgsl", [] }]
 }
 

@@ -2,11 +2,13 @@
 
 use std::ops::Range;
 
+use super::halves;
 use super::packed::{Packed, Strided, TILE};
 use super::real::Real;
 use super::recurrence::{Product, backward_steps, ended, recurrent_kernel, tanh_slope};
 use super::threads::{Shared, in_large_blocks};
 use super::vector::widest;
+use crate::kernel::Kept;
 
 recurrent_kernel! {
     /// Steps of the backward pass of a plain recurrent layer of `time` steps, `steps` from `start` on, downwards, or in
@@ -15,7 +17,7 @@ recurrent_kernel! {
     /// [`RNN_FORWARD`](super::rnn_forward::RNN_FORWARD).
     pub static RNN_BACKWARD = rnn_backward(RnnBackward {
         batch: u32, hidden: u32, time: u32, start: u32, steps: u32, reverse: u32, fresh: u32, base: u32, relu: u32, ragged: u32,
-    }; dy: read F32, w_hh: read F32, h: read F32, lengths: read I32, dh: update F32, da: update F32);
+    }; dy: read Float, w_hh: read Float, h: read Float, lengths: read I32, dh: update F32, da: update Kept);
     fast rnn_backward_fast;
     "rnn_backward.wgsl" in "recurrent_backward.wgsl": 1 columns, 16 rows in 4 rounds
 }
@@ -35,7 +37,7 @@ pub fn rnn_backward<R: Real>(
     h: &[R],
     lengths: &[i32],
     dh: &mut [R],
-    da: &mut [R],
+    mut da: Kept<'_, R>,
 ) {
     let (hidden, size) = (p.hidden as usize, (p.batch * p.hidden) as usize);
     for step in backward_steps(p.start, p.steps, p.reverse, p.time) {
@@ -49,11 +51,11 @@ pub fn rnn_backward<R: Real>(
             }
             if ended(p.ragged, lengths, row, step.time) {
                 dh[i] = arriving;
-                da[now + i] = R::zero();
+                da.put(now + i, R::zero());
             } else {
                 let y = h[p.base as usize + step.after * size + i];
                 dh[i] = R::zero();
-                da[now + i] = (dy[now + i] + arriving) * slope(p.relu == 1, y);
+                da.put(now + i, (dy[now + i] + arriving) * slope(p.relu == 1, y));
             }
         }
     }
@@ -73,9 +75,10 @@ pub fn rnn_backward_fast(
     h: &[f32],
     lengths: &[i32],
     dh: &mut [f32],
-    da: &mut [f32],
+    mut da: Kept<'_, f32>,
 ) {
     let (batch, hidden, size) = (p.batch as usize, p.hidden as usize, (p.batch * p.hidden) as usize);
+    let (da, dtype) = da.parts();
     let (dh, da) = (Shared::new(dh), Shared::new(da));
     let block = |w: Packed<'_>, rows: Range<usize>| {
         let (at, len) = (rows.start * hidden, rows.len() * hidden);
@@ -103,6 +106,7 @@ pub fn rnn_backward_fast(
                     }
                 },
             );
+            halves::round(dtype, da);
             for k in 0..rows.len() {
                 let row = k * hidden..(k + 1) * hidden;
                 match ended(p.ragged, lengths, rows.start + k, step.time) {

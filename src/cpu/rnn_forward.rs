@@ -3,11 +3,13 @@
 use std::ops::Range;
 
 use super::common::tanh_rational;
+use super::halves;
 use super::packed::{Packed, Strided, TILE};
 use super::real::{Number, Real};
 use super::recurrence::{Product, ended, forward_steps, recurrent_kernel};
 use super::threads::{Shared, in_large_blocks};
 use super::vector::widest;
+use crate::kernel::Kept;
 
 recurrent_kernel! {
     /// Steps of a plain recurrent layer, `steps` from `start` on, upwards, or in `reverse` downwards:
@@ -19,7 +21,7 @@ recurrent_kernel! {
         /// Whether the state before the first of the steps is 0 and not there yet: it is written too.
         fresh: u32,
         base: u32, relu: u32, ragged: u32,
-    }; xw: read F32, w_hh: read F32, lengths: read I32, h: update F32);
+    }; xw: read Float, w_hh: read Float, lengths: read I32, h: update Kept);
     fast rnn_forward_fast;
     "rnn_forward.wgsl" in "recurrent_forward.wgsl": 1 columns, 16 rows in 4 rounds
 }
@@ -32,13 +34,13 @@ impl RnnForward {
 }
 
 /// See [`RNN_FORWARD`].
-pub fn rnn_forward<R: Real>(p: &RnnForward, xw: &[R], w_hh: &[R], lengths: &[i32], h: &mut [R]) {
+pub fn rnn_forward<R: Real>(p: &RnnForward, xw: &[R], w_hh: &[R], lengths: &[i32], mut h: Kept<'_, R>) {
     let (batch, hidden) = (p.batch as usize, p.hidden as usize);
     let size = batch * hidden;
     for step in forward_steps(p.start, p.steps, p.reverse) {
         let [before, after] = [step.before, step.after].map(|slot| p.base as usize + slot * size);
         if p.fresh == 1 && step.first {
-            h[before..][..size].fill(R::zero());
+            (before..before + size).for_each(|i| h.put(i, R::zero()));
         }
         for row in 0..batch {
             for unit in 0..hidden {
@@ -49,15 +51,16 @@ pub fn rnn_forward<R: Real>(p: &RnnForward, xw: &[R], w_hh: &[R], lengths: &[i32
                 if ended(p.ragged, lengths, row, step.time) {
                     next = h[before + i];
                 }
-                h[after + i] = next;
+                h.put(after + i, next);
             }
         }
     }
 }
 
 /// [`rnn_forward`] with W_hhᵀ packed, vectors, and blocks of rows on several threads.
-pub fn rnn_forward_fast(p: &RnnForward, xw: &[f32], w_hh: &[f32], lengths: &[i32], h: &mut [f32]) {
+pub fn rnn_forward_fast(p: &RnnForward, xw: &[f32], w_hh: &[f32], lengths: &[i32], mut h: Kept<'_, f32>) {
     let (batch, hidden, size) = (p.batch as usize, p.hidden as usize, (p.batch * p.hidden) as usize);
+    let (h, dtype) = h.parts();
     let h = Shared::new(&mut h[p.base as usize..]);
     let block = |w: Packed<'_>, rows: Range<usize>| {
         let (at, len) = (rows.start * hidden, rows.len() * hidden);
@@ -78,6 +81,7 @@ pub fn rnn_forward_fast(p: &RnnForward, xw: &[f32], w_hh: &[f32], lengths: &[i32
                     false => next.iter_mut().for_each(|a| *a = tanh_rational(*a)),
                 },
             );
+            halves::round(dtype, next);
             for k in (0..rows.len()).filter(|k| ended(p.ragged, lengths, rows.start + k, step.time)) {
                 let row = k * hidden..(k + 1) * hidden;
                 next[row.clone()].copy_from_slice(&previous[row]);

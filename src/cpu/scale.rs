@@ -5,7 +5,7 @@ use crate::kernel;
 
 kernel! {
     /// Multiplies with a number: `y[i] = factor · x[i]`.
-    pub static SCALE = scale(Scale { count: u32, factor: f32 }; x: read F32, y: write F32);
+    pub static SCALE = scale(Scale { count: u32, factor: f32 }; x: read Float, y: write Float);
     variants [
         { "elements", "scale.wgsl" & "elements_of_one.wgsl", [] },
         { "fours", "scale.wgsl" & "elements_of_four.wgsl", [] },

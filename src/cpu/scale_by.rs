@@ -5,7 +5,7 @@ use crate::kernel;
 
 kernel! {
     /// Multiplies rows of `width` elements with numbers on the device: `y[i] = x[i] · factor[i / width]`.
-    pub static SCALE_BY = scale_by(ScaleBy { count: u32, width: u32 }; x: read F32, factor: read F32, y: write F32);
+    pub static SCALE_BY = scale_by(ScaleBy { count: u32, width: u32 }; x: read Float, factor: read Float, y: write Float);
     variants [{ "elements", "scale_by.wgsl", [] }]
 }
 

@@ -6,7 +6,7 @@ use crate::kernel;
 
 kernel! {
     /// The logistic function: `y[i] = 1 / (1 + e^-x[i])`.
-    pub static SIGMOID = sigmoid(Sigmoid { count: u32 }; x: read F32, y: write F32);
+    pub static SIGMOID = sigmoid(Sigmoid { count: u32 }; x: read Float, y: write Float);
     fast sigmoid_fast;
     variants [{ "elements", "sigmoid.wgsl", [] }]
 }

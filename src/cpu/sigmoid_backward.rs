@@ -6,7 +6,7 @@ use crate::kernel;
 kernel! {
     /// Gradient of the logistic function from its output y: `dx[i] = dy[i] · y[i] · (1 - y[i])`.
     pub static SIGMOID_BACKWARD = sigmoid_backward(SigmoidBackward { count: u32 };
-        y: read F32, dy: read F32, dx: write F32);
+        y: read Float, dy: read Float, dx: write Float);
     variants [{ "elements", "sigmoid_backward.wgsl", [] }]
 }
 

@@ -10,7 +10,7 @@ use crate::kernel::{MAX_GROUPS, Plan};
 crate::kernel! {
     /// Softmax of rows: with z = x - max x, `y[r, c] = e^z[r, c] / Σ_k e^z[r, k]`, or where `log` is 1 its logarithm
     /// `z[r, c] - log Σ_k e^z[r, k]`.
-    pub static SOFTMAX = softmax(Softmax { rows: u32, cols: u32, log: u32 }; x: read F32, y: write F32);
+    pub static SOFTMAX = softmax(Softmax { rows: u32, cols: u32, log: u32 }; x: read Float, y: write Float);
     fast softmax_fast;
     variants [{ "a workgroup a row", "softmax.wgsl", [] }]
 }

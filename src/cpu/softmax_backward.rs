@@ -7,7 +7,7 @@ crate::kernel! {
     /// Gradient of a softmax of rows from its output y: `dx[r, c] = y[r, c] · (dy[r, c] - Σ_k dy[r, k]·y[r, k])`, or where
     /// `log` is 1 and y the logarithm of one, `dx[r, c] = dy[r, c] - e^y[r, c] · Σ_k dy[r, k]`.
     pub static SOFTMAX_BACKWARD = softmax_backward(SoftmaxBackward { rows: u32, cols: u32, log: u32 };
-        y: read F32, dy: read F32, dx: write F32);
+        y: read Float, dy: read Float, dx: write Float);
     variants [{ "a workgroup a row", "softmax_backward.wgsl", [] }]
 }
 

@@ -6,7 +6,7 @@ use crate::kernel;
 
 kernel! {
     /// The hyperbolic tangent, to 4e-7: `y[i] = tanh x[i]`.
-    pub static TANH = tanh(Tanh { count: u32 }; x: read F32, y: write F32);
+    pub static TANH = tanh(Tanh { count: u32 }; x: read Float, y: write Float);
     fast tanh_fast;
     variants [{ "elements", "tanh.wgsl", [] }]
 }

@@ -5,7 +5,7 @@ use crate::kernel;
 
 kernel! {
     /// Gradient of the hyperbolic tangent from its output y: `dx[i] = dy[i] · (1 - y[i]²)`.
-    pub static TANH_BACKWARD = tanh_backward(TanhBackward { count: u32 }; y: read F32, dy: read F32, dx: write F32);
+    pub static TANH_BACKWARD = tanh_backward(TanhBackward { count: u32 }; y: read Float, dy: read Float, dx: write Float);
     variants [{ "elements", "tanh_backward.wgsl", [] }]
 }
 

@@ -5,7 +5,7 @@ use crate::kernel;
 
 kernel! {
     /// A function of every element: `y[i] = f(x[i])`, where `op` says what f is: [`EXP`], [`LOG`] or [`SQRT`].
-    pub static UNARY = unary(Unary { op: u32, count: u32 }; x: read F32, y: write F32);
+    pub static UNARY = unary(Unary { op: u32, count: u32 }; x: read Float, y: write Float);
     variants [{ "elements", "unary.wgsl", [] }]
 }
 

@@ -2,14 +2,12 @@
 
 use std::sync::Arc;
 
-use super::{ALIGNMENT, Arg, Device};
+use super::{Arg, Device};
 use crate::error::{Error, Result};
-use crate::kernel::{Access, MAX_GROUPS, Plan};
+use crate::kernel::{Access, MAX_ARGS, MAX_GROUPS, Plan};
 
 /// The most bytes of parameters a kernel may have: what immediates hold everywhere.
 pub const MAX_PARAMS: usize = 128;
-/// The most buffers a kernel may have: WebGPU's guaranteed limit.
-pub const MAX_ARGS: usize = 8;
 
 /// Checks a launch. Costs a few nanoseconds: formats nothing unless it fails.
 pub fn check(device: &Device, plan: &Plan, params: usize, args: &[Arg<'_>]) -> Result<()> {
@@ -37,19 +35,19 @@ pub fn check(device: &Device, plan: &Plan, params: usize, args: &[Arg<'_>]) -> R
             );
         }
         let Some(view) = arg.view else { continue };
-        if view.buffer.dtype() != declared.dtype {
-            return fail(
-                plan,
-                format!("{} holds {:?}, got {:?}", declared.name, declared.dtype, view.buffer.dtype()),
-            );
+        let dtype = view.buffer.dtype();
+        if !declared.elements.take(dtype) {
+            return fail(plan, format!("{} holds {:?}, got {dtype:?}", declared.name, declared.elements));
         }
         if !Arc::ptr_eq(&view.buffer.0.backend, &device.backend) {
             return fail(plan, format!("{} is {}", declared.name, device.elsewhere(view.buffer)));
         }
-        if !view.offset.is_multiple_of(ALIGNMENT) {
+        let alignment = dtype.alignment();
+        if !view.offset.is_multiple_of(alignment) {
+            let (name, offset) = (declared.name, view.offset);
             return fail(
                 plan,
-                format!("{} begins at element {}, not at a multiple of 64", declared.name, view.offset),
+                format!("{name} begins at element {offset}, not at a multiple of {alignment}"),
             );
         }
         let same = |other: &Arg<'_>| {

@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use super::contract::MAX_ARGS;
 use super::pool::{Pool, size_class};
 use super::{
     Arg, Backend, Device, DeviceInfo, Host, KernelTime, Memory, MemoryKind, ReadBack, Stats, Values, View,
     host,
 };
+use crate::cpu::halves;
 use crate::cpu::real::{Bounded, Real};
 use crate::error::{Error, Fault, Result};
-use crate::kernel::{Access, Dtype, LEAST, Limits, Plan, Processor, Slot};
+use crate::kernel::{Access, Dtype, Elements, LEAST, Limits, MAX_ARGS, Plan, Processor, Slot};
 
 /// Memory of the CPU device, aligned for the widest vectors.
 pub struct HostMemory(Box<[UnsafeCell<Block>]>);
@@ -38,16 +38,22 @@ const LIMITS: Limits = Limits { processor: Processor::Cpu, binding: u32::MAX as 
 
 struct State {
     pool: Pool<HostMemory>,
+    /// In which launches get what is stored in 16 bits.
+    wide: [Vec<f32>; MAX_ARGS],
     dispatches: u64,
     /// While profiling: by kernel name, launches and seconds.
     profile: Option<BTreeMap<&'static str, (u64, f64)>>,
 }
 
-/// Numbers that the CPU device can hold: how they cross the host's border.
+/// Numbers that the CPU device can hold.
 pub trait Element: Real {
+    /// Whether reals of 16 bits are stored as such. The references keep them in full.
+    const PACKS: bool = false;
+    /// How they cross the host's border.
     fn values(x: &[Self]) -> Values;
 }
 impl Element for f32 {
+    const PACKS: bool = true;
     fn values(x: &[Self]) -> Values {
         Values::F32(x.to_vec())
     }
@@ -67,7 +73,7 @@ impl<R: Element> Cpu<R> {
     pub fn new(name: &str) -> Self {
         let info =
             DeviceInfo { name: name.into(), backend: name.into(), driver: String::new(), software: false };
-        let state = State { pool: Pool::new(), dispatches: 0, profile: None };
+        let state = State { pool: Pool::new(), wide: Default::default(), dispatches: 0, profile: None };
         Cpu { info, state: Mutex::new(state), number: std::marker::PhantomData }
     }
 
@@ -116,10 +122,7 @@ impl<R: Element> Backend for Cpu<R> {
     }
 
     fn bytes(&self, dtype: Dtype, len: usize) -> usize {
-        let element = match dtype {
-            Dtype::F32 => size_of::<R>(),
-            Dtype::I32 => size_of::<i32>(),
-        };
+        let element = if dtype.is_float() && !R::PACKS { size_of::<R>() } else { dtype.size() };
         size_class(len * element)
     }
 
@@ -150,45 +153,90 @@ impl<R: Element> Backend for Cpu<R> {
 
     fn launch(&self, plan: &Plan, params: &[u8], args: &[Arg<'_>]) -> Result<()> {
         let mut state = self.lock();
+        let State { wide, profile, dispatches, .. } = &mut *state;
+        // What a reference rounds, as it was.
+        let mut before: [Vec<R>; MAX_ARGS] = Default::default();
         let mut slots: [Slot<'_, R>; MAX_ARGS] = std::array::from_fn(|_| Slot::Read(&[]));
-        for ((slot, arg), declared) in slots.iter_mut().zip(args).zip(plan.kernel.args) {
-            *slot = match (arg.view, arg.access, declared.dtype) {
-                // SAFETY: the lock is held until the twin has returned; the contract's check made sure that types fit and
-                // that a buffer which is written appears once.
-                (Some(view), Access::Read, Dtype::F32) => Slot::Read(unsafe { Self::elements(&view) }),
-                // SAFETY: as above.
-                (Some(view), Access::Read, Dtype::I32) => Slot::ReadInt(unsafe { Self::elements(&view) }),
-                // SAFETY: as above.
-                (Some(view), _, Dtype::F32) => Slot::Write(unsafe { Self::elements_mut(&view) }),
-                // SAFETY: as above.
-                (Some(view), _, Dtype::I32) => Slot::WriteInt(unsafe { Self::elements_mut(&view) }),
-                (None, _, Dtype::F32) => Slot::Read(&[]),
-                (None, _, Dtype::I32) => Slot::ReadInt(&[]),
+        for (i, ((arg, declared), wide)) in args.iter().zip(plan.kernel.args).zip(&mut *wide).enumerate() {
+            let Some(view) = arg.view else {
+                slots[i] =
+                    if declared.elements == Elements::I32 { Slot::ReadInt(&[]) } else { Slot::Read(&[]) };
+                continue;
+            };
+            let dtype = view.buffer.dtype();
+            // SAFETY: the lock is held until the twin has returned; the contract's check made sure that types fit and
+            // that a buffer which is written appears once.
+            slots[i] = unsafe {
+                match (arg.access, dtype) {
+                    (Access::Read, Dtype::I32) => Slot::ReadInt(Self::elements(&view)),
+                    (_, Dtype::I32) => Slot::WriteInt(Self::elements_mut(&view)),
+                    (access, _) if R::PACKS && dtype.is_half() => {
+                        wide.resize(view.len, 0.0);
+                        halves::unpack(dtype, Self::elements(&view), wide);
+                        let numbers = bytemuck::cast_slice_mut(wide);
+                        if access == Access::Read { Slot::Read(numbers) } else { Slot::Write(numbers, dtype) }
+                    }
+                    (Access::Read, _) => Slot::Read(Self::elements(&view)),
+                    _ => {
+                        if dtype.is_half() {
+                            before[i] = Self::elements(&view).to_vec();
+                        }
+                        Slot::Write(Self::elements_mut(&view), dtype)
+                    }
+                }
             };
         }
-        let start = state.profile.is_some().then(Instant::now);
+        let start = profile.is_some().then(Instant::now);
         R::twin(plan.kernel)(params, &mut slots[..args.len()]);
-        if let (Some(start), Some(profile)) = (start, &mut state.profile) {
+        for (i, (arg, declared)) in args.iter().zip(plan.kernel.args).enumerate() {
+            let Some(view) = arg.view.filter(|view| view.buffer.dtype().is_half()) else { continue };
+            let dtype = view.buffer.dtype();
+            // SAFETY: as above, and the twin's slices are gone.
+            match (arg.access, declared.elements) {
+                (Access::Read, _) => {}
+                _ if R::PACKS => halves::pack(dtype, &wide[i], unsafe { Self::elements_mut(&view) }),
+                // It has rounded itself.
+                (_, Elements::Kept) => {}
+                _ => {
+                    // SAFETY: as above.
+                    let written: &mut [R] = unsafe { Self::elements_mut(&view) };
+                    let changed = written.iter_mut().zip(&before[i]);
+                    let changed =
+                        changed.filter(|(x, before)| bytemuck::bytes_of(*x) != bytemuck::bytes_of(*before));
+                    changed.for_each(|(x, _)| *x = x.stored(dtype));
+                }
+            }
+        }
+        if let (Some(start), Some(profile)) = (start, profile) {
             let entry = profile.entry(plan.kernel.name).or_default();
             entry.0 += 1;
             entry.1 += start.elapsed().as_secs_f64();
         }
-        state.dispatches += 1;
+        *dispatches += 1;
         Ok(())
     }
 
     fn upload(&self, to: View<'_>, data: Host<'_>) -> Result<()> {
         let _lock = self.lock();
-        // SAFETY: the lock is held and this is the only slice; `Device::upload` compared the types.
+        let dtype = to.buffer.dtype();
+        // SAFETY: the lock is held and each is the only slice; `Device::upload` compared the types.
         unsafe {
             match data {
+                Host::F32(data) if dtype.is_half() && R::PACKS => {
+                    halves::pack(dtype, data, Self::elements_mut(&to));
+                }
+                Host::F64(data) if dtype.is_half() && R::PACKS => {
+                    let data: Vec<f32> = data.iter().map(|x| *x as f32).collect();
+                    halves::pack(dtype, &data, Self::elements_mut(&to));
+                }
                 Host::F32(data) => {
                     let to = Self::elements_mut::<R>(&to);
-                    to.iter_mut().zip(data).for_each(|(to, x)| *to = R::of(f64::from(*x)));
+                    to.iter_mut().zip(data).for_each(|(to, x)| *to = R::of(dtype.round(*x).into()));
                 }
                 Host::F64(data) => {
+                    let round = |x: f64| if dtype.is_half() { dtype.round(x as f32).into() } else { x };
                     let to = Self::elements_mut::<R>(&to);
-                    to.iter_mut().zip(data).for_each(|(to, x)| *to = R::of(*x));
+                    to.iter_mut().zip(data).for_each(|(to, x)| *to = R::of(round(*x)));
                 }
                 Host::I32(data) => Self::elements_mut::<i32>(&to).copy_from_slice(data),
             }
@@ -198,11 +246,15 @@ impl<R: Element> Backend for Cpu<R> {
 
     fn read_back(self: Arc<Self>, from: View<'_>) -> Result<ReadBack> {
         let _lock = self.lock();
+        let dtype = from.buffer.dtype();
         // SAFETY: the lock is held and nothing writes meanwhile.
         let values = unsafe {
-            match from.buffer.dtype() {
-                Dtype::F32 => R::values(Self::elements::<R>(&from)),
+            match dtype {
                 Dtype::I32 => Values::I32(Self::elements::<i32>(&from).to_vec()),
+                _ if dtype.is_half() && R::PACKS => {
+                    Values::F32(halves::unpacked(dtype, Self::elements(&from)))
+                }
+                _ => R::values(Self::elements::<R>(&from)),
             }
         };
         Ok(ReadBack(host::State::Ready(values)))

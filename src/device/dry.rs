@@ -120,7 +120,7 @@ impl Backend for Dry {
     fn read_back(self: Arc<Self>, from: View<'_>) -> Result<ReadBack> {
         self.lock().submit();
         Ok(ReadBack(host::State::Ready(match from.buffer.dtype() {
-            Dtype::F32 => Values::F32(vec![0.0; from.len]),
+            Dtype::F32 | Dtype::F16 | Dtype::BF16 => Values::F32(vec![0.0; from.len]),
             Dtype::I32 => Values::I32(vec![0; from.len]),
         })))
     }

@@ -5,12 +5,11 @@ use std::sync::Arc;
 use super::gpu::PendingRead;
 use crate::cpu::real::Bounded;
 use crate::error::{Error, Result};
-use crate::kernel::Dtype;
 
 /// Host values to copy to a device.
 #[derive(Clone, Copy, Debug)]
 pub enum Host<'a> {
-    /// Reals in 32 bits.
+    /// Reals in 32 bits, rounded to what the device holds.
     F32(&'a [f32]),
     /// Reals in 64 bits, rounded to what the device holds.
     F64(&'a [f64]),
@@ -33,12 +32,9 @@ impl Host<'_> {
         self.len() == 0
     }
 
-    /// The element type on the device.
-    pub fn dtype(&self) -> Dtype {
-        match self {
-            Host::F32(_) | Host::F64(_) => Dtype::F32,
-            Host::I32(_) => Dtype::I32,
-        }
+    /// Whether they are reals: those of every type take them.
+    pub fn is_real(&self) -> bool {
+        !matches!(self, Host::I32(_))
     }
 }
 

@@ -28,9 +28,6 @@ pub use host::{Host, ReadBack, Values};
 pub use select::{AdapterReport, adapters};
 pub use tampered::{Failure, Sabotage, Wrong};
 
-/// Elements between two possible beginnings of a bound slice: WebGPU's 256 bytes.
-pub const ALIGNMENT: usize = 64;
-
 /// A device: cheap to clone, safe to share between threads (launches from several threads are serialised).
 #[derive(Clone)]
 pub struct Device {
@@ -113,8 +110,8 @@ pub(crate) trait Backend: Send + Sync {
     fn finish_profile(&self) -> Result<Vec<KernelTime>>;
     fn reopen(&self) -> Result<Device>;
     /// The bytes that so many elements take.
-    fn bytes(&self, _: Dtype, len: usize) -> usize {
-        pool::size_class(len * 4)
+    fn bytes(&self, dtype: Dtype, len: usize) -> usize {
+        pool::size_class(len * dtype.size())
     }
     /// Where kernels can run in several ways.
     fn plans(&self) -> Option<&PlanTable> {
@@ -231,6 +228,10 @@ impl<'a> Arg<'a> {
 
     fn len(&self) -> usize {
         self.view.map_or(0, |view| view.len)
+    }
+
+    fn bytes(&self) -> u64 {
+        self.view.map_or(0, |view| view.len * view.buffer.dtype().size()) as u64
     }
 }
 
@@ -356,20 +357,29 @@ impl Device {
     /// Copies host values into a view, in order with the launches.
     ///
     /// # Errors
-    /// [`Error::Argument`] when type or length differ or the view is of another device, [`Error::Gpu`] on a fault.
+    /// [`Error::Argument`] when the length differs, reals are to become integers or the reverse, half of a pair of halves
+    /// that share a word is to stay, or the view is of another device; [`Error::Gpu`] on a fault.
     pub fn upload(&self, to: View<'_>, data: Host<'_>) -> Result<()> {
         self.check_owns(to, "upload")?;
-        if data.len() != to.len || data.dtype() != to.buffer.dtype() {
+        let dtype = to.buffer.dtype();
+        if data.len() != to.len || data.is_real() != dtype.is_float() {
             return Err(Error::argument(
                 "upload",
                 format!(
-                    "the view holds {} {:?}, the data is {} {:?}",
+                    "the view holds {} {dtype:?}, the data is {} {}",
                     to.len,
-                    to.buffer.dtype(),
                     data.len(),
-                    data.dtype()
+                    if data.is_real() { "reals" } else { "integers" }
                 ),
             ));
+        }
+        let end = to.offset + to.len;
+        if dtype.is_half()
+            && !(to.offset.is_multiple_of(2) && (end.is_multiple_of(2) || end == to.buffer.len()))
+        {
+            let message =
+                format!("halves are overwritten in pairs, got {} from element {} on", to.len, to.offset);
+            return Err(Error::argument("upload", message));
         }
         if to.len == 0 { Ok(()) } else { self.backend.upload(to, data) }
     }

@@ -23,7 +23,7 @@ pub struct Recorded {
 impl Recorded {
     /// Takes note of a launch.
     pub fn add(&mut self, plan: &Plan, params: &[u8], args: &[Arg<'_>], limits: &Limits) {
-        let bytes = |arg: &Arg<'_>| arg.len() as u64 * if arg.access == Access::Update { 8 } else { 4 };
+        let bytes = |arg: &Arg<'_>| arg.bytes() * if arg.access == Access::Update { 2 } else { 1 };
         self.launches += 1;
         self.seconds += seconds(plan, params, args.iter().map(bytes).sum(), limits);
     }

@@ -7,7 +7,7 @@ use crate::cpu::sigmoid_backward::{SIGMOID_BACKWARD, SigmoidBackward};
 use crate::cpu::tanh::{TANH, Tanh};
 use crate::cpu::tanh_backward::{TANH_BACKWARD, TanhBackward};
 use crate::error::Result;
-use crate::kernel::{Dtype, Kernel, Plan};
+use crate::kernel::{Kernel, Plan};
 use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
 
@@ -61,13 +61,13 @@ impl Tape {
     ) -> Result<Var> {
         let input = self.value(x)?;
         let count = input.count();
-        let y = Tensor::empty(self.device(), Dtype::F32, input.shape())?;
+        let y = Tensor::empty(self.device(), input.dtype(), input.shape())?;
         let params = forward.1(count as u32);
         self.device().launch(&Plan::elements(forward.0, count), &params, &[input.read(), y.write()])?;
         self.push(name, &[x], y.clone(), || {
             Box::new(move |g| {
                 let dy = g.of_output()?;
-                let dx = Tensor::empty(&dy.device(), Dtype::F32, dy.shape())?;
+                let dx = Tensor::empty(&dy.device(), dy.dtype(), dy.shape())?;
                 let args = [y.read(), dy.read(), dx.write()];
                 dy.device().launch(&Plan::elements(backward.0, count), &backward.1(count as u32), &args)?;
                 g.give(0, dx)

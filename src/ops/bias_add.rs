@@ -3,14 +3,14 @@
 use super::reduce::sum_lines;
 use crate::cpu::bias_add::{BIAS_ADD, BiasAdd};
 use crate::error::Result;
-use crate::kernel::{Dtype, Plan};
+use crate::kernel::Plan;
 use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
 
 /// x + bias in every row of x [.., N].
 pub(super) fn with_bias(x: &Tensor, bias: &Tensor) -> Result<Tensor> {
     let (cols, device) = (bias.count(), x.device());
-    let y = Tensor::empty(&device, Dtype::F32, x.shape())?;
+    let y = Tensor::empty(&device, x.dtype(), x.shape())?;
     let params = BiasAdd { rows: (x.count() / cols.max(1)) as u32, cols: cols as u32 };
     device.launch(&Plan::elements(&BIAS_ADD, x.count()), &params, &[x.read(), bias.read(), y.write()])?;
     Ok(y)

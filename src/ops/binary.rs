@@ -5,7 +5,7 @@ use super::scale::scaled;
 use crate::cpu::binary::{ADD, BINARY, Binary, DIV, MUL, SUB};
 use crate::cpu::walk::{collapsed, flat, strides};
 use crate::error::Result;
-use crate::kernel::{Dtype, Plan};
+use crate::kernel::Plan;
 use crate::tape::{Rule, Tape, Var};
 use crate::tensor::{Shape, Tensor};
 
@@ -36,7 +36,7 @@ pub(super) fn repeating(from: Shape, to: Shape) -> Vec<usize> {
 pub(super) fn combine(name: &'static str, op: u32, a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let (left, right) = (a.shape(), b.shape());
     let shape = if left == right { left } else { broadcast(name, left, right)? };
-    let y = Tensor::empty(&a.device(), Dtype::F32, shape)?;
+    let y = Tensor::empty(&a.device(), a.dtype().promote(b.dtype()), shape)?;
     let count = y.count();
     let walk = if left == right {
         flat(count as u32)

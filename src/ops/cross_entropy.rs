@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::indices::Indices;
-use super::loss::{Reduce, arriving, check_lengths, counted, within};
+use super::loss::{Reduce, arriving, check_lengths, counted, kept_as, within};
 use super::recurrent::Lengths;
 use crate::cpu::cross_entropy::{self, CrossEntropy as Params};
 use crate::cpu::cross_entropy_soft::{self, CrossEntropySoft};
@@ -145,7 +145,7 @@ impl Tape {
         };
         let device = input.device();
         let losses = Tensor::empty(&device, Dtype::F32, rows)?;
-        let dlogits = Tensor::empty(&device, Dtype::F32, input.shape())?;
+        let dlogits = Tensor::empty(&device, kept_as(input.dtype()), input.shape())?;
         let params = Params {
             rows: labels.count() as u32,
             classes: classes as u32,
@@ -157,7 +157,10 @@ impl Tape {
         let args = [input.read(), labels.tensor().read(), options.weight(), losses.write(), dlogits.write()];
         device.launch(&cross_entropy::plan(&params), &params, &args)?;
         let [loss, dlogits] = reduce.finish("cross_entropy", losses, dlogits)?;
-        self.push("cross_entropy", &[logits], loss, || Box::new(move |g| g.give(0, arriving(g, &dlogits)?)))
+        let dtype = input.dtype();
+        self.push("cross_entropy", &[logits], loss, || {
+            Box::new(move |g| g.give(0, arriving(g, &dlogits, dtype)?))
+        })
     }
 
     /// The loss of logits [.., C] against probabilities q [.., C] of the classes, through which no gradient flows. With
@@ -192,7 +195,7 @@ impl Tape {
         let reduce = Reduce { reduction: options.reduction, denominator, shape: rows, lengths };
         let device = input.device();
         let losses = Tensor::empty(&device, Dtype::F32, rows)?;
-        let dlogits = Tensor::empty(&device, Dtype::F32, input.shape())?;
+        let dlogits = Tensor::empty(&device, kept_as(input.dtype()), input.shape())?;
         let params = CrossEntropySoft {
             rows: rows.count() as u32,
             classes: classes as u32,
@@ -203,8 +206,9 @@ impl Tape {
         let args = [input.read(), probabilities.read(), options.weight(), losses.write(), dlogits.write()];
         device.launch(&cross_entropy_soft::plan(&params), &params, &args)?;
         let [loss, dlogits] = reduce.finish(OP, losses, dlogits)?;
+        let dtype = input.dtype();
         self.push("cross_entropy_probabilities", &[logits], loss, || {
-            Box::new(move |g| g.give(0, arriving(g, &dlogits)?))
+            Box::new(move |g| g.give(0, arriving(g, &dlogits, dtype)?))
         })
     }
 }

@@ -2,7 +2,6 @@
 
 use crate::cpu::dropout::{Dropout, plan};
 use crate::error::{Error, Result};
-use crate::kernel::Dtype;
 use crate::tape::{DropoutStream, Tape, Var};
 use crate::tensor::Tensor;
 
@@ -28,7 +27,7 @@ impl Tape {
         let count = input.count() as u32;
         let params = Dropout { count, seed_low, seed_high, call_low, call_high, rate: p as f32, scale };
         let apply = move |x: &Tensor| {
-            let y = Tensor::empty(&x.device(), Dtype::F32, x.shape())?;
+            let y = Tensor::empty(&x.device(), x.dtype(), x.shape())?;
             x.device().launch(&plan(&params), &params, &[x.read(), y.write()])?;
             Ok(y)
         };

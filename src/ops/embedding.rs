@@ -4,7 +4,7 @@ use super::indices::{Indices, PART};
 use crate::cpu::embedding::{EMBEDDING, Embedding};
 use crate::cpu::embedding_backward::{EMBEDDING_BACKWARD, EmbeddingBackward, NO_PADDING};
 use crate::error::{Error, Result};
-use crate::kernel::{Dtype, Plan};
+use crate::kernel::Plan;
 use crate::tape::{Tape, Var};
 use crate::tensor::{Shape, Tensor};
 
@@ -26,8 +26,8 @@ impl Tape {
             return Err(Error::argument("embedding", format!("padding_idx {index} is not in 0..{rows}")));
         }
         let padding = padding_idx.map_or(NO_PADDING, |index| index as u32);
-        let y =
-            Tensor::empty(self.device(), Dtype::F32, Shape::joined("embedding", &tokens.shape(), &[width])?)?;
+        let shape = Shape::joined("embedding", &tokens.shape(), &[width])?;
+        let y = Tensor::empty(self.device(), table.dtype(), shape)?;
         let params = Embedding { count: tokens.count() as u32, width: width as u32, rows: rows as u32 };
         let args = [tokens.tensor().read(), table.read(), y.write()];
         self.device().launch(&Plan::elements(&EMBEDDING, y.count()), &params, &args)?;

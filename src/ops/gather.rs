@@ -54,7 +54,7 @@ impl Tape {
             return super::mismatch("gather", input.shape(), index.shape());
         }
         index.check("gather", lines.n, None)?;
-        let y = Tensor::empty(self.device(), Dtype::F32, index.shape())?;
+        let y = Tensor::empty(self.device(), input.dtype(), index.shape())?;
         let [outer, n, inner] = [lines.outer, lines.n, lines.inner].map(|n| n as u32);
         let params = Gather { outer, n, m: m as u32, inner };
         let args = [input.read(), index.tensor().read(), y.write()];
@@ -83,7 +83,7 @@ impl Tape {
                 format!("takes at least one element, got none in dimension {dim} of {:?}", input.shape());
             return Err(Error::argument("max_dim", message));
         }
-        let y = Tensor::empty(self.device(), Dtype::F32, lines.reduced(keepdim))?;
+        let y = Tensor::empty(self.device(), input.dtype(), lines.reduced(keepdim))?;
         let index = Tensor::empty(self.device(), Dtype::I32, lines.reduced(keepdim))?;
         for start in (0..lines.n).step_by(LONGEST) {
             let params = MaxDim {

@@ -51,7 +51,7 @@ impl Tape {
         let argument = |tensor: &Option<Tensor>| tensor.is_some().into();
         let rows = shape.count() / cols;
         let (y, stats) = (
-            Tensor::empty(self.device(), Dtype::F32, shape)?,
+            Tensor::empty(self.device(), input.dtype(), shape)?,
             Tensor::empty(self.device(), Dtype::F32, [rows, 2])?,
         );
         let (rows, cols) = (rows as u32, cols as u32);
@@ -62,7 +62,7 @@ impl Tape {
         self.push("layer_norm", &inputs, y, || {
             Box::new(move |g| {
                 let dy = g.of_output()?;
-                let dx = Tensor::empty(&dy.device(), Dtype::F32, shape)?;
+                let dx = Tensor::empty(&dy.device(), dy.dtype(), shape)?;
                 let dscaled = Tensor::empty(&dy.device(), Dtype::F32, shape)?;
                 let params = LayerNormBackward { rows, cols, weighted: weight.is_some().into() };
                 let args =

@@ -3,7 +3,6 @@
 use super::bias_add::sum_rows;
 use super::matmul::{Matrix, product, product_with_biases};
 use crate::error::Result;
-use crate::kernel::Dtype;
 use crate::tape::{Tape, Var};
 use crate::tensor::{Shape, Tensor};
 
@@ -14,7 +13,7 @@ pub(super) fn affine(x: &Tensor, w: &Tensor, biases: [Option<&Tensor>; 2]) -> Re
     if let Some(last) = dims.last_mut() {
         *last = w_shape[0];
     }
-    let y = Tensor::empty(&x.device(), Dtype::F32, Shape::from(&dims[..]))?;
+    let y = Tensor::empty(&x.device(), w.dtype(), Shape::from(&dims[..]))?;
     product_with_biases(Matrix::new(x), Matrix::new(w).t(), biases, &y, false)?;
     Ok(y)
 }

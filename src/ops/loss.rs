@@ -70,9 +70,15 @@ impl Reduce<'_> {
     }
 }
 
-/// The gradient by the input: that of each loss times what arrives at it.
-pub(super) fn arriving(g: &Gradients<'_>, gradient: &Tensor) -> Result<Tensor> {
-    if g.output_is_one() { Ok(gradient.clone()) } else { scaled_by(gradient, &g.of_output()?) }
+/// How the gradient by an input of this type is stored until it is known what arrives at the losses: shares of a mean over
+/// many rows are too small for F16 unless a loss scale has multiplied them.
+pub(super) fn kept_as(input: Dtype) -> Dtype {
+    if input == Dtype::F16 { Dtype::F32 } else { input }
+}
+
+/// The gradient by an input of this type: that of each loss times what arrives at it.
+pub(super) fn arriving(g: &Gradients<'_>, gradient: &Tensor, input: Dtype) -> Result<Tensor> {
+    if g.output_is_one() { Ok(gradient.clone()) } else { scaled_by(gradient, &g.of_output()?, input) }
 }
 
 /// Which of the losses [T, B, ..] lie within their sequences.

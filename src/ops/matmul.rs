@@ -103,7 +103,7 @@ impl Tape {
         if k != k2 {
             return super::mismatch("matmul", left.shape(), right.shape());
         }
-        let out = Tensor::empty(self.device(), Dtype::F32, [m, n])?;
+        let out = Tensor::empty(self.device(), left.dtype().promote(right.dtype()), [m, n])?;
         product(Matrix::new(&left), Matrix::new(&right), &out, false)?;
         self.push("matmul", &[a, b], out, || {
             Box::new(move |g| {

@@ -4,6 +4,7 @@
 mod activation;
 mod bias_add;
 mod binary;
+mod cast;
 pub mod cross_entropy;
 pub(crate) mod dropout;
 mod embedding;

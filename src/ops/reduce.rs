@@ -80,7 +80,7 @@ pub(super) fn sum_to(x: &Tensor, to: Shape) -> Result<Tensor> {
 
 /// x, whose dimensions that are 1 are repeated to `shape`.
 fn repeated(x: &Tensor, shape: Shape) -> Result<Tensor> {
-    let y = Tensor::empty(&x.device(), Dtype::F32, shape)?;
+    let y = Tensor::empty(&x.device(), x.dtype(), shape)?;
     copy_strided(&shape, x, (0, &repeating(x.shape(), shape)), &y, (0, &strides(&shape)))?;
     Ok(y)
 }

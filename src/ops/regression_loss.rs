@@ -1,6 +1,6 @@
 //! Losses of values: torch.nn.MSELoss, L1Loss and HuberLoss.
 
-use super::loss::{Reduce, Reduction, arriving, check_lengths, counted};
+use super::loss::{Reduce, Reduction, arriving, check_lengths, counted, kept_as};
 use super::recurrent::Lengths;
 use super::scale::scaled;
 use crate::cpu::regression_loss::{HUBER, L1, MSE, REGRESSION_LOSS, RegressionLoss as Params};
@@ -72,13 +72,14 @@ impl Tape {
         let reduce = Reduce { reduction: options.reduction, denominator, shape, lengths };
         let params = Params { count: shape.count() as u32, kind, delta, scale: reduce.scale() };
         let losses = Tensor::empty(&device, Dtype::F32, shape)?;
-        let dx = Tensor::empty(&device, Dtype::F32, shape)?;
+        let dx = Tensor::empty(&device, kept_as(x.dtype()), shape)?;
         let args = [x.read(), target.read(), losses.write(), dx.write()];
         device.launch(&Plan::elements(&REGRESSION_LOSS, shape.count()), &params, &args)?;
         let [loss, dx] = reduce.finish(op, losses, dx)?;
+        let dtype = x.dtype();
         self.push(op, &inputs, loss, || {
             Box::new(move |g| {
-                let dx = arriving(g, &dx)?;
+                let dx = arriving(g, &dx, dtype)?;
                 if g.wanted(1) {
                     g.give(1, scaled(&dx, -1.0)?)?;
                 }

@@ -2,14 +2,14 @@
 
 use crate::cpu::scale::{SCALE, Scale};
 use crate::error::Result;
-use crate::kernel::{Dtype, Plan};
+use crate::kernel::Plan;
 use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
 
 /// factor·x.
 pub(super) fn scaled(x: &Tensor, factor: f32) -> Result<Tensor> {
     let (count, device) = (x.count(), x.device());
-    let y = Tensor::empty(&device, Dtype::F32, x.shape())?;
+    let y = Tensor::empty(&device, x.dtype(), x.shape())?;
     let params = Scale { count: count as u32, factor };
     device.launch(&Plan::fours(&SCALE, count), &params, &[x.read(), y.write()])?;
     Ok(y)

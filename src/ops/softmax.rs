@@ -4,7 +4,6 @@ use super::line::Lines;
 use crate::cpu::softmax::{self, Softmax};
 use crate::cpu::softmax_backward::{self, SoftmaxBackward};
 use crate::error::Result;
-use crate::kernel::Dtype;
 use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
 
@@ -37,7 +36,7 @@ impl Tape {
             return self.transpose(y, dim, last);
         }
         let input = self.value(x)?;
-        let y = Tensor::empty(self.device(), Dtype::F32, shape)?;
+        let y = Tensor::empty(self.device(), input.dtype(), shape)?;
         let (rows, cols) = (lines.outer as u32, lines.n as u32);
         if y.count() > 0 {
             let params = Softmax { rows, cols, log };
@@ -46,7 +45,7 @@ impl Tape {
         self.push(name, &[x], y.clone(), || {
             Box::new(move |g| {
                 let dy = g.of_output()?;
-                let dx = Tensor::empty(&dy.device(), Dtype::F32, shape)?;
+                let dx = Tensor::empty(&dy.device(), dy.dtype(), shape)?;
                 if dx.count() > 0 {
                     let params = SoftmaxBackward { rows, cols, log };
                     let args = [y.read(), dy.read(), dx.write()];

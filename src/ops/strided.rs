@@ -31,7 +31,7 @@ pub(super) fn permuted(x: &Tensor, dims: &[usize]) -> Result<Tensor> {
     if moving.is_sorted() {
         return x.reshape(&shape[..]);
     }
-    let y = Tensor::empty(&x.device(), Dtype::F32, &shape[..])?;
+    let y = Tensor::empty(&x.device(), x.dtype(), &shape[..])?;
     copy_strided(&shape, x, (0, &pick(&own)), &y, (0, &strides(&shape)))?;
     Ok(y)
 }
@@ -62,7 +62,7 @@ impl Part {
     }
 
     fn take(&self, whole: &Tensor) -> Result<Tensor> {
-        let part = Tensor::empty(&whole.device(), Dtype::F32, self.shape())?;
+        let part = Tensor::empty(&whole.device(), whole.dtype(), self.shape())?;
         let [in_whole, in_part] = self.strides();
         copy_strided(&self.block(), whole, (self.first(), &in_whole), &part, (0, &in_part))?;
         Ok(part)
@@ -75,7 +75,7 @@ impl Part {
 
     /// A tensor of that shape that is 0 but for this part.
     fn alone(&self, part: &Tensor, shape: Shape) -> Result<Tensor> {
-        let whole = Tensor::empty(&part.device(), Dtype::F32, shape)?;
+        let whole = Tensor::empty(&part.device(), part.dtype(), shape)?;
         whole.fill(0.0)?;
         self.put(part, &whole)?;
         Ok(whole)
@@ -225,7 +225,10 @@ impl Tape {
         lengths: &[usize],
     ) -> Result<Var> {
         let lines = Lines::new(name, whole, dim)?;
-        let y = Tensor::empty(self.device(), Dtype::F32, whole)?;
+        let dtypes = parts.iter().map(|part| Ok(self.value(*part)?.dtype()));
+        let dtypes = dtypes.collect::<Result<Vec<_>>>()?;
+        let dtype = dtypes.into_iter().reduce(Dtype::promote).unwrap_or(Dtype::F32);
+        let y = Tensor::empty(self.device(), dtype, whole)?;
         let mut start = 0;
         let mut places = Vec::with_capacity(parts.len());
         for (var, length) in parts.iter().zip(lengths) {

@@ -28,10 +28,10 @@ pub(super) fn total(x: &Tensor) -> Result<Tensor> {
     partial_sums(&partial_sums(x, PARTIALS, 1, 1.0)?, 1, 1, 1.0)
 }
 
-/// x with each of its equal parts multiplied with a number on the device, as many as `factor` has.
-pub(super) fn scaled_by(x: &Tensor, factor: &Tensor) -> Result<Tensor> {
+/// x with each of its equal parts multiplied with a number on the device, as many as `factor` has, stored as `dtype`.
+pub(super) fn scaled_by(x: &Tensor, factor: &Tensor, dtype: Dtype) -> Result<Tensor> {
     let (count, device) = (x.count(), x.device());
-    let y = Tensor::empty(&device, Dtype::F32, x.shape())?;
+    let y = Tensor::empty(&device, dtype, x.shape())?;
     let args = [x.read(), factor.read(), y.write()];
     let width = count.checked_div(factor.count()).unwrap_or(0).max(1) as u32;
     device.launch(&Plan::elements(&SCALE_BY, count), &ScaleBy { count: count as u32, width }, &args)?;
@@ -45,14 +45,14 @@ impl Tape {
     /// [`Error::Gpu`](crate::error::Error::Gpu) on a fault.
     pub fn sum(&mut self, x: Var) -> Result<Var> {
         let input = self.value(x)?;
-        let shape = input.shape();
+        let (shape, dtype) = (input.shape(), input.dtype());
         let y = total(input)?;
         self.push("sum", &[x], y, || {
             Box::new(move |g| {
                 let dy = g.of_output()?;
-                let ones = Tensor::empty(&dy.device(), Dtype::F32, shape)?;
+                let ones = Tensor::empty(&dy.device(), dtype, shape)?;
                 ones.fill(1.0)?;
-                g.give(0, scaled_by(&ones, &dy)?)
+                g.give(0, scaled_by(&ones, &dy, dtype)?)
             })
         })
     }

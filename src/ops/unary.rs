@@ -5,7 +5,7 @@ use super::scale::scaled;
 use crate::cpu::binary::{DIV, MUL};
 use crate::cpu::unary::{EXP, LOG, SQRT, UNARY, Unary};
 use crate::error::Result;
-use crate::kernel::{Dtype, Plan};
+use crate::kernel::Plan;
 use crate::tape::{Rule, Tape, Var};
 use crate::tensor::Tensor;
 
@@ -49,7 +49,7 @@ impl Tape {
         rule: fn(Tensor, Tensor) -> Rule,
     ) -> Result<Var> {
         let input = self.value(x)?.clone();
-        let y = Tensor::empty(self.device(), Dtype::F32, input.shape())?;
+        let y = Tensor::empty(self.device(), input.dtype(), input.shape())?;
         let params = Unary { op, count: y.count() as u32 };
         self.device().launch(&Plan::elements(&UNARY, y.count()), &params, &[input.read(), y.write()])?;
         self.push(name, &[x], y.clone(), || rule(input, y))

@@ -2,7 +2,6 @@
 
 use super::{Gradient, Kind, Tape, assert_finite};
 use crate::error::Result;
-use crate::kernel::Dtype;
 use crate::tensor::Tensor;
 
 /// What a rule works with: the gradients of its node's outputs, and places for those of its inputs. Each input that
@@ -77,7 +76,8 @@ impl<'a> Gradients<'a> {
             compute(&target, accumulate)?;
             return self.mark(k, &target);
         }
-        let gradient = Tensor::empty(&self.tape.device, Dtype::F32, self.tape.values[input].tensor.shape())?;
+        let value = &self.tape.values[input].tensor;
+        let gradient = Tensor::empty(&self.tape.device, value.dtype(), value.shape())?;
         compute(&gradient, false)?;
         self.give(k, gradient)
     }

@@ -153,13 +153,13 @@ pub fn bits(values: &[Values]) -> Vec<Vec<u64>> {
     values.iter().map(bits).collect()
 }
 
-/// The error as a share of the limit. Where the reference itself is not finite, the device's value must not be either;
+/// The error as a share of the limit; none where both are the same, infinity too. Where the reference itself is not finite, the device's value must not be either;
 /// but in an output, which was poisoned with NaN, that means that the twin left the element out. A limit that is not
 /// finite would prove nothing.
 fn share(got: f64, expected: f64, limit: f64, poisoned: bool) -> f64 {
     let error = (got - expected).abs();
     let both_fail = !expected.is_finite() && !got.is_finite() && !poisoned;
-    if error == 0.0 || both_fail {
+    if got == expected || both_fail {
         0.0
     } else if limit.is_finite() && !error.is_nan() {
         error / limit
@@ -177,6 +177,8 @@ mod tests {
         const FAILS: f64 = f64::INFINITY;
         assert_eq!(share(1.5, 1.0, 2.0, false), 0.25);
         assert_eq!(share(1.0, 1.0, 0.0, false), 0.0);
+        assert_eq!(share(f64::INFINITY, f64::INFINITY, 0.0, true), 0.0);
+        assert_eq!(share(f64::NEG_INFINITY, f64::INFINITY, 0.0, true), FAILS);
         assert_eq!(share(1.0, 2.0, 0.0, false), FAILS);
         assert_eq!(share(f64::NAN, 1.0, 2.0, false), FAILS);
         assert_eq!(share(1.0, f64::NAN, 2.0, false), FAILS);

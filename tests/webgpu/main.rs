@@ -9,26 +9,28 @@ mod chromium;
 use std::collections::BTreeSet;
 
 use bptt::cpu::bias_add::BIAS_ADD;
+use bptt::cpu::halves;
 use bptt::cpu::matmul::MATMUL;
 use bptt::cpu::scale::SCALE;
 use bptt::cpu::sigmoid::SIGMOID;
 use bptt::cpu::softmax::SOFTMAX;
 use bptt::device::Values;
-use bptt::kernel::{Access, Dtype, Kernel, LEAST, ParamSpace, Plan};
+use bptt::kernel::{Access, Dtype, Form, Kernel, LEAST, ParamSpace, Plan};
 use bptt::verify::{Case, GUARD, Row, Size, TABLE, compare, expected};
 use browser::{Browser, Message};
 use serde_json::{Value, json};
 
-/// Cases for each kernel and variant, of each size in turn; the environment variable PROPTEST_CASES asks for more.
-const CASES: u64 = Size::ALL.len() as u64;
+/// Cases for each kernel and variant, of each size and type of reals in turn; the environment variable PROPTEST_CASES asks for more.
+const CASES: u64 = 3 * Size::ALL.len() as u64;
 
 fn cases() -> u64 {
     std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(CASES).max(CASES)
 }
 
 /// The shader as a device with nothing optional compiles it.
-fn portable(plan: &Plan) -> String {
-    plan.kernel.wgsl(plan.variant, ParamSpace::Uniform)
+fn portable(case: &Case, plan: &Plan) -> String {
+    let form = Form { space: ParamSpace::Uniform, storage: case.storage, native: false };
+    plan.kernel.wgsl(plan.variant, &form)
 }
 
 /// A launch that has the page run `wgsl` on the values of a case.
@@ -37,10 +39,16 @@ fn launch(case: &Case, plan: &Plan, wgsl: &str) -> Message {
     let contents: Vec<Option<Vec<u8>>> = case
         .values
         .iter()
-        .zip(args)
-        .map(|(value, declared)| {
-            Some(match value.guarded(declared.dtype)? {
+        .zip(case.storage)
+        .map(|(value, dtype)| {
+            Some(match value.guarded(dtype)? {
                 Values::I32(x) => bytemuck::cast_slice(&x).to_vec(),
+                reals if dtype.is_half() => {
+                    let reals = reals.f32();
+                    let mut halves = vec![0; reals.len().next_multiple_of(2)];
+                    halves::pack(dtype, &reals, &mut halves[..reals.len()]);
+                    bytemuck::cast_slice(&halves).to_vec()
+                }
                 reals => bytemuck::cast_slice(&reals.f32()).to_vec(),
             })
         })
@@ -49,7 +57,7 @@ fn launch(case: &Case, plan: &Plan, wgsl: &str) -> Message {
         "wgsl": wgsl,
         "read_only": args.iter().map(|arg| arg.access == Access::Read).collect::<Vec<_>>(),
         "bytes": contents.iter().map(|bytes| bytes.as_ref().map(Vec::len)).collect::<Vec<_>>(),
-        "guard": GUARD * 4,
+        "guards": case.storage.map(|dtype| GUARD * dtype.size()),
         "params": case.params,
         "grid": plan.grid,
     });
@@ -57,13 +65,17 @@ fn launch(case: &Case, plan: &Plan, wgsl: &str) -> Message {
 }
 
 /// The arguments behind a launch, as the page sends them.
-fn values(case: &Case, kernel: &Kernel, mut buffers: &[u8]) -> Vec<Values> {
-    let arguments = case.values.iter().zip(kernel.args).map(|(value, declared)| {
-        let len = value.guarded(declared.dtype).map_or(0, |_| value.len() + 2 * GUARD);
-        let (bytes, rest) = buffers.split_at(len * 4);
+fn values(case: &Case, mut buffers: &[u8]) -> Vec<Values> {
+    let arguments = case.values.iter().zip(case.storage).map(|(value, dtype)| {
+        let len = value.guarded(dtype).map_or(0, |_| value.len() + 2 * GUARD);
+        let (bytes, rest) = buffers.split_at((len * dtype.size()).next_multiple_of(4));
         buffers = rest;
-        match declared.dtype {
+        match dtype {
             Dtype::F32 if len > 0 => Values::F32(bytemuck::pod_collect_to_vec(bytes)),
+            Dtype::F16 | Dtype::BF16 => {
+                let halves: Vec<u16> = bytemuck::pod_collect_to_vec(bytes);
+                Values::F32(halves::unpacked(dtype, &halves[..len]))
+            }
             _ => Values::I32(bytemuck::pod_collect_to_vec(bytes)),
         }
     });
@@ -87,7 +99,7 @@ fn fault(browser: &Browser, case: &Case, plan: &Plan, wgsl: &str) -> Option<Stri
             return Some(format!("{name}: {said}: {}", head[said]));
         }
     }
-    let report = compare(case, plan, values(case, plan.kernel, &buffers), &expected(case).unwrap());
+    let report = compare(case, plan, values(case, &buffers), &expected(case).unwrap());
     (!report.passed()).then(|| report.to_string())
 }
 
@@ -98,10 +110,11 @@ fn every_portable_variant_agrees_with_the_twins_in_a_browser() {
     for row in TABLE {
         for variant in (0..row.kernel.variants.len()).filter(|i| LEAST.allow(&row.kernel.variants[*i])) {
             let mut ran = false;
-            for (size, seed) in Size::ALL.into_iter().cycle().zip(0..cases()) {
-                let case = case_of(row, variant, size, seed);
+            let dtypes = Dtype::FLOATS.into_iter().cycle();
+            for ((size, seed), dtype) in Size::ALL.into_iter().cycle().zip(0..cases()).zip(dtypes) {
+                let case = case_of(row, variant, size, seed).stored(dtype);
                 for plan in case.plans.iter().filter(|plan| plan.variant == variant && writes(&case, plan)) {
-                    failures.extend(fault(&browser, &case, plan, &portable(plan)));
+                    failures.extend(fault(&browser, &case, plan, &portable(&case, plan)));
                     (ran, launches) = (true, launches + 1);
                 }
             }
@@ -148,7 +161,7 @@ fn what_is_wrong_is_seen() {
     let check_seen = |kernel: &'static Kernel, from: &str, to: &str, expected: &str| {
         let case = case_of(row(kernel), 0, Size::Edge, 1);
         let plan = case.plans.iter().find(|plan| plan.variant == 0).unwrap();
-        let wgsl = portable(plan);
+        let wgsl = portable(&case, plan);
         assert_eq!(fault(&browser, &case, plan, &wgsl), None);
         assert!(wgsl.contains(from), "{kernel:?} has {from}");
         let fault = fault(&browser, &case, plan, &wgsl.replacen(from, to, 1)).unwrap_or_default();
@@ -156,7 +169,7 @@ fn what_is_wrong_is_seen() {
     };
     // Values that are a little wrong, the wrong argument's, and what is left out.
     check_seen(&SIGMOID, "1.0 / (1.0 + exp(", "1.0 / (1.0001 + exp(", "of the limit");
-    check_seen(&BIAS_ADD, "x[i] + bias[i % p.cols]", "x[i] + x[i % p.cols]", "of the limit");
+    check_seen(&BIAS_ADD, "load_bias(i % p.cols)", "load_x(i % p.cols)", "of the limit");
     check_seen(&SCALE, "i < p.count / WIDE", "i + 1u < p.count / WIDE", "NaN");
     // What the compiler warns of, what it refuses, what is beyond a limit.
     check_seen(&SIGMOID, "fn is_nan(", "fn f() { return; let x = 1; }\nfn is_nan(", "unreachable");

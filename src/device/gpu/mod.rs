@@ -3,6 +3,7 @@
 //! A launch records a dispatch into the open compute pass; `submit` ends the pass and hands everything over.
 //! Host writes and copies to the host are recorded in the same order.
 
+mod f16;
 mod fault;
 mod marks;
 mod open;
@@ -12,18 +13,18 @@ mod read;
 mod upload;
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use super::contract::MAX_ARGS;
 use super::pool::Pool;
 use super::recorded::{MOST_LAUNCHES, Recorded};
 use super::{
     Arg, Backend, Device, DeviceInfo, Host, KernelTime, Memory, MemoryKind, ReadBack, Stats, Values, View,
     host, select,
 };
+use crate::cpu::halves;
 use crate::error::{Error, Fault, Result};
-use crate::kernel::{Access, Dtype, Limits, ParamSpace, Plan};
+use crate::kernel::{Access, Dtype, Limits, MAX_ARGS, ParamSpace, Plan};
 use crate::plans::PlanTable;
 use fault::Faults;
 use marks::Marks;
@@ -53,6 +54,8 @@ pub struct Gpu {
     limits: Limits,
     space: ParamSpace,
     profiling: bool,
+    /// Whether WGSL's `f16` stores F16: whether the adapter has it, and converts as it should.
+    native_f16: OnceLock<bool>,
     plans: PlanTable,
     state: Mutex<State>,
 }
@@ -98,10 +101,16 @@ impl Gpu {
             self.submit()?;
         }
         self.wait_for(&read)?;
-        let dtype = read.dtype;
-        let values = self.lock().reads.finish(read, |bytes| match dtype {
-            Dtype::F32 => Values::F32(bytemuck::pod_collect_to_vec(bytes)),
-            Dtype::I32 => Values::I32(bytemuck::pod_collect_to_vec(bytes)),
+        let PendingRead { dtype, skip, len, .. } = read;
+        let values = self.lock().reads.finish(read, |bytes| {
+            let bytes = &bytes[skip..][..len * dtype.size()];
+            match dtype {
+                Dtype::F32 => Values::F32(bytemuck::pod_collect_to_vec(bytes)),
+                Dtype::I32 => Values::I32(bytemuck::pod_collect_to_vec(bytes)),
+                Dtype::F16 | Dtype::BF16 => {
+                    Values::F32(halves::unpacked(dtype, &bytemuck::pod_collect_to_vec(bytes)))
+                }
+            }
         });
         self.faults.keep(values)
     }
@@ -120,6 +129,19 @@ impl Gpu {
     /// Waits for a submission, or just collects what is finished.
     fn wait(&self, submission: Option<wgpu::SubmissionIndex>) -> Result<()> {
         self.faults.poll(&self.device, submission.map(|index| (index, self.patience)))
+    }
+
+    /// Whether WGSL's `f16` stores F16 here, found out when it is first asked.
+    fn native_f16(&self) -> Result<bool> {
+        match self.native_f16.get() {
+            Some(native) => Ok(*native),
+            None => {
+                let native = f16::converts_well(&self.device, &self.queue, |submission| {
+                    self.faults.poll(&self.device, Some((submission, self.patience)))
+                })?;
+                Ok(*self.native_f16.get_or_init(|| native))
+            }
+        }
     }
 
     /// For a read that nobody waits for.
@@ -175,7 +197,7 @@ impl Gpu {
     }
 
     fn collect_timestamps(&self, state: &mut State, buffer: &wgpu::Buffer, bytes: usize) -> Result<()> {
-        let mut read = state.reads.begin(&self.device, bytes, Dtype::I32)?;
+        let mut read = state.reads.begin(&self.device, 0, bytes / 4, Dtype::I32)?;
         let mut encoder = self.device.create_command_encoder(&Default::default());
         read.copy(&mut encoder, &mut state.marks, buffer, 0);
         let submission = self.queue.submit([encoder.finish()]);
@@ -346,6 +368,7 @@ impl Backend for Gpu {
         }
         let state = &mut *guard;
         let dummies = state.dummies.clone();
+        let mut storage = plan.kernel.widest();
         let mut ranges = [(0, 0, 0); MAX_ARGS];
         let mut buffers = [&dummies[0]; MAX_ARGS];
         for (i, arg) in args.iter().enumerate() {
@@ -356,7 +379,10 @@ impl Backend for Gpu {
                 let MemoryKind::Gpu(buffer) = &memory.kind else {
                     unreachable!("the contract admits only buffers of this device")
                 };
-                ranges[i] = (memory.id, view.offset as u32 * 4, view.len as u32 * 4);
+                storage[i] = view.buffer.dtype();
+                let size = storage[i].size();
+                ranges[i] =
+                    (memory.id, (view.offset * size) as u32, (view.len * size).next_multiple_of(4) as u32);
                 buffers[i] = buffer;
             }
         }
@@ -366,7 +392,7 @@ impl Backend for Gpu {
             let encoder = encoder.as_mut().expect("the encoder was just made");
             encoder.begin_compute_pass(&Default::default()).forget_lifetime()
         });
-        let pipeline = pipelines.get(plan)?;
+        let pipeline = pipelines.get(plan, storage, || self.native_f16())?;
         let layout = pipeline.layout;
         if state.current != Some(pipeline.index) {
             state.current = Some(pipeline.index);
@@ -397,14 +423,25 @@ impl Backend for Gpu {
     }
 
     fn upload(&self, to: View<'_>, data: Host<'_>) -> Result<()> {
-        let rounded: Vec<f32>;
-        let bytes: &[u8] = match data {
-            Host::F32(x) => bytemuck::cast_slice(x),
-            Host::I32(x) => bytemuck::cast_slice(x),
+        let (rounded, mut halves): (Vec<f32>, Vec<u16>);
+        let data = match data {
             Host::F64(x) => {
                 rounded = x.iter().map(|x| *x as f32).collect();
-                bytemuck::cast_slice(&rounded)
+                Host::F32(&rounded)
             }
+            other => other,
+        };
+        let dtype = to.buffer.dtype();
+        let bytes: &[u8] = match data {
+            Host::F32(x) if dtype.is_half() => {
+                // Whole words: `Device::upload` sees to it that nothing lies in the last one behind the numbers.
+                halves = vec![0; x.len().next_multiple_of(2)];
+                halves::pack(dtype, x, &mut halves[..x.len()]);
+                bytemuck::cast_slice(&halves)
+            }
+            Host::F32(x) => bytemuck::cast_slice(x),
+            Host::I32(x) => bytemuck::cast_slice(x),
+            Host::F64(_) => unreachable!("rounded above"),
         };
         let mut state = self.lock();
         self.make_room(&mut state, bytes.len())?;
@@ -414,27 +451,28 @@ impl Backend for Gpu {
             unreachable!("a buffer is uploaded by its own device")
         };
         let encoder = state.copies(&self.device);
-        encoder.copy_buffer_to_buffer(&staging, at, buffer, to.offset as u64 * 4, bytes.len() as u64);
+        let offset = (to.offset * dtype.size()) as u64;
+        encoder.copy_buffer_to_buffer(&staging, at, buffer, offset, bytes.len() as u64);
         Ok(())
     }
 
     fn read_back(self: Arc<Self>, from: View<'_>) -> Result<ReadBack> {
         let dtype = from.buffer.dtype();
         if from.len == 0 {
-            let empty = if dtype == Dtype::F32 { Values::F32(Vec::new()) } else { Values::I32(Vec::new()) };
+            let empty = if dtype.is_float() { Values::F32(Vec::new()) } else { Values::I32(Vec::new()) };
             return Ok(ReadBack(host::State::Ready(empty)));
         }
         let MemoryKind::Gpu(buffer) = &from.buffer.memory().kind else {
             unreachable!("a buffer is read back by its own device")
         };
-        let bytes = from.len * 4;
+        let bytes = from.len * dtype.size();
         let mut state = self.lock();
-        let begin = |state: &mut State| state.reads.begin(&self.device, bytes, dtype);
+        let begin = |state: &mut State| state.reads.begin(&self.device, from.offset, from.len, dtype);
         let mut read = self.with_memory(&mut state, bytes, begin)?;
         state.copies(&self.device);
         let State { encoder, marks, .. } = &mut *state;
         let encoder = encoder.as_mut().expect("the encoder was just made");
-        read.copy(encoder, marks, buffer, from.offset as u64 * 4);
+        read.copy(encoder, marks, buffer, (from.offset * dtype.size()) as u64);
         drop(state);
         Ok(ReadBack(host::State::Pending(self, read)))
     }

@@ -1,6 +1,6 @@
 //! Opening an adapter: which limits and features to ask for.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use super::fault::Faults;
@@ -11,16 +11,18 @@ use crate::kernel::{Limits, ParamSpace, Processor};
 use crate::plans::PlanTable;
 
 /// How to open a GPU. The default takes what the adapter offers. An environment variable of the name sets an option for all
-/// devices: `BPTT_DEFAULT_LIMITS=1`, `BPTT_UNIFORM_PARAMETERS=1`, `BPTT_CHECKED_SHADERS=1`.
+/// devices: `BPTT_DEFAULT_LIMITS=1`, `BPTT_UNIFORM_PARAMETERS=1`, `BPTT_CHECKED_SHADERS=1`, `BPTT_PACKED_F16=1`.
 #[derive(Clone, Debug, Default)]
 pub struct GpuOptions {
     /// Keep to WebGPU's default limits although the adapter offers more, and take none of WebGPU's optional features:
-    /// neither subgroups nor the timestamps of profiles.
+    /// neither subgroups, nor the type `f16`, nor the timestamps of profiles.
     pub default_limits: bool,
     /// Pass parameters through uniform buffers although the adapter offers immediates, which WebGPU has not.
     pub uniform_parameters: bool,
     /// Keep naga's guards in the shaders (loops, integer division).
     pub checked_shaders: bool,
+    /// Store two F16 in a word although the adapter has the type `f16`, which WebGPU has not everywhere.
+    pub packed_f16: bool,
     /// How long a submission may take before the device counts as hung; none: two minutes, or twenty of an adapter made of
     /// software, which never hangs and is as slow as the other work of its machine lets it be.
     pub patience: Option<Duration>,
@@ -71,6 +73,7 @@ impl GpuOptions {
         default_limits: true,
         uniform_parameters: true,
         checked_shaders: true,
+        packed_f16: true,
         patience: None,
         memory_budget: None,
         provoke: None,
@@ -85,6 +88,7 @@ impl GpuOptions {
             default_limits: asked(self.default_limits, "BPTT_DEFAULT_LIMITS"),
             uniform_parameters: asked(self.uniform_parameters, "BPTT_UNIFORM_PARAMETERS"),
             checked_shaders: asked(self.checked_shaders, "BPTT_CHECKED_SHADERS"),
+            packed_f16: asked(self.packed_f16, "BPTT_PACKED_F16"),
             ..self.clone()
         }
     }
@@ -105,6 +109,11 @@ impl Gpu {
         }
         if profiling {
             features |= timestamps;
+        }
+        let f16 =
+            !options.packed_f16 && !options.default_limits && offered.contains(wgpu::Features::SHADER_F16);
+        if f16 {
+            features |= wgpu::Features::SHADER_F16;
         }
         let available = adapter.limits();
         // WebGPU's defaults, less what only graphics needs and small GPUs lack.
@@ -162,6 +171,8 @@ impl Gpu {
             limits: kernel_limits,
             space,
             profiling,
+            // Where there is nothing to be found out, it is known.
+            native_f16: if f16 { OnceLock::new() } else { OnceLock::from(false) },
             plans: PlanTable::default(),
             state: Mutex::new(state),
         })

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::num::NonZeroU64;
 
 use super::fault::{DEFECT, Faults};
-use crate::device::contract::{MAX_ARGS, MAX_PARAMS};
+use crate::device::contract::MAX_PARAMS;
 use crate::error::Result;
-use crate::kernel::{Access, Kernel, ParamSpace, Plan};
+use crate::kernel::{Access, Dtype, Form, Kernel, MAX_ARGS, ParamSpace, Plan, Storage};
 
 /// A kernel ready to be dispatched.
 pub struct Pipeline {
@@ -36,7 +36,7 @@ pub struct Pipelines {
     trusted: bool,
     layouts: HashMap<Signature, (wgpu::BindGroupLayout, wgpu::PipelineLayout)>,
     uniform_layout: wgpu::BindGroupLayout,
-    pipelines: HashMap<(*const Kernel, usize), Pipeline>,
+    pipelines: HashMap<(*const Kernel, usize, Storage), Pipeline>,
     pub bind_groups: HashMap<BindKey, wgpu::BindGroup>,
     pub bind_groups_created: u64,
 }
@@ -85,24 +85,31 @@ impl Pipelines {
         })
     }
 
-    /// The plan's pipeline, compiled at its first use.
-    pub fn get(&mut self, plan: &Plan) -> Result<&Pipeline> {
-        let key = (std::ptr::from_ref(plan.kernel), plan.variant);
+    /// The plan's pipeline for arguments of these types, compiled at its first use; `native` tells whether the type `f16` of
+    /// WGSL can store F16.
+    pub fn get(
+        &mut self,
+        plan: &Plan,
+        storage: Storage,
+        native: impl FnOnce() -> Result<bool>,
+    ) -> Result<&Pipeline> {
+        let key = (std::ptr::from_ref(plan.kernel), plan.variant, storage);
         // Looked up twice: a reference returned early would keep `self` borrowed in the other branch.
         if !self.pipelines.contains_key(&key) {
-            let pipeline = self.compile(plan)?;
+            let native = storage.contains(&Dtype::F16) && native()?;
+            let pipeline = self.compile(plan, &Form { space: self.space, storage, native })?;
             self.pipelines.insert(key, pipeline);
         }
         Ok(&self.pipelines[&key])
     }
 
-    fn compile(&mut self, plan: &Plan) -> Result<Pipeline> {
+    fn compile(&mut self, plan: &Plan, form: &Form) -> Result<Pipeline> {
         let kernel = plan.kernel;
         let bits = kernel.args.iter().enumerate();
         let read_only = bits.fold(0, |bits, (i, arg)| bits | u32::from(arg.access == Access::Read) << i);
         let layout = (read_only, kernel.args.len());
         let index = self.pipelines.len();
-        let text = kernel.wgsl(plan.variant, self.space);
+        let text = kernel.wgsl(plan.variant, form);
         let (device, trusted) = (self.device.clone(), self.trusted && kernel.covered);
         let what = format!("kernel {} ({})", kernel.name, kernel.variants[plan.variant].name);
         let invalid =

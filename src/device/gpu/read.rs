@@ -14,6 +14,9 @@ pub struct PendingRead {
     pub staging: wgpu::Buffer,
     pub bytes: usize,
     pub dtype: Dtype,
+    /// Elements, and how many bytes of others come before them: copies begin at whole words.
+    pub len: usize,
+    pub skip: usize,
     /// The mark that was made with the copy, whose ring lies behind the bytes.
     mark: u64,
     progress: Arc<Progress>,
@@ -38,7 +41,7 @@ impl PendingRead {
         self.progress.mapped.get().is_some()
     }
 
-    /// Records the copy of the bytes that begin at `offset`, and of the marks.
+    /// Records the copy of the bytes that begin with the word of byte `offset`, and of the marks.
     pub fn copy(
         &mut self,
         encoder: &mut wgpu::CommandEncoder,
@@ -46,7 +49,7 @@ impl PendingRead {
         from: &wgpu::Buffer,
         offset: u64,
     ) {
-        encoder.copy_buffer_to_buffer(from, offset, &self.staging, 0, self.bytes as u64);
+        encoder.copy_buffer_to_buffer(from, offset - self.skip as u64, &self.staging, 0, self.bytes as u64);
         self.mark = marks.copy(encoder, &self.staging, self.bytes as u64);
     }
 
@@ -66,8 +69,17 @@ impl Reads {
         Reads { staging: Pool::new(), waiting: Vec::new() }
     }
 
-    /// A staging buffer for `bytes`, to be filled by the submission being recorded with [`PendingRead::copy`].
-    pub fn begin(&mut self, device: &wgpu::Device, bytes: usize, dtype: Dtype) -> Result<PendingRead> {
+    /// A staging buffer for so many elements from element `offset` on, to be filled by the submission being recorded with
+    /// [`PendingRead::copy`].
+    pub fn begin(
+        &mut self,
+        device: &wgpu::Device,
+        offset: usize,
+        len: usize,
+        dtype: Dtype,
+    ) -> Result<PendingRead> {
+        let skip = offset * dtype.size() % 4;
+        let bytes = (skip + len * dtype.size()).next_multiple_of(4);
         let class = class(bytes);
         let descriptor = wgpu::BufferDescriptor {
             label: Some("read back"),
@@ -79,7 +91,7 @@ impl Reads {
         let (id, staging) = self.staging.take(class, create)?;
         let progress = Arc::new(Progress::default());
         self.waiting.push((staging.clone(), progress.clone()));
-        Ok(PendingRead { id, staging, bytes, dtype, mark: 0, progress })
+        Ok(PendingRead { id, staging, bytes, dtype, len, skip, mark: 0, progress })
     }
 
     /// Must be called after the submission: asks for the mappings.

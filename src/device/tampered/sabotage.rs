@@ -12,7 +12,7 @@ use crate::kernel::{Access, Dtype, Plan};
 
 kernel! {
     /// `y[at] += off·max(|y[at]|, 1)`
-    static SPOIL = spoil(Spoil { at: u32, off: f32 }; y: update F32);
+    static SPOIL = spoil(Spoil { at: u32, off: f32 }; y: update Float);
     variants [{ "one thread", (SPOIL_WGSL), [] }]
 }
 
@@ -21,7 +21,8 @@ const SPOIL_WGSL: &str = "
 
 @compute @workgroup_size(1)
 fn main() {
-    y[p.at] += p.off * max(abs(y[p.at]), 1.0);
+    let old = load_y(p.at);
+    store_y(p.at, old + p.off * max(abs(old), 1.0));
 }
 ";
 
@@ -85,7 +86,7 @@ impl Tamper for Sabotaged {
             }
         };
         let written = args.iter().filter(|arg| arg.access != Access::Read).filter_map(|arg| arg.view);
-        let mut results = written.filter(|view| view.len > 0 && view.buffer.dtype() == Dtype::F32);
+        let mut results = written.filter(|view| view.len > 0 && view.buffer.dtype() != Dtype::I32);
         let Some(view) = results.next() else { return Ok(()) };
         let params = Spoil { at: view.len as u32 / 2, off };
         let plan = Plan { kernel: &SPOIL, variant: 0, grid: [1; 3] };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::cpu::mask_steps::{MASK_STEPS, MaskSteps};
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::kernel::{Dtype, Plan};
+use crate::kernel::Plan;
 use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
 
@@ -65,7 +65,7 @@ impl Lengths {
 /// x [T, B, ..] with 0 where sequences have ended.
 pub(in crate::ops) fn masked(x: &Tensor, lengths: &Tensor) -> Result<Tensor> {
     let (shape, device) = (x.shape(), x.device());
-    let y = Tensor::empty(&device, Dtype::F32, shape)?;
+    let y = Tensor::empty(&device, x.dtype(), shape)?;
     let width = shape[2..].iter().product::<usize>();
     let [time, batch, width] = [shape[0], shape[1], width].map(|n| n as u32);
     let args = [x.read(), lengths.read(), y.write()];

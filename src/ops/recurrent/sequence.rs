@@ -2,7 +2,6 @@
 
 use super::lengths::masked;
 use super::steps::Cell;
-use crate::device::ALIGNMENT;
 use crate::error::Result;
 use crate::kernel::Dtype;
 use crate::ops::bias_add::sum_rows;
@@ -85,9 +84,12 @@ impl Sequence {
         let device = input.device();
         let (time, batch) = (input.shape()[0], input.shape()[1]);
         let (hidden, width) = (w_ih.shape()[0] / cell.parts(), w_hh.shape()[1]);
-        let base = if reverse { 0 } else { (batch * width).next_multiple_of(ALIGNMENT) - batch * width };
+        // What is kept is stored as the weights are; the input as it comes.
+        let dtype = w_hh.dtype();
+        let slot = batch * width;
+        let base = if reverse { 0 } else { slot.next_multiple_of(dtype.alignment()) - slot };
         let projected = if w_hr.is_some() { time * batch * hidden } else { 0 };
-        let empty = |count: usize| Tensor::empty(&device, Dtype::F32, [count]);
+        let empty = |count: usize| Tensor::empty(&device, dtype, [count]);
         let h = empty(base + (time + 1) * batch * width + projected)?;
         let c = matches!(cell, Cell::Lstm).then(|| empty((time + 1) * batch * hidden)).transpose()?;
         let kept = cell.kept() * time * batch * hidden;
@@ -195,9 +197,11 @@ impl Sequence {
     pub fn backward(&self, g: &mut Gradients<'_>, places: &Places) -> Result<()> {
         let device = self.h.device();
         let Sequence { time, batch, hidden, width, .. } = *self;
-        let empty = |shape: &[usize]| Tensor::empty(&device, Dtype::F32, shape);
+        let empty = |shape: &[usize]| Tensor::empty(&device, self.h.dtype(), shape);
+        // What is added up from step to step.
+        let wide = |shape: &[usize]| Tensor::empty(&device, Dtype::F32, shape);
         let zeros = |shape: &[usize]| {
-            let tensor = empty(shape)?;
+            let tensor = wide(shape)?;
             tensor.fill(0.0)?;
             Ok(tensor)
         };
@@ -208,10 +212,10 @@ impl Sequence {
         let fresh = dh.is_none() && dc.is_none() && self.w_hr.is_none();
         // What is carried changes from step to step: a copy.
         let arriving = |gradient: Option<Tensor>, shape: [usize; 2]| match gradient {
-            None if fresh => empty(&shape),
+            None if fresh => wide(&shape),
             None => zeros(&shape),
             Some(gradient) => {
-                let copy = empty(&shape)?;
+                let copy = wide(&shape)?;
                 gradient.copy_into(&copy, 0)?;
                 Ok(copy)
             }
@@ -269,7 +273,7 @@ fn begin(states: &Tensor, at: usize, count: usize, state: Option<&Tensor>) -> Re
         Some(state) => state.copy_into(states, at),
         None => {
             // From an aligned element on: what lies between is not written yet.
-            let start = at - at % ALIGNMENT;
+            let start = at - at % states.dtype().alignment();
             states.slice(start, Shape::from([at + count - start]))?.fill(0.0)
         }
     }

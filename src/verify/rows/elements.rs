@@ -1,6 +1,7 @@
 //! Kernels whose elements are independent.
 
 use crate::cpu::binary::{ADD, BINARY, Binary, DIV, MUL, SUB};
+use crate::cpu::cast::{CAST, Cast};
 use crate::cpu::copy::{COPY, Copy};
 use crate::cpu::fill::{FILL, Fill};
 use crate::cpu::multiply_add::{self, MultiplyAdd};
@@ -80,6 +81,12 @@ pub fn regression_loss(draw: &mut Draw) -> Case {
     }
     let [losses, dx] = [Value::Output(p.count as usize), Value::Output(p.count as usize)];
     Case::new(p, draw.elements(&REGRESSION_LOSS, p.count), vec![x, labels, losses, dx])
+}
+
+pub fn cast(draw: &mut Draw) -> Case {
+    let count = draw.dim(4 * GROUP);
+    let values = vec![draw.reals(count), Value::Output(count as usize)];
+    Case::new(Cast { count }, draw.fours(&CAST, count), values)
 }
 
 pub fn fill(draw: &mut Draw) -> Case {

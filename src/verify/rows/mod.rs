@@ -25,6 +25,7 @@ pub static TABLE: &[Row] = &[
     row(&multiply_add::MULTIPLY_ADD, elements::multiply_add),
     row(&fill::FILL, elements::fill),
     row(&copy::COPY, elements::copy),
+    row(&cast::CAST, elements::cast),
     row(&sigmoid::SIGMOID, elements::sigmoid),
     row(&sigmoid_backward::SIGMOID_BACKWARD, elements::sigmoid_backward),
     row(&tanh::TANH, elements::tanh),

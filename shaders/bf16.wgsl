@@ -1,0 +1,16 @@
+
+// ---- bf16.wgsl, appended where two upper halves of 32-bit floats share a word. Twin: the crate half ----
+
+// The number whose upper half the lower 16 bits are.
+fn of_bf16(word: u32) -> f32 {
+    return bitcast<f32>(word << 16u);
+}
+
+// The upper half of the nearest such number, of two equally near ones the even one. NaN stays NaN.
+fn to_bf16(x: f32) -> u32 {
+    let bits = bitcast<u32>(x);
+    if (bits & 0x7fffffffu) > 0x7f800000u {
+        return (bits >> 16u) | 0x40u;
+    }
+    return (bits + 0x7fffu + ((bits >> 16u) & 1u)) >> 16u;
+}

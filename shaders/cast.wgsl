@@ -1,0 +1,12 @@
+// The same numbers stored as another type: y[i] = x[i].
+// p: count. Twin: src/cpu/cast.rs.
+
+@group(0) @binding(0) var<storage, read> x: array<Elements>; // [count]
+@group(0) @binding(1) var<storage, read_write> y: array<Elements>; // [count]
+
+@compute @workgroup_size(GROUP)
+fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+    for (var i = id.x; i < p.count / WIDE; i += groups.x * GROUP) {
+        store_y(i, load_x(i));
+    }
+}

@@ -1,0 +1,125 @@
+//! Whether a driver converts between WGSL's `f16` and `f32` as it should: rounded to the nearest, of two equally near ones to
+//! the even one, infinite where too large, with the small numbers that are not normal. WGSL lets it do otherwise.
+
+use half::f16;
+
+use super::fault::Faults;
+use crate::error::{Error, Fault, Result};
+
+/// Writes the 16-bit floats nearest to 32-bit ones, and what each 16-bit float is in 32 bits.
+const TEXT: &str = "
+enable f16;
+
+@group(0) @binding(0) var<storage, read> wide: array<f32>;
+@group(0) @binding(1) var<storage, read_write> narrowed: array<f16>;
+@group(0) @binding(2) var<storage, read> narrow: array<f16>;
+@group(0) @binding(3) var<storage, read_write> widened: array<f32>;
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+    let i = id.x;
+    if i < arrayLength(&wide) {
+        narrowed[i] = f16(wide[i]);
+    }
+    if i < arrayLength(&narrow) {
+        widened[i] = f32(narrow[i]);
+    }
+}
+";
+
+/// 32-bit floats that are hard to round: each half way between two 16-bit ones, and its two neighbours.
+fn hard_values() -> Vec<f32> {
+    let halves = (0..f16::INFINITY.to_bits()).map(f16::from_bits);
+    let between = |low: f16| {
+        let next = f16::from_bits(low.to_bits() + 1);
+        // Above the largest number, half way to what would be the next.
+        let next = if next.is_finite() { next.to_f32() } else { 65_536.0 };
+        let middle = (low.to_f32() + next) / 2.0;
+        [middle, f32::from_bits(middle.to_bits() - 1), f32::from_bits(middle.to_bits() + 1)]
+    };
+    let positive = halves.flat_map(between).chain([1e30, f32::INFINITY, f32::NAN]);
+    positive.flat_map(|x| [x, -x]).collect()
+}
+
+/// Converts all 16-bit floats and the hard 32-bit ones on the device, and compares with the host. `wait` waits for a
+/// submission.
+pub fn converts_well(
+    device: &wgpu::Device,
+    queue: &wgpu::Queue,
+    wait: impl Fn(wgpu::SubmissionIndex) -> Result<()>,
+) -> Result<bool> {
+    let wide = hard_values();
+    let narrow: Vec<u16> = (0..=u16::MAX).collect();
+    let read = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
+    let written = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC;
+    let (narrowed_bytes, widened_bytes) = (2 * wide.len() as u64, 4 * narrow.len() as u64);
+    let (submission, staging) = Faults::scoped(device, "the test of f16", || {
+        let buffer = |size, usage, mapped_at_creation| {
+            device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("f16"),
+                size,
+                usage,
+                mapped_at_creation,
+            })
+        };
+        let given = |bytes: &[u8]| {
+            let buffer = buffer(bytes.len() as u64, wgpu::BufferUsages::STORAGE, true);
+            if let Ok(mut range) = buffer.get_mapped_range_mut(..) {
+                range.copy_from_slice(bytes);
+            }
+            buffer.unmap();
+            buffer
+        };
+        let buffers = [
+            given(bytemuck::cast_slice(&wide)),
+            buffer(narrowed_bytes, written, false),
+            given(bytemuck::cast_slice(&narrow)),
+            buffer(widened_bytes, written, false),
+        ];
+        let source = wgpu::ShaderSource::Wgsl(TEXT.into());
+        let module = device.create_shader_module(wgpu::ShaderModuleDescriptor { label: Some("f16"), source });
+        let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: Some("f16"),
+            layout: None,
+            module: &module,
+            entry_point: Some("main"),
+            compilation_options: Default::default(),
+            cache: None,
+        });
+        let entries = (0..)
+            .zip(&buffers)
+            .map(|(binding, buffer)| wgpu::BindGroupEntry { binding, resource: buffer.as_entire_binding() });
+        let group = device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: Some("f16"),
+            layout: &pipeline.get_bind_group_layout(0),
+            entries: &entries.collect::<Vec<_>>(),
+        });
+        let staging = buffer(narrowed_bytes + widened_bytes, read, false);
+        let mut encoder = device.create_command_encoder(&Default::default());
+        {
+            let mut pass = encoder.begin_compute_pass(&Default::default());
+            pass.set_pipeline(&pipeline);
+            pass.set_bind_group(0, &group, &[]);
+            pass.dispatch_workgroups((wide.len().max(narrow.len()) as u32).div_ceil(64), 1, 1);
+        }
+        encoder.copy_buffer_to_buffer(&buffers[1], 0, &staging, 0, narrowed_bytes);
+        encoder.copy_buffer_to_buffer(&buffers[3], 0, &staging, narrowed_bytes, widened_bytes);
+        let submission = queue.submit([encoder.finish()]);
+        staging.map_async(wgpu::MapMode::Read, .., |_| {});
+        (submission, staging)
+    })?;
+    wait(submission)?;
+    let failed = |error: wgpu::MapRangeError| Error::Gpu(Fault::Mapping { message: error.to_string() });
+    let range = staging.get_mapped_range(..).map_err(failed)?;
+    let (narrowed, widened) = range.split_at(narrowed_bytes as usize);
+    let narrowed: Vec<u16> = bytemuck::pod_collect_to_vec(narrowed);
+    let widened: Vec<f32> = bytemuck::pod_collect_to_vec(widened);
+    let same = |a: f32, b: f32| a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan();
+    let narrows = wide
+        .iter()
+        .zip(narrowed)
+        .all(|(wide, narrowed)| same(f16::from_f32(*wide).to_f32(), f16::from_bits(narrowed).to_f32()));
+    let widens =
+        narrow.iter().zip(widened).all(|(narrow, widened)| same(f16::from_bits(*narrow).to_f32(), widened));
+    Ok(narrows && widens)
+}

@@ -1,0 +1,211 @@
+//! The whole text of a shader: a kernel's own files, loops unrolled, and what the form asks for.
+
+use super::{Declared, Dtype, Elements, GROUP, Kernel, Storage};
+
+/// How a shader receives its parameters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ParamSpace {
+    /// As immediates (push constants), where the adapter has them.
+    Immediate,
+    /// As a uniform buffer with dynamic offset, binding 0 of group 1: everywhere.
+    Uniform,
+}
+
+/// In which form a shader is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Form {
+    /// Where its parameters are.
+    pub space: ParamSpace,
+    /// The types of its arguments.
+    pub storage: Storage,
+    /// Whether the type `f16` of WGSL stores F16. Else two halves share a word, as those of BF16 do.
+    pub native: bool,
+}
+
+impl Form {
+    /// Everything in 32 bits.
+    pub fn widest(kernel: &Kernel, space: ParamSpace) -> Form {
+        Form { space, storage: kernel.widest(), native: false }
+    }
+
+    fn uses(&self, dtype: Dtype) -> bool {
+        self.storage.contains(&dtype)
+    }
+}
+
+impl Kernel {
+    /// The whole WGSL of a variant: the kernel's own text first, so that messages keep its line numbers, then
+    /// `common.wgsl`, the constants, the parameter block `p`, and of each argument that is `Float` or `Kept` the functions
+    /// `load_NAME` and `store_NAME`.
+    pub fn wgsl(&self, variant: usize, form: &Form) -> String {
+        use std::fmt::Write;
+        let variant = &self.variants[variant];
+        let mut text = String::new();
+        if form.native && form.uses(Dtype::F16) {
+            text.push_str("enable f16; ");
+        }
+        text.push_str(&unrolled(&variant.text(), variant.constants));
+        let mut accesses = String::new();
+        for (declared, dtype) in self.args.iter().zip(form.storage) {
+            if matches!(declared.elements, Elements::Float | Elements::Kept) {
+                let binding = Binding::find(declared, &text);
+                accesses.push_str(&binding.functions(dtype, form.native));
+                text = binding.stored(dtype, form.native);
+            }
+        }
+        text.push_str(include_str!("../../shaders/common.wgsl"));
+        if form.uses(Dtype::F16) && !form.native {
+            text.push_str(include_str!("../../shaders/f16.wgsl"));
+        }
+        if form.uses(Dtype::BF16) {
+            text.push_str(include_str!("../../shaders/bf16.wgsl"));
+        }
+        text.push_str(&accesses);
+        let _ = writeln!(text, "const GROUP = {GROUP}u;");
+        for (name, value) in variant.constants {
+            let _ = writeln!(text, "const {name} = {value}u;");
+        }
+        text.push_str("struct Params {\n");
+        for (name, kind) in self.params {
+            let _ = writeln!(text, "    {name}: {kind},");
+        }
+        text.push_str(match form.space {
+            ParamSpace::Immediate => "}\nvar<immediate> p: Params;\n",
+            ParamSpace::Uniform => "}\n@group(1) @binding(0) var<uniform> p: Params;\n",
+        });
+        text
+    }
+}
+
+/// Where a shader declares an argument, as an array in 32 bits.
+struct Binding<'a> {
+    name: &'static str,
+    text: &'a str,
+    /// The place of the type of the array's elements.
+    place: std::ops::Range<usize>,
+    /// Whether an element is four numbers.
+    fours: bool,
+    written: bool,
+}
+
+impl<'a> Binding<'a> {
+    fn find(declared: &Declared, text: &'a str) -> Binding<'a> {
+        let name = declared.name;
+        let head = format!("> {name}: array<");
+        let start = text.find(&head).expect("a shader declares every argument as an array") + head.len();
+        let end = start + text[start..].find(">;").expect("the declaration ends");
+        let element = &text[start..end];
+        let alias = format!("alias {element} = ");
+        let element = match text.find(&alias) {
+            Some(at) => text[at + alias.len()..].split(';').next().expect("a split has a first part"),
+            None => element,
+        };
+        let fours = match element {
+            "f32" => false,
+            "vec4<f32>" => true,
+            other => unreachable!("{name} is an array of f32 or vec4<f32>, not of {other}"),
+        };
+        let written = declared.access != super::Access::Read;
+        Binding { name, text, place: start..end, fours, written }
+    }
+
+    /// The shader's text with the argument declared as it is stored.
+    fn stored(&self, dtype: Dtype, native: bool) -> String {
+        let element = match (dtype, self.fours) {
+            (Dtype::F32 | Dtype::I32, _) => return self.text.into(),
+            (Dtype::F16, false) if native => "f16",
+            (Dtype::F16, true) if native => "vec4<f16>",
+            (_, true) => "vec2<u32>",
+            (_, false) if self.written => "atomic<u32>",
+            (_, false) => "u32",
+        };
+        let mut text = self.text.to_string();
+        text.replace_range(self.place.clone(), element);
+        text
+    }
+
+    /// `load_NAME` and, where the argument is written, `store_NAME`. Where two halves share a word, whoever stores one leaves
+    /// the other as it is, whatever another thread does with that: only bits that change are turned over.
+    fn functions(&self, dtype: Dtype, native: bool) -> String {
+        let Binding { name, fours, written, .. } = *self;
+        let (of, to) = match dtype {
+            Dtype::BF16 => ("of_bf16", "to_bf16"),
+            _ => ("of_f16", "to_f16"),
+        };
+        let wide = if fours { "vec4<f32>" } else { "f32" };
+        let (load, store) = match dtype {
+            Dtype::F32 | Dtype::I32 => (format!("return {name}[i];"), format!("{name}[i] = x;")),
+            Dtype::F16 if native && fours => {
+                (format!("return vec4<f32>({name}[i]);"), format!("{name}[i] = vec4<f16>(x);"))
+            }
+            Dtype::F16 if native => (format!("return f32({name}[i]);"), format!("{name}[i] = f16(x);")),
+            _ if fours => (
+                format!(
+                    "let words = {name}[i];\n    \
+                     return vec4({of}(words.x), {of}(words.x >> 16u), {of}(words.y), {of}(words.y >> 16u));"
+                ),
+                format!("{name}[i] = vec2({to}(x.x) | ({to}(x.y) << 16u), {to}(x.z) | ({to}(x.w) << 16u));"),
+            ),
+            _ => {
+                let word =
+                    if written { format!("atomicLoad(&{name}[i / 2u])") } else { format!("{name}[i / 2u]") };
+                let load = format!("return {of}({word} >> (16u * (i % 2u)));");
+                let store = format!(
+                    "let shift = 16u * (i % 2u);\n    \
+                     let turned = ({word} ^ ({to}(x) << shift)) & (0xffffu << shift);\n    \
+                     atomicXor(&{name}[i / 2u], turned);"
+                );
+                (load, store)
+            }
+        };
+        let mut text = format!("fn load_{name}(i: u32) -> {wide} {{\n    {load}\n}}\n");
+        if written {
+            text.push_str(&format!("fn store_{name}(i: u32, x: {wide}) {{\n    {store}\n}}\n"));
+        }
+        text
+    }
+}
+
+/// The text with the loops that ask for it written out: `for (var i = 0u; i < N; i++) { // unroll`, to the brace in the same
+/// column, becomes N blocks in which i is a constant; N is a number or one of the variant's constants. Some drivers do not
+/// unroll by themselves, and then keep in memory what such loops index; a subgroup operation may want a constant.
+fn unrolled(text: &str, constants: &[(&str, u32)]) -> String {
+    let mut out = String::with_capacity(2 * text.len());
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        let Some(header) = line.strip_suffix(") { // unroll") else {
+            out.push_str(line);
+            out.push('\n');
+            continue;
+        };
+        let indent = &line[..line.len() - line.trim_start().len()];
+        let end = format!("{indent}}}");
+        let body: Vec<&str> = lines.by_ref().take_while(|line| *line != end).collect();
+        let body = unrolled(&body.join("\n"), constants);
+        let mut words = header.split_whitespace();
+        let name = words.nth(2).expect("`for (var NAME` begins a loop to unroll");
+        let bound = words.nth(4).expect("`= 0u; NAME < BOUND;` goes on").trim_end_matches(';');
+        let constant = constants.iter().find(|(key, _)| *key == bound).map(|(_, value)| *value);
+        let bound = constant.or_else(|| bound.trim_end_matches('u').parse().ok());
+        for i in 0..bound.expect("the bound of a loop to unroll is a number or a constant of the variant") {
+            out.push_str(&format!("{indent}{{\n{indent}    const {name} = {i}u;\n{body}{end}\n"));
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::unrolled;
+
+    #[test]
+    fn loops_are_unrolled_where_they_ask_for_it() {
+        let text = "for (var i = 0u; i < N; i++) { // unroll\n    for (var j = 0u; j < 1u; j++) { // unroll\n        \
+                    f(i, j);\n    }\n}\nfor (var k = 0u; k < N; k++) {\n}\n";
+        let block = |i| {
+            format!("{{\n    const i = {i}u;\n    {{\n        const j = 0u;\n        f(i, j);\n    }}\n}}\n")
+        };
+        let rest = "for (var k = 0u; k < N; k++) {\n}\n";
+        assert_eq!(unrolled(text, &[("N", 2)]), format!("{}{}{rest}", block(0), block(1)));
+    }
+}
