@@ -6,6 +6,7 @@
 @group(0) @binding(0) var<storage, read> watch: array<f32>; // [1]; absent unless p.watched is 1
 @group(0) @binding(1) var<storage, read_write> control: array<f32>; // [64]
 
+// ANCHOR: series
 // 1 - e^x for x <= 0: without cancellation near 0, by the series -x(1 + x/2(1 + x/3(1 + ..))).
 fn one_minus_exp(x: f32) -> f32 {
     if x < -0.5 {
@@ -17,6 +18,7 @@ fn one_minus_exp(x: f32) -> f32 {
     }
     return -x * sum;
 }
+// ANCHOR_END: series
 
 @compute @workgroup_size(1)
 fn main() {

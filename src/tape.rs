@@ -342,6 +342,7 @@ impl Tape {
         }
         self.values[root].gradient = Some(gradient);
         let end = self.nodes.partition_point(|node| node.outputs.start <= root);
+        // ANCHOR: walk
         for index in (0..end).rev() {
             if self.nodes[index].outputs.clone().all(|output| self.values[output].gradient.is_none()) {
                 continue;
@@ -360,6 +361,7 @@ impl Tape {
                 self.nodes[index].rule = Some(rule);
             }
         }
+        // ANCHOR_END: walk
         Ok(())
     }
 
