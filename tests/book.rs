@@ -238,10 +238,13 @@ fn what_the_book_checks_has_these_names() {
 
 /// What a page says of itself to the page that frames it.
 const MEASURE: &str = r#"<script>addEventListener("load", () => {
-  const page = document.documentElement;
+  const page = document.documentElement, main = document.querySelector("main");
+  const scrolls = element => element != main && (/auto|scroll/.test(getComputedStyle(element).overflowX) || scrolls(element.parentElement));
+  const beyond = element => element.getBoundingClientRect().right > innerWidth + 0.5 && !scrolls(element.parentElement);
   parent.document.documentElement.dataset.found += JSON.stringify({
     name: location.pathname.split("/").pop(), width: innerWidth, content: page.scrollWidth,
-    dark: page.classList.contains("navy"), text: document.querySelector("main")?.innerText.length ?? 0,
+    beyond: [...main.querySelectorAll("*")].filter(beyond).map(element => element.tagName),
+    dark: page.classList.contains("navy"), text: main.innerText.length,
     charts: [...document.querySelectorAll("figure.chart svg")].filter(svg => svg.getBoundingClientRect().width > 0).length,
   }) + "\n";
 });</script>"#;
@@ -315,6 +318,7 @@ fn pages_load_and_fit() {
         for page in &found {
             assert_eq!((&page["width"], &page["dark"]), (&width.into(), &dark.into()), "{page}");
             assert!(page["content"].as_u64().unwrap() <= width.into(), "{page}");
+            assert_eq!(page["beyond"], Value::Array(vec![]), "{width} px: {page}");
             assert!(page["text"].as_u64().unwrap() > 1000, "{page}");
         }
         let charts: u64 = found.iter().map(|page| page["charts"].as_u64().unwrap()).sum();
@@ -332,5 +336,5 @@ fn a_page_that_fails_is_seen() {
     let (found, said, asked) = visit(copy.path(), &pages, 360, false);
     assert!(said.contains("told"), "{said}");
     assert_eq!(asked.first().map(|url| &url[..]), Some("http://example.invalid/a.png"));
-    assert!(found[0]["content"].as_u64().unwrap() > 360, "{found:?}");
+    assert_eq!(found[0]["beyond"], Value::from(vec!["DIV"]), "{found:?}");
 }
