@@ -1,11 +1,12 @@
-// Limits the gradient's norm: with norm = √(Σ partial), partial being sums of squares, grad[i] *= coefficient where
-// coefficient = min(1, max_norm / (norm + 1e-6)), as torch.nn.utils.clip_grad_norm_. Writes NORM and COEFFICIENT. A norm
+// Takes the loss scale out of the gradient, s = SCALE where p.scaled is 1, else 1, and limits the norm: with
+// norm = √(Σ partial) / s, partial being sums of squares, grad[i] *= coefficient where
+// coefficient = min(1, max_norm / (norm + 1e-6)) / s, as torch.nn.utils.clip_grad_norm_. Writes NORM and COEFFICIENT. A norm
 // that is not finite sets NONFINITE and leaves grad alone, with coefficient 1.
-// p: count, partials, max_norm. Every workgroup adds up the partial sums by the same tree. Twin: src/cpu/clip_gradients.rs.
+// p: count, partials, max_norm, scaled. Every workgroup adds up the partial sums by the same tree. Twin: src/cpu/clip_gradients.rs.
 
 @group(0) @binding(0) var<storage, read> partial: array<f32>; // [partials]
 @group(0) @binding(1) var<storage, read_write> grad: array<f32>; // [count]
-@group(0) @binding(2) var<storage, read_write> control: array<f32>; // [64]
+@group(0) @binding(2) var<storage, read_write> control: array<f32>; // [64], or [65] with a loss scale
 
 var<workgroup> sums: array<f32, THREADS>;
 
@@ -27,9 +28,13 @@ fn main(
         }
     }
     workgroupBarrier();
-    let norm = sqrt(sums[0]);
+    var scale = 1.0;
+    if p.scaled == 1u {
+        scale = control[SCALE];
+    }
+    let norm = sqrt(sums[0]) / scale;
     let failed = not_finite(sums[0]);
-    let coefficient = select(min(1.0, p.max_norm / (norm + 1e-6)), 1.0, failed);
+    let coefficient = select(min(1.0, p.max_norm / (norm + 1e-6)) / scale, 1.0, failed);
     if id.x == 0u {
         control[NORM] = norm;
         control[COEFFICIENT] = coefficient;

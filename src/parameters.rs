@@ -2,18 +2,21 @@
 //! two launches for the whole model, whatever its number of tensors.
 
 mod init;
+mod precision;
 
 use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
+use crate::cpu::cast::{CAST, Cast};
 use crate::device::{Device, Host};
 use crate::error::{Error, Result};
-use crate::kernel::Dtype;
+use crate::kernel::{Dtype, Plan};
 use crate::tensor::{Shape, Tensor};
 
 pub use init::{Activation, Fan, Init};
+pub use precision::Precision;
 
 /// Names a parameter of one model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +34,7 @@ pub struct Initializer {
     model: u32,
     device: Device,
     seed: u64,
+    precision: Precision,
     entries: Vec<Entry>,
     /// The length of the arenas so far.
     length: usize,
@@ -52,7 +56,14 @@ impl Initializer {
     pub fn new(device: &Device, seed: u64) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let model = NEXT.fetch_add(1, Ordering::Relaxed);
-        Initializer { model, device: device.clone(), seed, entries: Vec::new(), length: 0 }
+        let precision = Precision::F32;
+        Initializer { model, device: device.clone(), seed, precision, entries: Vec::new(), length: 0 }
+    }
+
+    /// Begins a model that computes in a precision: its layers get copies of the parameters that are stored so, and what
+    /// they compute is stored as these are.
+    pub fn in_precision(device: &Device, seed: u64, precision: Precision) -> Self {
+        Initializer { precision, ..Initializer::new(device, seed) }
     }
 
     /// The device of the model.
@@ -78,10 +89,15 @@ impl Initializer {
     fn add(&mut self, name: String, shape: Shape, init: Init) -> ParameterId {
         let offset = self.length;
         // What is too long saturates, and is refused when all is known.
-        let padded = shape.count().checked_next_multiple_of(Dtype::F32.alignment()).unwrap_or(usize::MAX);
+        let padded = shape.count().checked_next_multiple_of(self.alignment()).unwrap_or(usize::MAX);
         self.length = offset.saturating_add(padded);
         self.entries.push(Entry { name, shape, offset, init, zeros: 0..0 });
         ParameterId { model: self.model, index: self.entries.len() - 1 }
+    }
+
+    /// Elements between two possible beginnings of a parameter: where those of its copy are aligned, its own are.
+    fn alignment(&self) -> usize {
+        self.precision.dtype().alignment()
     }
 
     /// Makes elements of a parameter 0 at first.
@@ -139,6 +155,11 @@ impl Initializer {
         // Before there are gradients: a third copy may be more than there is memory for.
         drop(values);
         let gradients = Tensor::empty(&self.device, Dtype::F32, [count])?;
+        let alignment = self.alignment();
+        let copy = match self.precision {
+            Precision::F32 => None,
+            half => Some(Tensor::empty(&self.device, half.dtype(), [count])?),
+        };
         // The padding between parameters is never written again, and must not disturb the gradient's norm.
         gradients.fill(0.0)?;
         let fresh = self.entries.iter().map(|_| AtomicBool::new(true)).collect();
@@ -149,6 +170,10 @@ impl Initializer {
             values: uploaded,
             gradients,
             fresh,
+            precision: self.precision,
+            alignment,
+            copy,
+            stale: AtomicBool::new(true),
         })))
     }
 }
@@ -165,6 +190,11 @@ struct Inner {
     gradients: Tensor,
     /// Whether the next gradient of a parameter overwrites the old one, which saves a pass to clear it.
     fresh: Vec<AtomicBool>,
+    precision: Precision,
+    alignment: usize,
+    /// The values in half precision, for layers, and whether they are older than `values`.
+    copy: Option<Tensor>,
+    stale: AtomicBool,
 }
 
 impl Parameters {
@@ -173,14 +203,20 @@ impl Parameters {
         &self.0.device
     }
 
+    /// In which precision the model computes.
+    pub fn precision(&self) -> Precision {
+        self.0.precision
+    }
+
     /// The number of scalars.
     pub fn count(&self) -> usize {
         self.0.entries.iter().map(|entry| entry.shape.count()).sum()
     }
 
-    /// The bytes that all values take on the device, and all gradients.
+    /// The bytes that all values take on the device, copies in half precision included, and all gradients.
     pub(crate) fn bytes(&self) -> (u64, u64) {
-        (self.0.values.bytes(), self.0.gradients.bytes())
+        let copy = self.0.copy.as_ref().map_or(0, Tensor::bytes);
+        (self.0.values.bytes() + copy, self.0.gradients.bytes())
     }
 
     /// Names and shapes, in the order in which the layers were made.
@@ -215,7 +251,7 @@ impl Parameters {
         self.0
             .entries
             .iter()
-            .map(|entry| (entry.offset, entry.shape.count().next_multiple_of(Dtype::F32.alignment())))
+            .map(|entry| (entry.offset, entry.shape.count().next_multiple_of(self.0.alignment)))
     }
 
     /// A parameter's part of a tensor that is laid out as the arenas are: an optimizer's moments, say.
@@ -225,12 +261,27 @@ impl Parameters {
         arena.slice(entry.offset, entry.shape)
     }
 
-    /// A parameter: a view of the arena, which optimizer steps change.
+    /// A parameter in 32 bits: a view of the arena, which optimizer steps change. Whoever overwrites it in a model of half
+    /// precision asks for it anew each time: what layers get is copied when it has been asked for.
     ///
     /// # Errors
     /// [`Error::Argument`] when it is of another model.
     pub fn value(&self, id: ParameterId) -> Result<Tensor> {
+        self.0.stale.store(true, Ordering::Relaxed);
         self.part(&self.0.values, id)
+    }
+
+    /// A parameter as layers get it: in half precision a view of the copies, which are made anew where the values may have
+    /// changed.
+    pub(crate) fn in_layers(&self, id: ParameterId) -> Result<Tensor> {
+        let Inner { values, copy: Some(copy), stale, .. } = &*self.0 else {
+            return self.part(&self.0.values, id);
+        };
+        if stale.swap(false, Ordering::Relaxed) {
+            let (plan, params) = (Plan::fours(&CAST, values.count()), Cast { count: values.count() as u32 });
+            self.device().launch(&plan, &params, &[values.read(), copy.write()])?;
+        }
+        self.part(copy, id)
     }
 
     /// A parameter's gradient, as the backward passes since the last [`Parameters::zero_grad`] have added it up.
@@ -258,6 +309,7 @@ impl Parameters {
     /// All values and all gradients, padding included, for kernels that treat the whole model.
     pub(crate) fn arenas(&self) -> Result<(&Tensor, &Tensor)> {
         (0..self.0.entries.len()).try_for_each(|index| self.clear_unreached(self.nth(index)))?;
+        self.0.stale.store(true, Ordering::Relaxed);
         Ok((&self.0.values, &self.0.gradients))
     }
 

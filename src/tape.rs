@@ -85,6 +85,7 @@ pub struct Tape {
     recording: bool,
     detect_nonfinite: bool,
     training: Option<DropoutStream>,
+    loss_scale: Option<Tensor>,
 }
 
 fn next_id() -> u32 {
@@ -109,6 +110,7 @@ impl Tape {
             recording: true,
             detect_nonfinite: false,
             training: None,
+            loss_scale: None,
         }
     }
 
@@ -140,6 +142,13 @@ impl Tape {
         self.training
     }
 
+    /// From now on backward passes begin with this number `[1]`, which may change on the device, in place of 1: all gradients
+    /// are multiplied with it. An optimizer that [scales losses](crate::optim::Optimizer::scale_loss) gives it, and divides
+    /// the gradients of the parameters by it.
+    pub fn set_loss_scale(&mut self, scale: Option<Tensor>) {
+        self.loss_scale = scale;
+    }
+
     /// From now on reads every result back and returns [`Error::NonFinite`], naming the operation, at the first that holds
     /// a NaN or an infinity, forward or backward. Slow: for finding a fault.
     pub fn detect_nonfinite(&mut self, on: bool) {
@@ -168,12 +177,13 @@ impl Tape {
         self.record(tensor.clone(), true, Kind::Input)
     }
 
-    /// A parameter of the tape's model. Its gradient is added up in [`Parameters::gradient`].
+    /// A parameter of the tape's model, in the model's precision. Its gradient, in 32 bits, is added up in
+    /// [`Parameters::gradient`].
     ///
     /// # Errors
     /// [`Error::Argument`] when it is of another model, or the tape was made without one.
     pub fn parameter(&mut self, id: ParameterId) -> Result<Var> {
-        let tensor = self.parameters()?.value(id)?;
+        let tensor = self.parameters()?.in_layers(id)?;
         Ok(self.record(tensor, true, Kind::Parameter(id)))
     }
 
@@ -336,7 +346,8 @@ impl Tape {
         for value in self.values.iter_mut().filter(|value| value.kind == Kind::Output) {
             value.gradient = None;
         }
-        let gradient = cotangent.map_or(Gradient::One, |c| Gradient::Tensor(c.clone()));
+        let gradient = cotangent.or(self.loss_scale.as_ref());
+        let gradient = gradient.map_or(Gradient::One, |gradient| Gradient::Tensor(gradient.clone()));
         if self.values[root].kind != Kind::Output {
             return self.add_gradient(root, gradient.tensor(&self.device, shape)?);
         }

@@ -1,6 +1,9 @@
 //! Twin of `shaders/begin_step.wgsl`.
 
-use super::control::{CORRECTION1, CORRECTION2, NONFINITE, SKIPPED, STOP, T, WATCHED};
+use super::control::{
+    CORRECTION1, CORRECTION2, GOOD, MOST_SCALE, NONFINITE, OVERFLOW, OVERFLOWED, SCALE, SKIPPED, STOP, T,
+    WATCHED,
+};
 use super::real::Real;
 use crate::kernel;
 
@@ -8,35 +11,64 @@ kernel! {
     /// Begins an optimizer's step. It fails where NONFINITE is set, or where `watched` is 1 and `watch[0]`, which is kept, is
     /// not finite. A step that fails sets the stop, which is sticky; where `skip` is 1 it is this step's alone, and SKIPPED
     /// counts it. Without the stop T grows by 1 and `CORRECTIONi = 1 - betai^T`. A beta of 0 comes as `log_beta = -1e30`.
-    pub static BEGIN_STEP = begin_step(BeginStep { log_beta1: f32, log_beta2: f32, watched: u32, skip: u32 };
-        watch: read F32, control: update F32);
+    ///
+    /// With a loss scale (`interval` above 0) and NONFINITE set the step does not fail while SCALE is above 1: SCALE is
+    /// multiplied with `backoff`, to not less than 1, OVERFLOWED counts the step, and the stop is [`OVERFLOW`], this step's
+    /// alone. After `interval` steps without one SCALE is multiplied with `growth`.
+    pub static BEGIN_STEP = begin_step(BeginStep {
+        log_beta1: f32, log_beta2: f32, watched: u32, skip: u32, interval: u32, growth: f32, backoff: f32,
+    }; watch: read F32, control: update F32);
     variants [{ "one thread", "begin_step.wgsl",
         [("T", T), ("STOP", STOP), ("CORRECTION1", CORRECTION1), ("CORRECTION2", CORRECTION2),
-         ("WATCHED", WATCHED), ("NONFINITE", NONFINITE), ("SKIPPED", SKIPPED)] }]
+         ("WATCHED", WATCHED), ("NONFINITE", NONFINITE), ("SKIPPED", SKIPPED), ("GOOD", GOOD),
+         ("OVERFLOW", OVERFLOW), ("OVERFLOWED", OVERFLOWED), ("SCALE", SCALE), ("MOST_SCALE", MOST_SCALE)] }]
 }
 
 /// See [`BEGIN_STEP`].
 pub fn begin_step<R: Real>(p: &BeginStep, watch: &[R], control: &mut [R]) {
-    let mut failed = control[NONFINITE as usize] != R::zero();
+    let (one, overflow) = (R::of(1.0), R::of(OVERFLOW.into()));
+    let unbounded = control[NONFINITE as usize] != R::zero();
     control[NONFINITE as usize] = R::zero();
+    let mut failed = false;
     if p.watched == 1 {
         control[WATCHED as usize] = watch[0];
-        failed |= !watch[0].is_finite();
+        failed = !watch[0].is_finite();
     }
-    if p.skip == 1 {
+    if p.skip == 1 || control[STOP as usize] == overflow {
         control[STOP as usize] = R::zero();
     }
+    if unbounded {
+        if p.interval > 0 && !failed && control[SCALE as usize] > one {
+            control[SCALE as usize] = (control[SCALE as usize] * R::of(p.backoff.into())).max(one);
+            control[GOOD as usize] = R::zero();
+            control[OVERFLOWED as usize] = control[OVERFLOWED as usize] + one;
+            if control[STOP as usize] == R::zero() {
+                control[STOP as usize] = overflow;
+            }
+        } else {
+            failed = true;
+        }
+    }
     if failed {
-        control[STOP as usize] = R::of(1.0);
+        control[STOP as usize] = one;
         if p.skip == 1 {
-            control[SKIPPED as usize] = control[SKIPPED as usize] + R::of(1.0);
+            control[SKIPPED as usize] = control[SKIPPED as usize] + one;
         }
     }
     if control[STOP as usize] == R::zero() {
-        let t = control[T as usize] + R::of(1.0);
+        let t = control[T as usize] + one;
         control[T as usize] = t;
         control[CORRECTION1 as usize] = one_minus_exp(t * R::of(p.log_beta1.into()));
         control[CORRECTION2 as usize] = one_minus_exp(t * R::of(p.log_beta2.into()));
+        if p.interval > 0 {
+            let good = control[GOOD as usize] + one;
+            control[GOOD as usize] = good;
+            if good >= R::of(p.interval.into()) {
+                let scale = control[SCALE as usize] * R::of(p.growth.into());
+                control[SCALE as usize] = scale.min(R::of(MOST_SCALE.into()));
+                control[GOOD as usize] = R::zero();
+            }
+        }
     }
 }
 

@@ -1,17 +1,18 @@
 //! Twin of `shaders/clip_gradients.wgsl`.
 
-use super::control::{COEFFICIENT, NONFINITE, NORM};
+use super::control::{COEFFICIENT, NONFINITE, NORM, SCALE};
 use super::real::Real;
 use crate::kernel::{MAX_GROUPS, Plan};
 
 crate::kernel! {
-    /// Limits the gradient's norm: with `norm = √(Σ partial)`, partial being sums of squares, `grad[i] *= coefficient` where
-    /// `coefficient = min(1, max_norm / (norm + 1e-6))`, as torch.nn.utils.clip_grad_norm_. Writes NORM and COEFFICIENT. A
+    /// Takes the loss scale out of the gradient, s = SCALE where `scaled` is 1, else 1, and limits the norm: with
+    /// `norm = √(Σ partial) / s`, partial being sums of squares, `grad[i] *= coefficient` where
+    /// `coefficient = min(1, max_norm / (norm + 1e-6)) / s`, as torch.nn.utils.clip_grad_norm_. Writes NORM and COEFFICIENT. A
     /// norm that is not finite sets NONFINITE and leaves grad alone, with coefficient 1.
-    pub static CLIP_GRADIENTS = clip_gradients(ClipGradients { count: u32, partials: u32, max_norm: f32 };
+    pub static CLIP_GRADIENTS = clip_gradients(ClipGradients { count: u32, partials: u32, max_norm: f32, scaled: u32 };
         partial: read F32, grad: update F32, control: update F32);
     variants [{ "tree", "clip_gradients.wgsl",
-        [("THREADS", 256), ("NONFINITE", NONFINITE), ("NORM", NORM), ("COEFFICIENT", COEFFICIENT)] }]
+        [("THREADS", 256), ("NONFINITE", NONFINITE), ("NORM", NORM), ("COEFFICIENT", COEFFICIENT), ("SCALE", SCALE)] }]
 }
 
 /// How to run it: every workgroup adds up the partial sums, so each gets some elements to make it worth while.
@@ -26,10 +27,11 @@ pub fn plan(p: &ClipGradients) -> Plan {
 
 /// See [`CLIP_GRADIENTS`].
 pub fn clip_gradients<R: Real>(p: &ClipGradients, partial: &[R], grad: &mut [R], control: &mut [R]) {
-    let norm = R::sum(partial[..p.partials as usize].iter().copied()).sqrt();
+    let scale = if p.scaled == 1 { control[SCALE as usize] } else { R::of(1.0) };
+    let norm = R::sum(partial[..p.partials as usize].iter().copied()).sqrt() / scale;
     let mut coefficient = R::of(1.0);
     if norm.is_finite() {
-        coefficient = coefficient.min(R::of(p.max_norm.into()) / (norm + R::of(1e-6)));
+        coefficient = coefficient.min(R::of(p.max_norm.into()) / (norm + R::of(1e-6))) / scale;
     } else {
         control[NONFINITE as usize] = R::of(1.0);
     }

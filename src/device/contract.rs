@@ -37,7 +37,7 @@ pub fn check(device: &Device, plan: &Plan, params: usize, args: &[Arg<'_>]) -> R
         let Some(view) = arg.view else { continue };
         let dtype = view.buffer.dtype();
         if !declared.elements.take(dtype) {
-            return fail(plan, format!("{} holds {:?}, got {dtype:?}", declared.name, declared.elements));
+            return fail(plan, format!("{} holds {}, got {dtype:?}", declared.name, declared.elements));
         }
         if !Arc::ptr_eq(&view.buffer.0.backend, &device.backend) {
             return fail(plan, format!("{} is {}", declared.name, device.elsewhere(view.buffer)));

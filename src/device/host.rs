@@ -32,6 +32,15 @@ impl Host<'_> {
         self.len() == 0
     }
 
+    /// What they are, for messages.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Host::F32(_) => "F32",
+            Host::F64(_) => "F64",
+            Host::I32(_) => "I32",
+        }
+    }
+
     /// Whether they are reals: those of every type take them.
     pub fn is_real(&self) -> bool {
         !matches!(self, Host::I32(_))

@@ -365,12 +365,7 @@ impl Device {
         if data.len() != to.len || data.is_real() != dtype.is_float() {
             return Err(Error::argument(
                 "upload",
-                format!(
-                    "the view holds {} {dtype:?}, the data is {} {}",
-                    to.len,
-                    data.len(),
-                    if data.is_real() { "reals" } else { "integers" }
-                ),
+                format!("the view holds {} {dtype:?}, the data is {} {}", to.len, data.len(), data.kind()),
             ));
         }
         let end = to.offset + to.len;

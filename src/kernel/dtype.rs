@@ -106,6 +106,16 @@ impl Elements {
     }
 }
 
+impl std::fmt::Display for Elements {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Elements::F32 => "F32",
+            Elements::I32 => "I32",
+            Elements::Float | Elements::Kept => "F32, F16 or BF16",
+        })
+    }
+}
+
 /// The types of a launch's arguments, in their order.
 pub type Storage = [Dtype; MAX_ARGS];
 

@@ -1,8 +1,10 @@
 //! What all optimizers are made of: the parameters in runs of equal settings, the state, the control buffer.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::{Control, MOST_STEPS};
+use super::{Control, LossScale, MOST_STEPS, clip};
+use crate::cpu::control::MOST_SCALE;
 use crate::device::Host;
 use crate::error::{Error, Result};
 use crate::kernel::Dtype;
@@ -56,7 +58,12 @@ pub struct OptimizerBase {
     lr: f64,
     pub(super) skip_nonfinite: bool,
     states: Vec<State>,
+    /// Whether the gradients that there are have been divided by the loss scale.
+    unscaled: AtomicBool,
 }
+
+/// torch.amp.GradScaler's names of its state.
+const SCALE_STATE: [&str; 2] = ["scale", "_growth_tracker"];
 
 /// The arguments of a launch for one run.
 pub(super) struct Slices {
@@ -132,6 +139,7 @@ impl OptimizerBase {
             lr,
             skip_nonfinite: false,
             states,
+            unscaled: AtomicBool::new(false),
         })
     }
 
@@ -164,6 +172,30 @@ impl OptimizerBase {
         }
     }
 
+    pub(super) fn scale_loss(&mut self, scale: LossScale) -> Result<()> {
+        scale.check(self.op)?;
+        self.control = Control::with_scale(self.parameters.device(), scale)?;
+        Ok(())
+    }
+
+    /// Gradients that come from now on are multiplied with the loss scale, if there is one.
+    pub(super) fn begin_gradients(&self) {
+        self.unscaled.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether the gradients are still to be divided by a loss scale, which whoever asks does.
+    pub(super) fn take_scale(&self) -> bool {
+        self.control.loss_scale().is_some() && !self.unscaled.swap(true, Ordering::Relaxed)
+    }
+
+    /// Divides the gradients by the loss scale, unless that is done or there is none.
+    pub(super) fn unscale(&self) -> Result<()> {
+        if self.control.loss_scale().is_some() && !self.unscaled.load(Ordering::Relaxed) {
+            clip::clip_grad_norm(self, f32::MAX.into())?;
+        }
+        Ok(())
+    }
+
     pub(super) fn set_lr(&mut self, lr: f64) -> Result<()> {
         at_least_0(self.op, "lr", lr)?;
         self.lr = lr;
@@ -174,9 +206,13 @@ impl OptimizerBase {
         self.lr
     }
 
-    /// The state of every parameter, with PyTorch's names, and `step`.
+    /// The state of every parameter, with PyTorch's names, `step`, and of a loss scale `scale` and `_growth_tracker`.
     pub(super) fn state(&self) -> Result<Vec<(String, Shape, Vec<f32>)>> {
-        let mut all = vec![("step".to_string(), Shape::from([1]), vec![self.control.state()?.steps as f32])];
+        let number = |name: &str, value: f32| (name.to_string(), Shape::from([1]), vec![value]);
+        let mut all = vec![number("step", self.control.state()?.steps as f32)];
+        if let Some(state) = self.control.scale_state()? {
+            all.extend(SCALE_STATE.into_iter().zip(state).map(|(name, value)| number(name, value)));
+        }
         for State { name: kind, arena, .. } in self.states.iter().filter(|state| state.used) {
             let values = arena.to_vec()?;
             for ((name, shape), (start, _)) in self.parameters.names().zip(self.parameters.spans()) {
@@ -189,6 +225,9 @@ impl OptimizerBase {
     /// Goes on from a state that [`OptimizerBase::state`] gave.
     pub(super) fn load_state(&self, entries: &[(String, Shape, Vec<f32>)]) -> Result<()> {
         let mut expected = vec![("step".to_string(), Shape::from([1]))];
+        if self.control.loss_scale().is_some() {
+            expected.extend(SCALE_STATE.map(|name| (name.to_string(), Shape::from([1]))));
+        }
         for state in self.states.iter().filter(|state| state.used) {
             let names = self.parameters.names();
             expected.extend(names.map(|(name, shape)| (format!("{}.{name}", state.name), shape)));
@@ -218,6 +257,16 @@ impl OptimizerBase {
         {
             faults.push(format!("'step' must be a whole number from 0 to {MOST_STEPS}, got {step:?}"));
         }
+        let [scale, good] =
+            SCALE_STATE.map(|name| given.get(name).and_then(|(_, values)| values.first().copied()));
+        if let Some(scale) = scale.filter(|scale| !(1.0..=MOST_SCALE as f32).contains(scale)) {
+            faults.push(format!("'{}' must be from 1 to {MOST_SCALE}, got {scale}", SCALE_STATE[0]));
+        }
+        if let Some(good) =
+            good.filter(|good| !(0.0..=MOST_SCALE as f32).contains(good) || good.fract() != 0.0)
+        {
+            faults.push(format!("'{}' must be a whole number, got {good}", SCALE_STATE[1]));
+        }
         let unknown = entries.iter().filter(|(name, ..)| unknown.contains_key(name.as_str()));
         faults.extend(unknown.map(|(name, ..)| format!("'{name}' is unknown")));
         if !faults.is_empty() {
@@ -230,6 +279,6 @@ impl OptimizerBase {
                 part.assign(Host::F32(values(&format!("{kind}.{name}"))))?;
             }
         }
-        self.control.set_steps(values("step")[0] as u64)
+        self.control.set(values("step")[0] as u64, [scale, good].map(Option::unwrap_or_default))
     }
 }

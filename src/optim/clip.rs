@@ -1,34 +1,35 @@
 //! Clipping by the global norm, and by value.
 
-use super::Control;
+use super::OptimizerBase;
 use crate::cpu::clip_gradients::{ClipGradients, plan};
 use crate::cpu::clip_values::{CLIP_VALUES, ClipValues};
 use crate::error::{Error, Result};
 use crate::kernel::Plan;
 use crate::ops::{PARTIALS, partial_sums};
-use crate::parameters::Parameters;
 
 /// See [`Optimizer::clip_grad_norm`](super::Optimizer::clip_grad_norm).
-pub fn clip_grad_norm(parameters: &Parameters, control: &Control, max_norm: f64) -> Result<()> {
+pub fn clip_grad_norm(base: &OptimizerBase, max_norm: f64) -> Result<()> {
     if !(max_norm > 0.0 && max_norm.is_finite()) {
         return Err(Error::argument("clip_grad_norm", format!("max_norm must be above 0, got {max_norm}")));
     }
-    let (_, gradients) = parameters.arenas()?;
+    let (_, gradients) = base.parameters.arenas()?;
     let partial = partial_sums(gradients, PARTIALS, 2, 1.0)?;
     let count = gradients.count() as u32;
-    let params = ClipGradients { count, partials: PARTIALS as u32, max_norm: max_norm as f32 };
-    let args = [partial.read(), gradients.update(), control.words().update()];
-    parameters.device().launch(&plan(&params), &params, &args)
+    let (max_norm, scaled) = (max_norm as f32, base.take_scale().into());
+    let params = ClipGradients { count, partials: PARTIALS as u32, max_norm, scaled };
+    let args = [partial.read(), gradients.update(), base.control.words().update()];
+    base.parameters.device().launch(&plan(&params), &params, &args)
 }
 
 /// See [`Optimizer::clip_grad_value`](super::Optimizer::clip_grad_value).
-pub fn clip_grad_value(parameters: &Parameters, clip_value: f64) -> Result<()> {
+pub fn clip_grad_value(base: &OptimizerBase, clip_value: f64) -> Result<()> {
     if !(clip_value > 0.0 && clip_value.is_finite()) {
         let message = format!("clip_value must be above 0, got {clip_value}");
         return Err(Error::argument("clip_grad_value", message));
     }
-    let gradients = parameters.arenas()?.1;
+    base.unscale()?;
+    let gradients = base.parameters.arenas()?.1;
     let params = ClipValues { count: gradients.count() as u32, limit: clip_value as f32 };
     let plan = Plan::elements(&CLIP_VALUES, gradients.count());
-    parameters.device().launch(&plan, &params, &[gradients.update()])
+    base.parameters.device().launch(&plan, &params, &[gradients.update()])
 }

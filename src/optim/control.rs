@@ -1,7 +1,8 @@
 //! What changes every step on the device: the step count, the bias corrections, the stop flag.
 
+use super::LossScale;
 use crate::cpu::begin_step::{BEGIN_STEP, BeginStep};
-use crate::cpu::control::{self, WORDS};
+use crate::cpu::control::{self, SCALED_WORDS, WORDS};
 use crate::device::{Arg, Device, Host, ReadBack};
 use crate::error::Result;
 use crate::kernel::Plan;
@@ -17,6 +18,12 @@ pub struct StepState {
     pub stopped: bool,
     /// Steps that were skipped, since the state was loaded.
     pub skipped: u64,
+    /// Whether the last step was left out because the loss scale was too large for its gradient.
+    pub overflow: bool,
+    /// Steps that were, since the state was loaded.
+    pub overflowed: u64,
+    /// The loss scale of the step to come, where losses are scaled.
+    pub loss_scale: Option<f32>,
     /// The norm of the gradients that the last clipping found, before clipping.
     pub grad_norm: f32,
     /// The last number that a step watched: the loss.
@@ -40,8 +47,11 @@ impl StateReadBack {
         let word = |index: u32| words[index as usize];
         Ok(StepState {
             steps: word(control::T) as u64,
-            stopped: word(control::STOP) != 0.0 || word(control::NONFINITE) != 0.0,
+            stopped: word(control::STOP) == 1.0 || word(control::NONFINITE) != 0.0,
             skipped: word(control::SKIPPED) as u64,
+            overflow: word(control::STOP) == control::OVERFLOW as f32,
+            overflowed: word(control::OVERFLOWED) as u64,
+            loss_scale: words.get(control::SCALE as usize).copied(),
             grad_norm: word(control::NORM),
             watched: word(control::WATCHED),
         })
@@ -54,11 +64,26 @@ impl StateReadBack {
 #[derive(Clone, Debug)]
 pub struct Control {
     words: Tensor,
+    scale: Option<LossScale>,
 }
 
 impl Control {
     pub(super) fn new(device: &Device) -> Result<Control> {
-        Ok(Control { words: Tensor::from_f32(device, [WORDS], &[0.0; WORDS])? })
+        Ok(Control { words: Tensor::from_f32(device, [WORDS], &[0.0; WORDS])?, scale: None })
+    }
+
+    /// One that has made no step yet, with a loss scale.
+    pub(super) fn with_scale(device: &Device, scale: LossScale) -> Result<Control> {
+        let mut words = [0.0; SCALED_WORDS];
+        words[control::SCALE as usize] = scale.init_scale;
+        Ok(Control { words: Tensor::from_f32(device, [SCALED_WORDS], &words)?, scale: Some(scale) })
+    }
+
+    /// The loss scale, `[1]`, where there is one: it changes from step to step.
+    pub fn loss_scale(&self) -> Option<Tensor> {
+        let scale =
+            || self.words.slice(control::SCALE as usize, [1]).expect("the words with a scale have it");
+        self.scale.map(|_| scale())
     }
 
     pub(super) fn words(&self) -> &Tensor {
@@ -70,7 +95,15 @@ impl Control {
     pub(super) fn begin_step(&self, betas: [f64; 2], watch: Option<&Tensor>, skip: bool) -> Result<()> {
         // The logarithm of 0 has no place in f32; any number this small gives a correction of 1.
         let [log_beta1, log_beta2] = betas.map(|beta| if beta == 0.0 { -1e30 } else { beta.ln() as f32 });
-        let params = BeginStep { log_beta1, log_beta2, watched: watch.is_some().into(), skip: skip.into() };
+        let params = BeginStep {
+            log_beta1,
+            log_beta2,
+            watched: watch.is_some().into(),
+            skip: skip.into(),
+            interval: self.scale.map_or(0, |scale| scale.growth_interval),
+            growth: self.scale.map_or(1.0, |scale| scale.growth_factor),
+            backoff: self.scale.map_or(1.0, |scale| scale.backoff_factor),
+        };
         let watch = watch.map_or(Arg::absent(), Tensor::read);
         self.words.device().launch(&Plan::elements(&BEGIN_STEP, 1), &params, &[watch, self.words.update()])
     }
@@ -91,13 +124,26 @@ impl Control {
         self.read_back()?.wait()
     }
 
-    /// Goes on from a state with so many steps done.
+    /// Goes on from a state with so many steps done, and with this loss scale since so many of them, where there is one.
     ///
     /// # Errors
     /// [`Error::Gpu`](crate::error::Error::Gpu) on a fault.
-    pub fn set_steps(&self, steps: u64) -> Result<()> {
-        let mut words = [0.0; WORDS];
+    pub(super) fn set(&self, steps: u64, [scale, good]: [f32; 2]) -> Result<()> {
+        let mut words = vec![0.0; self.words.count()];
         words[control::T as usize] = steps as f32;
+        words[control::GOOD as usize] = good;
+        if let Some(word) = words.get_mut(control::SCALE as usize) {
+            *word = scale;
+        }
         self.words.assign(Host::F32(&words))
+    }
+
+    /// The loss scale and the steps since it last changed. Waits for the device.
+    pub(super) fn scale_state(&self) -> Result<Option<[f32; 2]>> {
+        if self.scale.is_none() {
+            return Ok(None);
+        }
+        let words = self.words.to_vec()?;
+        Ok(Some([control::SCALE, control::GOOD].map(|word| words[word as usize])))
     }
 }

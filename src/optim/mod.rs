@@ -5,6 +5,7 @@ mod adam;
 mod base;
 mod clip;
 mod control;
+mod loss_scale;
 mod rmsprop;
 pub mod schedule;
 mod sgd;
@@ -19,6 +20,7 @@ pub use adagrad::{Adagrad, AdagradConfig};
 pub use adam::{Adam, AdamConfig, AdamW, AdamWConfig};
 pub use base::{OptimizerBase, ParamGroup, Run};
 pub use control::{Control, MOST_STEPS, StateReadBack, StepState};
+pub use loss_scale::LossScale;
 pub use rmsprop::{Rmsprop, RmspropConfig};
 pub use schedule::{LrSchedule, PlateauConfig, ReduceLrOnPlateau, Schedule};
 pub use sgd::{Sgd, SgdConfig};
@@ -112,6 +114,23 @@ pub trait Optimizer {
         self.base().lr()
     }
 
+    /// From now on expects gradients of a loss that was multiplied with a scale, [`Optimizer::loss_scale`]: they are divided
+    /// by it when they are clipped, else when the parameters are changed. What was learnt is kept, but the steps done are
+    /// counted anew: to be called before the first.
+    ///
+    /// # Errors
+    /// [`Error::Argument`](crate::error::Error::Argument) when a number is out of its range;
+    /// [`Error::Gpu`](crate::error::Error::Gpu) on a fault.
+    fn scale_loss(&mut self, scale: LossScale) -> Result<()> {
+        self.base_mut().scale_loss(scale)
+    }
+
+    /// The loss scale `[1]` of the step to come, for [`Tape::set_loss_scale`](crate::tape::Tape::set_loss_scale); none where
+    /// losses are not scaled.
+    fn loss_scale(&self) -> Option<Tensor> {
+        self.control().loss_scale()
+    }
+
     /// Changes the parameters by their gradients. With `watch` `[1]`, a loss say, neither this step nor any later one
     /// changes anything once it is not finite: see [`StepState::stopped`].
     ///
@@ -119,6 +138,8 @@ pub trait Optimizer {
     /// [`Error::Gpu`](crate::error::Error::Gpu) on a fault.
     fn step(&mut self, watch: Option<&Tensor>) -> Result<()> {
         let base = self.base();
+        base.unscale()?;
+        base.begin_gradients();
         base.control.begin_step(self.betas(), watch, base.skip_nonfinite)?;
         base.runs().iter().try_for_each(|run| self.update(run))
     }
@@ -149,6 +170,7 @@ pub trait Optimizer {
 
     /// Forgets the gradients: the next backward pass begins anew.
     fn zero_grad(&self) {
+        self.base().begin_gradients();
         self.parameters().zero_grad();
     }
 
@@ -158,7 +180,7 @@ pub trait Optimizer {
     /// [`Error::Argument`](crate::error::Error::Argument) when `clip_value` is not above 0;
     /// [`Error::Gpu`](crate::error::Error::Gpu) on a fault.
     fn clip_grad_value(&self, clip_value: f64) -> Result<()> {
-        clip::clip_grad_value(self.parameters(), clip_value)
+        clip::clip_grad_value(self.base(), clip_value)
     }
 
     /// Scales all gradients by min(1, max_norm / (norm + 1e-6)), where norm is the 2-norm over all of them together, as
@@ -169,6 +191,6 @@ pub trait Optimizer {
     /// [`Error::Argument`](crate::error::Error::Argument) when `max_norm` is not above 0;
     /// [`Error::Gpu`](crate::error::Error::Gpu) on a fault.
     fn clip_grad_norm(&self, max_norm: f64) -> Result<()> {
-        clip::clip_grad_norm(self.parameters(), self.control(), max_norm)
+        clip::clip_grad_norm(self.base(), max_norm)
     }
 }

@@ -15,6 +15,8 @@ pub(super) struct LateSteps {
     /// Whether steps are skipped whose loss or gradient is not finite, and how many were before the first of these.
     skip: bool,
     skipped: u64,
+    /// How many steps had been left out before the first of these as the loss scale was too large.
+    overflowed: u64,
 }
 
 /// How many steps an outcome may be late.
@@ -40,13 +42,15 @@ pub(super) enum Fate {
     Done,
     /// Left out, where it began; so many have been by now.
     Skipped(Begin, u64),
+    /// Left out as the loss scale was too large; so many have been by now.
+    Overflowed(u64),
     /// Its loss or gradient was not finite, and nothing has been done since.
     Stopped(Begin),
 }
 
 impl LateSteps {
-    pub fn new(skip: bool, skipped: u64) -> Self {
-        LateSteps { pending: VecDeque::with_capacity(LATE + 1), skip, skipped }
+    pub fn new(skip: bool, [skipped, overflowed]: [u64; 2]) -> Self {
+        LateSteps { pending: VecDeque::with_capacity(LATE + 1), skip, skipped, overflowed }
     }
 
     /// Records the copy of a step's outcome. Before the step is submitted: then the copy goes with it.
@@ -59,21 +63,29 @@ impl LateSteps {
     pub fn next(&mut self) -> Result<(Row, Fate)> {
         let Late { step, lr, begin, state } =
             self.pending.pop_front().expect("called only while there are some");
-        let StepState { steps, stopped, skipped, watched: loss, grad_norm } = state.wait()?;
+        let StepState { steps, stopped, skipped, overflow, overflowed, loss_scale, watched: loss, grad_norm } =
+            state.wait()?;
         // As they can be written and read again: the same row, also after a checkpoint.
         let loss = if loss.is_finite() { loss } else { f32::NAN };
         let grad_norm = Some(grad_norm).filter(|norm| norm.is_finite());
-        let row = Row { step, loss, lr, grad_norm, validation_loss: None };
+        let (skipped, overflowed) = (self.skipped + skipped, self.overflowed + overflowed);
+        let counted = loss_scale.map(|_| overflowed);
+        let row = Row { step, loss, lr, grad_norm, validation_loss: None, loss_scale, overflowed: counted };
         if stopped && !self.skip {
             return Ok((row, Fate::Stopped(begin)));
         }
         // Some drivers report work as done that they have given up.
-        let skipped = self.skipped + skipped;
-        if steps != step.saturating_sub(skipped).min(MOST_STEPS) {
+        let left_out = skipped + overflowed;
+        if steps != step.saturating_sub(left_out).min(MOST_STEPS) {
             let message =
-                format!("step {step} should be done, {steps} steps are, and {skipped} were skipped");
+                format!("step {step} should be done, {steps} steps are, and {left_out} were left out");
             return Err(Error::Gpu(Fault::Silent { message }));
         }
-        Ok((row, if stopped { Fate::Skipped(begin, skipped) } else { Fate::Done }))
+        let fate = match (stopped, overflow) {
+            (true, _) => Fate::Skipped(begin, skipped),
+            (false, true) => Fate::Overflowed(overflowed),
+            (false, false) => Fate::Done,
+        };
+        Ok((row, fate))
     }
 }

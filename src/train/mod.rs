@@ -139,6 +139,8 @@ pub struct Summary {
     pub stopped_early: bool,
     /// Steps that were left out, as their loss or gradient was not finite.
     pub skipped: u64,
+    /// Steps that were left out, as the loss scale of f16 was too large for their gradients.
+    pub overflowed: u64,
     /// Whether it was asked to stop.
     pub interrupted: bool,
 }

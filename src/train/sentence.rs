@@ -72,7 +72,7 @@ impl SentenceTask {
         let window = if config.experiment == Experiment::Longseq { 10 } else { tokens.len() - 1 };
         let windows = Windows::new(&tokens, window)?;
         model.check_step(windows.batch, windows.time)?;
-        let model = CharModel::new(device, model, config.train.seed)?;
+        let model = CharModel::in_precision(device, model, config.train.seed, config.train.precision)?;
         // A layer wants the steps outermost.
         let shape = [windows.time, windows.batch];
         let inputs = Indices::new(device, shape, &time_major(&windows.inputs, &windows))?;

@@ -4,8 +4,8 @@ use super::config::TrainConfig;
 use super::run::Tensors;
 use super::task::{Part, Task};
 use crate::error::{Error, Result};
-use crate::optim::Optimizer;
-use crate::parameters::Parameters;
+use crate::optim::{LossScale, Optimizer};
+use crate::parameters::{Parameters, Precision};
 use crate::tape::{DropoutStream, Tape, Var};
 use crate::tensor::Tensor;
 
@@ -24,9 +24,14 @@ impl Stepper {
     pub fn new(config: &TrainConfig, parameters: &Parameters) -> Result<Stepper> {
         let mut optimizer = config.optimizer.build(parameters, config.lr, config.weight_decay)?;
         optimizer.skip_nonfinite(config.skip_nonfinite);
+        let mut tape = Tape::new(parameters);
+        if parameters.precision() == Precision::F16 {
+            optimizer.scale_loss(LossScale::default())?;
+            tape.set_loss_scale(optimizer.loss_scale());
+        }
         Ok(Stepper {
             optimizer,
-            tape: Tape::new(parameters),
+            tape,
             dropout: DropoutStream { seed: config.seed, calls: 0 },
             // Without a limit the norm is watched all the same.
             clip: if config.clip > 0.0 { config.clip } else { f32::MAX.into() },

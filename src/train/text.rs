@@ -70,7 +70,7 @@ impl TextTask {
         if let Some(epochs) = train.epochs.take() {
             train.steps = epochs.saturating_mul(streams.chunks() as u64).min(i64::MAX as u64);
         }
-        let model = CharModel::new(device, model, train.seed)?;
+        let model = CharModel::in_precision(device, model, train.seed, train.precision)?;
         let facts = DataFacts { bytes: text.bytes(), hash: text.hash() };
         let validated = match config.train.validate_chunks {
             0 => held_out.chunks(),

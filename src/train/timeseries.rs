@@ -127,7 +127,7 @@ impl SeriesTask {
             config.train.steps = epochs.saturating_mul(count.div_ceil(batch) as u64).min(i64::MAX as u64);
         }
         let seed = config.train.seed;
-        let model = SeriesModel::new(device, model, seed)?;
+        let model = SeriesModel::in_precision(device, model, seed, config.train.precision)?;
         let mut task = SeriesTask {
             facts: facts(&table),
             about,

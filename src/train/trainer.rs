@@ -97,6 +97,7 @@ impl<'a> Trainer<'a> {
             plateau,
             stopped_early: false,
             skipped: 0,
+            overflowed: 0,
             outcome: None,
             metrics: [0; 2],
             row: None,
@@ -106,7 +107,7 @@ impl<'a> Trainer<'a> {
             config,
             schedule: LrSchedule::new(config.lr, schedule(config))?,
             stepper,
-            late: LateSteps::new(config.skip_nonfinite, 0),
+            late: LateSteps::new(config.skip_nonfinite, [0; 2]),
             progress,
             best: None,
             counted: Instant::now(),
@@ -221,6 +222,11 @@ impl<'a> Trainer<'a> {
                     let position = self.task.place().position;
                     self.task.seek(&Place { position, states: begin.place.states })?;
                     (hooks.on_event)(Event::Skipped { step: row.step, skipped })?;
+                }
+                // What follows on the device has been made with a smaller scale: nobody has to wait for it.
+                Fate::Overflowed(overflowed) => {
+                    self.progress.loss = Some(row.loss);
+                    self.progress.overflowed = overflowed;
                 }
                 Fate::Done => self.progress.loss = Some(row.loss),
             }
@@ -363,6 +369,7 @@ impl<'a> Trainer<'a> {
             best: progress.best,
             stopped_early: progress.stopped_early,
             skipped: progress.skipped,
+            overflowed: progress.overflowed,
             interrupted,
         })
     }

@@ -178,6 +178,10 @@ pub struct Train {
     #[arg(long, value_name = "X", value_parser = not_negative)]
     #[serde(skip_serializing_if = "Option::is_none")]
     clip: Option<f64>,
+    /// How numbers are stored between kernels: f32, f16 or bf16; computed, and changed, they are in 32 bits
+    #[arg(long, value_name = "TYPE", value_parser = ["f32", "f16", "bf16"], hide_possible_values = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    precision: Option<String>,
     /// Leave out steps whose loss or gradient is not finite, and count them; else training ends there
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true)]
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -226,6 +226,9 @@ impl Show {
         if summary.skipped > 0 {
             set("skipped", json!(summary.skipped));
         }
+        if summary.overflowed > 0 {
+            set("overflowed", json!(summary.overflowed));
+        }
         done
     }
 
@@ -261,6 +264,14 @@ impl Show {
                 skipped => format!("{skipped} steps were left out: their"),
             };
             self.output.line(format!("{left_out} loss or gradient was not finite"))?;
+        }
+        if summary.overflowed > 0 {
+            let left_out = match summary.overflowed {
+                1 => "1 step was left out: its gradient".to_string(),
+                overflowed => format!("{overflowed} steps were left out: their gradients"),
+            };
+            self.output
+                .line(format!("{left_out} did not fit f16 with the loss scale, which is smaller since"))?;
         }
         if *stopped_early {
             self.output.line("stopped early: the validation loss no longer fell")?;

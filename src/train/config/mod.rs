@@ -13,6 +13,7 @@ use crate::data::text::Unit;
 use crate::error::{Error, Result};
 use crate::nn::CellKind;
 use crate::optim::OptimizerKind;
+use crate::parameters::Precision;
 
 pub use check::LARGEST;
 pub use file::ConfigFile;
@@ -167,6 +168,8 @@ pub struct TrainConfig {
     pub batch: usize,
     /// T: characters of each stream in a step.
     pub sequence: usize,
+    /// How numbers are stored between kernels.
+    pub precision: Precision,
     /// In how many parts a batch is taken, one after the other, their gradients added up: less memory, the same step.
     pub accumulate: usize,
     /// The optimizer.
@@ -253,6 +256,7 @@ impl Config {
                 "epochs",
                 "batch",
                 "sequence",
+                "precision",
                 "accumulate",
                 "optimizer",
                 "lr",
@@ -316,6 +320,7 @@ impl Config {
                 epochs: None,
                 batch: if experiment == Text { 32 } else { 0 },
                 sequence: 64,
+                precision: Precision::F32,
                 accumulate: 1,
                 optimizer: OptimizerKind::Adam,
                 lr,

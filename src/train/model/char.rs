@@ -12,7 +12,7 @@ use crate::nn::{
 };
 use crate::ops::indices::Indices;
 use crate::ops::recurrent::Nonlinearity;
-use crate::parameters::{Initializer, Parameters};
+use crate::parameters::{Initializer, Parameters, Precision};
 use crate::tape::{Tape, Var};
 
 /// What a [`CharModel`] is; as JSON, the file `config.json` of a model folder.
@@ -147,7 +147,20 @@ impl CharModel {
     /// # Errors
     /// [`Error::Argument`] when the configuration makes no model; [`Error::Gpu`] when the device has no room for it.
     pub fn new(device: &Device, config: CharModelConfig, seed: u64) -> Result<CharModel> {
-        CharModel::make(Initializer::new(device, seed), config, Initializer::build)
+        CharModel::in_precision(device, config, seed, Precision::F32)
+    }
+
+    /// [`CharModel::new`], to compute in a precision.
+    ///
+    /// # Errors
+    /// As [`CharModel::new`].
+    pub fn in_precision(
+        device: &Device,
+        config: CharModelConfig,
+        seed: u64,
+        precision: Precision,
+    ) -> Result<CharModel> {
+        CharModel::make(Initializer::in_precision(device, seed, precision), config, Initializer::build)
     }
 
     /// A model whose parameters get their values by `build`.

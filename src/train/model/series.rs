@@ -9,7 +9,7 @@ use crate::device::Device;
 use crate::error::Result;
 use crate::nn::{CellKind, Linear, LinearConfig, Recurrent, RecurrentConfig};
 use crate::ops::recurrent::Nonlinearity;
-use crate::parameters::{Initializer, Parameters};
+use crate::parameters::{Initializer, Parameters, Precision};
 use crate::tape::{Tape, Var};
 
 /// What a [`SeriesModel`] is; as JSON, the file `config.json` of a model folder.
@@ -102,7 +102,20 @@ impl SeriesModel {
     /// [`Error::Argument`](crate::error::Error::Argument) when the configuration makes no model;
     /// [`Error::Gpu`](crate::error::Error::Gpu) when the device has no room for it.
     pub fn new(device: &Device, config: SeriesModelConfig, seed: u64) -> Result<SeriesModel> {
-        SeriesModel::make(Initializer::new(device, seed), config, Initializer::build)
+        SeriesModel::in_precision(device, config, seed, Precision::F32)
+    }
+
+    /// [`SeriesModel::new`], to compute in a precision.
+    ///
+    /// # Errors
+    /// As [`SeriesModel::new`].
+    pub fn in_precision(
+        device: &Device,
+        config: SeriesModelConfig,
+        seed: u64,
+        precision: Precision,
+    ) -> Result<SeriesModel> {
+        SeriesModel::make(Initializer::in_precision(device, seed, precision), config, Initializer::build)
     }
 
     /// A model whose parameters get their values by `build`.

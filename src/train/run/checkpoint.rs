@@ -60,6 +60,8 @@ pub(crate) struct Progress {
     pub stopped_early: bool,
     /// Steps that were left out, as their loss or gradient was not finite.
     pub skipped: u64,
+    /// Steps that were left out, as the loss scale was too large for their gradients.
+    pub overflowed: u64,
     /// What the last step predicted, where it was asked.
     pub outcome: Option<Outcome>,
     /// The bytes of `metrics.jsonl` and `metrics.csv` that belong to it, and the row that is not yet in them.

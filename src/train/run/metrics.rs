@@ -13,7 +13,7 @@ use crate::files::{open, unreadable, unwritable};
 /// The files.
 pub(crate) const FILES: [&str; 2] = ["metrics.jsonl", "metrics.csv"];
 
-const HEAD: &str = "step,loss,lr,grad_norm,validation_loss\n";
+const HEAD: &str = "step,loss,lr,grad_norm,validation_loss,loss_scale,overflowed\n";
 
 /// The metrics of a step; a line of `metrics.jsonl`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,6 +32,12 @@ pub struct Row {
     /// The loss on held-out data after the update, where it was computed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validation_loss: Option<f64>,
+    /// The loss scale after the step, in f16.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss_scale: Option<f32>,
+    /// Steps that were left out so far as the loss scale was too large for their gradients, in f16.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overflowed: Option<u64>,
 }
 
 /// A number, or NaN for null: JSON has no other numbers.
@@ -44,8 +50,10 @@ impl Row {
         fn or_empty<T: ToString>(value: Option<T>) -> String {
             value.map(|value| value.to_string()).unwrap_or_default()
         }
-        let Row { step, loss, lr, grad_norm, validation_loss } = self;
-        format!("{step},{loss},{lr},{},{}\n", or_empty(*grad_norm), or_empty(*validation_loss))
+        let Row { step, loss, lr, grad_norm, validation_loss, loss_scale, overflowed } = self;
+        let [grad_norm, loss_scale] = [grad_norm, loss_scale].map(|value| or_empty(*value));
+        let (validation_loss, overflowed) = (or_empty(*validation_loss), or_empty(*overflowed));
+        format!("{step},{loss},{lr},{grad_norm},{validation_loss},{loss_scale},{overflowed}\n")
     }
 }
 

@@ -65,7 +65,8 @@ impl Trainer<'_> {
         }
         self.unsaved = false;
         self.progress = Progress { platform, plateau, ..checkpoint.progress };
-        self.late = LateSteps::new(self.config.skip_nonfinite, self.progress.skipped);
+        self.late =
+            LateSteps::new(self.config.skip_nonfinite, [self.progress.skipped, self.progress.overflowed]);
         self.stepper.dropout.calls = self.progress.dropout_calls;
         // It may have been asked to go on for longer than its patience.
         if self.config.patience == 0 || self.progress.worse < self.config.patience {

@@ -21,7 +21,8 @@ impl Trainer<'_> {
         let first = Bits::of(&self.stepper, self.task, Some(&loss))?;
         load(self.task.model().parameters(), &before.parameters)?;
         self.stepper.optimizer.load_state(&before.optimizer)?;
-        self.late = LateSteps::new(self.config.skip_nonfinite, self.progress.skipped);
+        self.late =
+            LateSteps::new(self.config.skip_nonfinite, [self.progress.skipped, self.progress.overflowed]);
         self.go_back(&begin)?;
         let loss = self.step(step)?;
         let value = self.stepper.tape.value(loss)?.clone();

@@ -5,7 +5,9 @@ use crate::cpu::adam::{ADAM, Adam};
 use crate::cpu::begin_step::{BEGIN_STEP, BeginStep};
 use crate::cpu::clip_gradients::{self, CLIP_GRADIENTS, ClipGradients};
 use crate::cpu::clip_values::{CLIP_VALUES, ClipValues};
-use crate::cpu::control::{CORRECTION1, CORRECTION2, NONFINITE, SKIPPED, STOP, T, WORDS};
+use crate::cpu::control::{
+    CORRECTION1, CORRECTION2, GOOD, NONFINITE, OVERFLOW, SCALE, SCALED_WORDS, SKIPPED, STOP, T,
+};
 use crate::cpu::rmsprop::{RMSPROP, Rmsprop};
 use crate::cpu::sgd::{SGD, Sgd};
 use crate::kernel::GROUP;
@@ -16,7 +18,7 @@ const BETA2: f64 = 0.999;
 
 /// The control buffer at step `t` of Adam.
 fn control(t: i32, stop: u32) -> Vec<f32> {
-    let mut control = vec![0.0; WORDS];
+    let mut control = vec![0.0; SCALED_WORDS];
     control[T as usize] = t as f32;
     control[STOP as usize] = stop as f32;
     control[CORRECTION1 as usize] = (1.0 - BETA1.powi(t)) as f32;
@@ -26,10 +28,20 @@ fn control(t: i32, stop: u32) -> Vec<f32> {
 
 pub fn begin_step(draw: &mut Draw) -> Case {
     let log_beta1 = draw.pick(&[BETA1.ln() as f32, -1e30]);
-    let p = BeginStep { log_beta1, log_beta2: BETA2.ln() as f32, watched: draw.flag(), skip: draw.flag() };
+    let p = BeginStep {
+        log_beta1,
+        log_beta2: BETA2.ln() as f32,
+        watched: draw.flag(),
+        skip: draw.flag(),
+        interval: draw.pick(&[0, 1, 3, 2000]),
+        growth: draw.pick(&[2.0, 3.5]),
+        backoff: draw.pick(&[0.5, 0.1]),
+    };
     let watch = draw.pick(&[0.0, -1.5, f32::MAX, f32::NAN, f32::INFINITY, f32::NEG_INFINITY]);
     let watch = if p.watched == 1 { Value::Reals(vec![watch]) } else { Value::Absent };
-    let mut control = control(draw.pick(&[0, 1, 7, 700, 100_000]), draw.pick(&[0, 0, 0, 1]));
+    let mut control = control(draw.pick(&[0, 1, 7, 700, 100_000]), draw.pick(&[0, 0, 1, OVERFLOW]));
+    control[SCALE as usize] = draw.pick(&[1.0, 1.5, 1024.0, 65_536.0, 16_777_216.0]);
+    control[GOOD as usize] = draw.pick(&[0.0, 2.0, 1999.0]);
     (control[NONFINITE as usize], control[SKIPPED as usize]) =
         draw.pick(&[(0.0, 0.0), (0.0, 5.0), (1.0, 2.0)]);
     Case::new(p, draw.elements(&BEGIN_STEP, 1), vec![watch, Value::Reals(control)])
@@ -38,14 +50,21 @@ pub fn begin_step(draw: &mut Draw) -> Case {
 pub fn clip_gradients(draw: &mut Draw) -> Case {
     let tile = CLIP_GRADIENTS.variants[0].constant("THREADS");
     let max_norm = draw.pick(&[0.5, 20.0, 1e4]);
-    let p = ClipGradients { count: draw.dim(tile), partials: draw.dim(GROUP).min(256), max_norm };
+    let p = ClipGradients {
+        count: draw.dim(tile),
+        partials: draw.dim(GROUP).min(256),
+        max_norm,
+        scaled: draw.flag(),
+    };
+    let mut control = control(3, 0);
+    control[SCALE as usize] = draw.pick(&[1.0, 3.0, 65_536.0]);
     let mut partial = draw.between(p.partials, 0.0, 100.0);
     let fault = draw.pick(&[0.0, 0.0, f32::NAN, f32::INFINITY]);
     if let Value::Reals(partial) = &mut partial {
         partial.iter_mut().last().into_iter().for_each(|last| *last += fault);
     }
     let plans = vec![draw.strided(clip_gradients::plan(&p))];
-    Case::new(p, plans, vec![partial, draw.reals(p.count), Value::Reals(control(3, 0))])
+    Case::new(p, plans, vec![partial, draw.reals(p.count), Value::Reals(control)])
 }
 
 pub fn sgd(draw: &mut Draw) -> Case {
