@@ -35,6 +35,7 @@ fn main() {
     if p.skip == 1u || control[STOP] == f32(OVERFLOW) {
         control[STOP] = 0.0;
     }
+    // ANCHOR: scale
     if unbounded {
         if p.interval > 0u && !failed && control[SCALE] > 1.0 {
             control[SCALE] = max(1.0, control[SCALE] * p.backoff);
@@ -47,6 +48,7 @@ fn main() {
             failed = true;
         }
     }
+    // ANCHOR_END: scale
     if failed {
         control[STOP] = 1.0;
         if p.skip == 1u {
