@@ -48,7 +48,8 @@ fn every_chapter_is_in_the_summary() {
     let summary = fs::read_to_string(source().join("SUMMARY.md")).unwrap();
     let listed: BTreeSet<&str> = between(&summary, "](", ")").collect();
     let all = chapters();
-    let files: BTreeSet<&str> = all.iter().map(|(name, _)| &name[..]).filter(|name| *name != "SUMMARY.md").collect();
+    let files: BTreeSet<&str> =
+        all.iter().map(|(name, _)| &name[..]).filter(|name| *name != "SUMMARY.md").collect();
     assert_eq!(listed, files);
 }
 
@@ -72,13 +73,15 @@ fn every_excerpt_is_there_and_every_anchor_is_used() {
         for include in between(&text, "{{#include ", "}}") {
             let (file, anchor) = include.split_once(':').unwrap_or((include, ""));
             let path = source().join(file);
-            let content = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{chapter}: {file}: {error}"));
+            let content =
+                fs::read_to_string(&path).unwrap_or_else(|error| panic!("{chapter}: {file}: {error}"));
             let found = anchors(file, &content);
             assert!(anchor.is_empty() || found.contains(anchor), "{chapter}: {file} has no anchor {anchor}");
             used.insert((path.canonicalize().unwrap(), anchor.to_string()));
         }
     }
-    let mut folders = ["shaders", "src", "examples"].map(|f| Path::new(env!("CARGO_MANIFEST_DIR")).join(f)).to_vec();
+    let mut folders =
+        ["shaders", "src", "examples"].map(|f| Path::new(env!("CARGO_MANIFEST_DIR")).join(f)).to_vec();
     while let Some(folder) = folders.pop() {
         for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
             if path.is_dir() {
@@ -88,7 +91,11 @@ fn every_excerpt_is_there_and_every_anchor_is_used() {
             let Ok(text) = fs::read_to_string(&path) else { continue };
             for anchor in anchors(&path.display().to_string(), &text) {
                 let path = path.canonicalize().unwrap();
-                assert!(used.contains(&(path.clone(), anchor.clone())), "{}: {anchor} is in no chapter", path.display());
+                assert!(
+                    used.contains(&(path.clone(), anchor.clone())),
+                    "{}: {anchor} is in no chapter",
+                    path.display()
+                );
             }
         }
     }
@@ -110,7 +117,8 @@ fn links_lead_somewhere() {
     for (chapter, text) in &all {
         for link in between(&prose(text), "](", ")") {
             if link.contains("://") {
-                let address = link.strip_prefix("https://").unwrap_or_else(|| panic!("{chapter}: {link}: not https"));
+                let address =
+                    link.strip_prefix("https://").unwrap_or_else(|| panic!("{chapter}: {link}: not https"));
                 let host = address.split('/').next().unwrap();
                 assert!(host.contains('.') && !address.contains([' ', '"', '<']), "{chapter}: {link}");
                 continue;
@@ -119,9 +127,10 @@ fn links_lead_somewhere() {
             let file = if file.is_empty() { chapter } else { file };
             let target = all.iter().find(|(name, _)| name == file);
             let (_, target) = target.unwrap_or_else(|| panic!("{chapter}: no chapter {file}"));
-            let there = prose(target).lines().filter_map(|line| line.split_once("# ")).any(|(marks, title)| {
-                marks.chars().all(|c| c == '#') && slug(title) == heading
-            });
+            let there = prose(target)
+                .lines()
+                .filter_map(|line| line.split_once("# "))
+                .any(|(marks, title)| marks.chars().all(|c| c == '#') && slug(title) == heading);
             assert!(heading.is_empty() || there, "{chapter}: {file} has no heading #{heading}");
         }
     }
@@ -204,7 +213,10 @@ fn commands_are_taken() {
             count += 1;
             match later {
                 false => assert!(taken(&call), "{at}: bptt does not take {call:?}"),
-                true => assert!(!taken(&call), "{at}: there is such a command now: make the block `sh`, and the text true"),
+                true => assert!(
+                    !taken(&call),
+                    "{at}: there is such a command now: make the block `sh`, and the text true"
+                ),
             }
         }
         if let Some(example) = example(&text) {
@@ -212,7 +224,8 @@ fn commands_are_taken() {
             assert_ne!(there, later, "{at}: example, and whether it is announced");
         }
         if let Some(script) = text.strip_prefix("scripts/") {
-            let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts").join(script.split(' ').next().unwrap());
+            let script =
+                Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts").join(script.split(' ').next().unwrap());
             assert!(script.is_file(), "{at}: no {}", script.display());
         }
     }
@@ -253,7 +266,9 @@ const MEASURE: &str = r#"<script>addEventListener("load", () => {
 /// addresses that were asked for and are no files.
 fn visit(folder: &Path, pages: &[String], width: u32, dark: bool) -> (Vec<Value>, String, Vec<String>) {
     let profile = tempfile::tempdir().unwrap();
-    let frames = pages.iter().map(|page| format!("<iframe src=\"{page}\" style=\"width:{width}px;height:800px\"></iframe>"));
+    let frames = pages
+        .iter()
+        .map(|page| format!("<iframe src=\"{page}\" style=\"width:{width}px;height:800px\"></iframe>"));
     let page = format!(
         "<!DOCTYPE html><html data-found=\"\"><head><meta charset=\"utf-8\"><meta name=\"color-scheme\" \
          content=\"light dark\"><style>iframe {{ border: 0 }}</style></head><body>{}</body></html>",
@@ -274,8 +289,10 @@ fn visit(folder: &Path, pages: &[String], width: u32, dark: bool) -> (Vec<Value>
     let found = found.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let log: Value = serde_json::from_str(&fs::read_to_string(&log).unwrap()).unwrap();
     let events = log["events"].as_array().unwrap().iter();
-    let of_pages = events.filter(|event| event["params"]["initiator"].as_str().is_some_and(|from| from != "not an origin"));
-    let asked = of_pages.filter_map(|event| event["params"]["url"].as_str()).filter(|url| !url.starts_with("file:"));
+    let of_pages = events
+        .filter(|event| event["params"]["initiator"].as_str().is_some_and(|from| from != "not an origin"));
+    let asked =
+        of_pages.filter_map(|event| event["params"]["url"].as_str()).filter(|url| !url.starts_with("file:"));
     (found, said, asked.map(String::from).collect())
 }
 
@@ -294,7 +311,8 @@ fn measurable(book: &Path, extra: &str) -> (tempfile::TempDir, Vec<String>) {
     }
     if !extra.is_empty() {
         let html = fs::read_to_string(copy.path().join("index.html")).unwrap();
-        fs::write(copy.path().join("extra.html"), html.replacen("<main>", &format!("<main>{extra}"), 1)).unwrap();
+        fs::write(copy.path().join("extra.html"), html.replacen("<main>", &format!("<main>{extra}"), 1))
+            .unwrap();
         pages = vec!["extra.html".into()];
     }
     (copy, pages)
