@@ -52,6 +52,7 @@
 //! | `time_series.rs` | a CSV file, scaled and cut into windows, forecast by an LSTM and compared with the naive forecast |
 //! | `from_pytorch.rs` | a PyTorch state dict, loaded and run, its outputs compared with PyTorch's |
 //! | `custom_op.rs` | an operation with kernels of one's own (see [`kernel`](mod@kernel)), its gradient checked, in a network |
+//! | `ladder/` | how a GPU computes quickly: matrix products and the LSTM layer from the most naive kernel to the one in use, a short shader a rung, timed and checked |
 //!
 //! # The map
 //!

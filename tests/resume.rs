@@ -182,10 +182,10 @@ fn timeseries() {
     }
 }
 
-/// One stream of one or two characters a step: their losses' gradients do not fit F16 with the first loss scale.
+/// In F16 the gradients do not fit with the first loss scale.
 fn in_half(precision: Precision) -> Config {
     settings(Experiment::Text, 14, |config| {
-        (config.train.precision, config.train.batch, config.train.sequence) = (precision, 1, 2);
+        (config.train.precision, config.train.loss_scale) = (precision, 8_388_608.0);
         (config.model.layers, config.model.dropout, config.train.checkpoint_every) = (2, 0.2, 3);
     })
 }

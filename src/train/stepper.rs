@@ -26,7 +26,7 @@ impl Stepper {
         optimizer.skip_nonfinite(config.skip_nonfinite);
         let mut tape = Tape::new(parameters);
         if parameters.precision() == Precision::F16 {
-            optimizer.scale_loss(LossScale::default())?;
+            optimizer.scale_loss(LossScale { init_scale: config.loss_scale, ..LossScale::default() })?;
             tape.set_loss_scale(optimizer.loss_scale());
         }
         Ok(Stepper {

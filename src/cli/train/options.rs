@@ -182,6 +182,10 @@ pub struct Train {
     #[arg(long, value_name = "TYPE", value_parser = ["f32", "f16", "bf16"], hide_possible_values = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     precision: Option<String>,
+    /// With --precision f16, what the loss is multiplied with at first, so that small gradients can be stored
+    #[arg(long, value_name = "X", value_parser = positive)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    loss_scale: Option<f64>,
     /// Leave out steps whose loss or gradient is not finite, and count them; else training ends there
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
