@@ -71,7 +71,7 @@
 //! | [`nn`], [`optim`] | layers and optimizers, with PyTorch's names |
 //! | [`data`] | text from files of any size, tables of numbers, time series |
 //! | [`train`] | what is learnt, the training loop, runs and checkpoints, generation and forecasts: all that the command `bptt` does |
-//! | `report` | charts, heat maps and the HTML page of a training run, from plain data; behind the feature `report` |
+//! | `report` | charts, heat maps, graphs and the HTML page of a training run, from plain data; behind the feature `report` |
 //! | `files/`, [`error`] | files read within limits and replaced whole; the one error type, and the faults of devices |
 //! | [`bench`](mod@bench) | training steps, kernels and launches measured, as peers are |
 //! | [`verify`] | every kernel and every gradient held to a 64-bit reference with derived limits; whole models to PyTorch's results; all of it on a user's own card ([`verify::suite`]) |
@@ -80,6 +80,9 @@
 //! [`kernel::Plan::elements`] where every element is independent. Matrix products and recurrent kernels ask [`plans`] first, which a measurement may
 //! have filled. A launch on the CPU costs one uncontended lock and about
 //! 50 ns.
+//!
+//! What runs can be looked at: [`tape::Tape::nodes`] is what was computed from what, and a profile with
+//! [`device::Detail::Launches`] has each launch, with its arguments' bytes, its time and the node that it is of.
 //!
 //! Imports point upward in this table only. The command `bptt` itself is `src/main.rs` and `src/cli/`, behind the default
 //! feature `cli`.
