@@ -365,6 +365,7 @@ impl Tape {
         let device = self.device.clone();
         let _span = device.span("backward");
         let end = self.nodes.partition_point(|node| node.outputs.start <= root);
+        // ANCHOR: walk
         for index in (0..end).rev() {
             if self.nodes[index].outputs.clone().all(|output| self.values[output].gradient.is_none()) {
                 continue;
@@ -384,6 +385,7 @@ impl Tape {
                 self.nodes[index].rule = Some(rule);
             }
         }
+        // ANCHOR_END: walk
         Ok(())
     }
 
