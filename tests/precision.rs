@@ -27,7 +27,7 @@ impl Line {
 
     fn backward(&self, optimizer: &dyn Optimizer, x: [f32; 4]) -> Tensor {
         let mut tape = Tape::new(&self.parameters);
-        tape.set_loss_scale(optimizer.loss_scale());
+        tape.set_loss_scale(optimizer.loss_scale()).unwrap();
         let w = tape.parameter(self.w).unwrap();
         let mut product = w;
         for factor in [x, [self.y; 4]] {
@@ -238,6 +238,7 @@ fn trained(device: &Device, experiment: Experiment, precision: Precision, seed: 
     let mut task = task(device, &mut config).unwrap();
     let mut on_event = |_| Ok(());
     let mut hooks = Hooks::new(&|| false, &mut on_event);
+    assert_eq!(task.model().parameters().precision(), precision);
     let summary = train(device, &config, &mut *task, None, &mut hooks).unwrap();
     summary.validation_loss.unwrap_or(summary.loss.into())
 }
@@ -263,6 +264,7 @@ fn half_precision_learns_as_well() {
             let wide = median(Precision::F32);
             for half in [Precision::F16, Precision::BF16] {
                 let loss = median(half);
+                assert_ne!(loss, wide, "{experiment:?} in {half:?} on {device:?} was in 32 bits");
                 let off = (loss - wide) / wide;
                 assert!(off <= limit, "{experiment:?} in {half:?} on {device:?}: {loss}, in 32 bits {wide}");
             }

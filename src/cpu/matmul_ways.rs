@@ -239,15 +239,16 @@ impl Matmul {
         product + launch + bytes as f64 / bandwidth
     }
 
-    /// What its speed depends on: the sizes, whether c is added to and has a bias, which factors are dense along their rows,
+    /// What its speed depends on: the sizes, whether any factor or the product is stored in half precision, whether c is added to and has a bias, which factors are dense along their rows,
     /// whether a variant can load by fours.
-    pub fn site(&self) -> Site {
+    pub fn site(&self, half: bool) -> Site {
         let dense = u32::from(self.a_col == 1) + 2 * u32::from(self.b_col == 1);
         let fours =
             u32::from(self.suits(FEW_ROWS_OF_FOURS)) + 2 * u32::from((NN..=TN).any(|v| self.suits(v)));
         Site {
             kernel: MATMUL.name,
             shape: [self.m, self.n, self.k, self.accumulate + 2 * self.biases, dense, fours],
+            half,
         }
     }
 

@@ -141,10 +141,10 @@ impl Product {
         suitable.flat_map(of_variant).collect()
     }
 
-    /// The sizes that its speed depends on.
-    pub fn site(&self, kernel: &'static Kernel, steps: u32) -> Site {
+    /// What its speed depends on: the sizes, and whether the numbers are stored in half precision.
+    pub fn site(&self, kernel: &'static Kernel, steps: u32, half: bool) -> Site {
         let Product { batch, hidden, columns, inner } = *self;
-        Site { kernel: kernel.name, shape: [steps, batch, hidden, columns, inner, 0] }
+        Site { kernel: kernel.name, shape: [steps, batch, hidden, columns, inner, 0], half }
     }
 
     /// Whether a variant can make the product on a device.

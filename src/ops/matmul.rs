@@ -50,6 +50,17 @@ pub(super) fn product_with_biases(
     c: &Tensor,
     accumulate: bool,
 ) -> Result<()> {
+    super::added_up(c, a.cols > LONGEST, accumulate, |c, accumulate| parts(a, b, biases, c, accumulate))
+}
+
+/// [`product_with_biases`], a launch for each part of the sums.
+fn parts(
+    a: Matrix<'_>,
+    b: Matrix<'_>,
+    biases: [Option<&Tensor>; 2],
+    c: &Tensor,
+    accumulate: bool,
+) -> Result<()> {
     let ((a_arg, a_offset), (b_arg, b_offset)) = (a.tensor.read_from(), b.tensor.read_from());
     let (device, limits) = (c.device(), *c.device().limits());
     // A sum over nothing is a launch too: it writes zeros.
@@ -71,17 +82,18 @@ pub(super) fn product_with_biases(
             biases: biases.iter().flatten().count() as u32,
             accumulate: (accumulate || start > 0).into(),
         };
-        let way = device.choose(|| params.site(), || params.ways(&limits), plan(&params, &limits));
+        let half = [a.tensor, b.tensor, c].iter().any(|tensor| tensor.dtype().is_half());
+        let way = device.choose(|| params.site(half), || params.ways(&limits), plan(&params, &limits));
         let [bias, bias_2] = biases.map(|bias| bias.map_or(Arg::absent(), Tensor::read));
         if way.parts() == 1 {
             device.launch(&way.plan, &params, &[a_arg, b_arg, bias, bias_2, c.update()])?;
             continue;
         }
-        let parts = [way.parts() as usize, c.count()];
-        let sums = Tensor::empty(&device, Dtype::F32, parts)?;
+        let shape = [way.parts() as usize, c.count()];
+        let sums = Tensor::empty(&device, Dtype::F32, shape)?;
         let split = Matmul { depth: way.depth, accumulate: 0, ..params };
         device.launch(&way.plan, &split, &[a_arg, b_arg, bias, bias_2, sums.update()])?;
-        sum_lines(&sums, [1, parts[0], parts[1]], 1.0, c, params.accumulate == 1)?;
+        sum_lines(&sums, [1, shape[0], shape[1]], 1.0, c, params.accumulate == 1)?;
     }
     Ok(())
 }
