@@ -148,7 +148,7 @@ pub(crate) enum Unreadable {
 }
 
 /// Keys of the file's metadata.
-const PROGRESS: &str = "bptt";
+pub(in crate::train) const PROGRESS: &str = "bptt";
 const CHECKSUM: &str = "checksum";
 
 /// The parts of a checkpoint: a tensor's name begins with its part and a dot.
@@ -346,6 +346,7 @@ mod tests {
             plateau: None,
             stopped_early: false,
             skipped: 3,
+            overflowed: 2,
             outcome: Some(Outcome::Text { accuracy: 0.5, decoded: "a\nb".into() }),
             metrics: [1, 2],
             row: None,
