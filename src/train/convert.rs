@@ -202,7 +202,7 @@ fn arranged(file: &TensorFile, floats: Dtype) -> Vec<(String, TensorInfo)> {
         let mut info = file.info(&name).expect("its name is the file's").clone();
         let mut bytes = info.data_offsets.1 - info.data_offsets.0;
         if is_float(info.dtype) {
-            bytes = bytes / info.dtype.size() * floats.size();
+            bytes = info.shape.iter().product::<usize>() * (floats.bitsize() / 8);
             info.dtype = floats;
         }
         info.data_offsets = (0, bytes);
