@@ -151,7 +151,7 @@ fn offers(device: &Device) -> Result<String> {
         0 => "no subgroups of one size".into(),
         subgroup => format!("subgroups of {subgroup}"),
     };
-    let f16 = if device.native_f16()? { "stored by the adapter's own type" } else { "two in a word" };
+    let f16 = if device.native_f16()? { "native" } else { "packed" };
     Ok(format!(
         "{kind}; in a workgroup {threads} threads and {memory} bytes; {subgroups}; buffers of {} MB; f16 {f16}",
         binding >> 20

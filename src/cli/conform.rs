@@ -49,7 +49,8 @@ pub fn run(args: Args) -> Result<ExitCode> {
     let mut kinds: Vec<(&str, f64, String)> = Vec::new();
     for case in cases {
         let name = case.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let judged = conform::run(&device, &case, precision).and_then(|results| Ok((results.verdict()?, results)));
+        let judged =
+            conform::run(&device, &case, precision).and_then(|results| Ok((results.verdict()?, results)));
         let (worst, share, reason) = match &judged {
             Ok((verdict, results)) => {
                 if let Some(out) = &args.out {
@@ -91,7 +92,8 @@ pub fn run(args: Args) -> Result<ExitCode> {
         output.line(format!("{kind:10} {share:8.3}  {name}"))?;
     }
     output.line(format!("{passed} passed, {failed} failed"))?;
-    let worst: Map<String, Value> = kinds.into_iter().map(|(kind, share, _)| (kind.into(), json!(share))).collect();
+    let worst: Map<String, Value> =
+        kinds.into_iter().map(|(kind, share, _)| (kind.into(), json!(share))).collect();
     output.event(&json!({"event": "done", "passed": passed, "failed": failed, "worst": worst}))?;
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }

@@ -76,7 +76,11 @@ pub fn cast_by(
     let [read, written] = [&before, &after].map(|buffer| buffer.view(0, x.len()));
     device.upload(read, Host::F32(x))?;
     let params = Cast { count: x.len() as u32 };
-    device.launch(&plan(x.len()), &params, &[Arg::new(read, Access::Read), Arg::new(written, Access::Write)])?;
+    device.launch(
+        &plan(x.len()),
+        &params,
+        &[Arg::new(read, Access::Read), Arg::new(written, Access::Write)],
+    )?;
     Ok(device.read_back(written)?.wait()?.f64().into_iter().map(|x| x as f32).collect())
 }
 
@@ -95,7 +99,8 @@ mod tests {
     fn wrong_conversions_are_found() {
         type Round = fn(Dtype, f32) -> f32;
         let found = |round: Round| {
-            let (count, wrong) = wrong(Dtype::F16, |_, to, x| Ok(x.iter().map(|x| round(to, *x)).collect())).unwrap();
+            let (count, wrong) =
+                wrong(Dtype::F16, |_, to, x| Ok(x.iter().map(|x| round(to, *x)).collect())).unwrap();
             assert!(count > 250_000, "{count}");
             wrong
         };

@@ -82,6 +82,8 @@ pub struct Report {
     pub elements: usize,
     /// Those of them whose limit is larger than what is expected, so that it leaves even the sign open.
     pub loose: usize,
+    /// Of each tensor, as they are named above, what [`Report::nmse`] is of all.
+    pub tensors: Vec<(String, f64)>,
     precision: Precision,
     /// Σ (got − expected)² and Σ expected² over everything.
     sums: [f64; 2],
@@ -115,17 +117,17 @@ impl Report {
     /// Σ (got − expected)² / Σ expected² over the result and all gradients. Over a long sequence, where the limits of
     /// single elements grow beyond use, it is what tells right from wrong.
     pub fn nmse(&self) -> f64 {
-        let [error, norm] = self.sums;
-        if error == 0.0 { 0.0 } else { error / norm }
+        nmse(self.sums)
     }
 
     /// Compares a tensor.
     fn add(&mut self, tensor: &str, got: &[f64], expected: &[Bounded]) {
         assert_eq!(got.len(), expected.len(), "{tensor} has as many elements as it should");
         self.elements += got.len();
+        let mut sums = [0.0; 2];
         for (index, (got, expected)) in got.iter().zip(expected).enumerate() {
-            self.sums[0] += (got - expected.value).powi(2);
-            self.sums[1] += expected.value.powi(2);
+            sums[0] += (got - expected.value).powi(2);
+            sums[1] += expected.value.powi(2);
             self.loose += usize::from(!(expected.error <= expected.value.abs()));
             let share = if self.proves_nothing(*got, expected) {
                 0.0
@@ -133,9 +135,12 @@ impl Report {
                 share(*got, expected.value, expected.error, true)
             };
             if share > self.share {
-                *self = Report { tensor: tensor.into(), index, share, got: *got, expected: *expected, ..*self };
+                self.tensor = tensor.into();
+                (self.index, self.share, self.got, self.expected) = (index, share, *got, *expected);
             }
         }
+        self.tensors.push((tensor.into(), nmse(sums)));
+        self.sums = [self.sums[0] + sums[0], self.sums[1] + sums[1]];
     }
 
     /// Where the worst cases of half precision add up to no limit at all, the errors of all elements together must do.
@@ -145,6 +150,11 @@ impl Report {
             && got.is_finite()
             && expected.value.is_finite()
     }
+}
+
+/// The first sum relative to the second.
+fn nmse([error, norm]: [f64; 2]) -> f64 {
+    if error == 0.0 { 0.0 } else { error / norm }
 }
 
 impl std::fmt::Display for Report {

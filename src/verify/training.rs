@@ -43,11 +43,7 @@ impl Training {
     ///
     /// # Errors
     /// As [`Training::new`].
-    pub fn in_precision(
-        device: &Device,
-        config: &RecurrentConfig,
-        precision: Precision,
-    ) -> Result<Training> {
+    pub fn in_precision(device: &Device, config: &RecurrentConfig, precision: Precision) -> Result<Training> {
         let mut init = Initializer::in_precision(device, 7, precision);
         let (embedding_dim, in_features) = (config.input_size, config.hidden_size);
         let tokens = EmbeddingConfig { num_embeddings: Self::CLASSES, embedding_dim, padding_idx: None };

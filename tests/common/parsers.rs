@@ -10,6 +10,7 @@ use bptt::data::csv::{CsvOptions, read_table};
 use bptt::data::text::{Text, Unit};
 use bptt::device::Device;
 use bptt::error::Result;
+use bptt::parameters::Precision;
 use bptt::plans::{load_plans, save_plans};
 use bptt::prelude::*;
 use bptt::train::forecast::read_forecasts;
@@ -184,7 +185,7 @@ pub fn case(description: &[u8], tensors: &[u8]) -> bool {
     file("case/case.json", description);
     let path = file("case/tensors.safetensors", tensors);
     let folder = path.parent().expect("it is in a folder");
-    conform::run(&Device::cpu(), folder).and_then(|results| results.verdict()).is_ok()
+    conform::run(&Device::cpu(), folder, Precision::F32).and_then(|results| results.verdict()).is_ok()
 }
 
 /// The file of `bptt tune`.
