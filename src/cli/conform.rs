@@ -58,7 +58,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
                 }
                 for (kind, share) in &verdict.kinds {
                     match kinds.iter_mut().find(|(known, ..)| known == kind) {
-                        Some((_, most, _)) if !(share > most) => {}
+                        Some((_, most, _)) if share <= most => {}
                         Some(known) => *known = (*kind, *share, name.clone()),
                         None => kinds.push((*kind, *share, name.clone())),
                     }

@@ -29,8 +29,8 @@ fn hard(dtype: Dtype) -> Vec<f32> {
     either.filter(|x| x.is_normal() || *x == 0.0 || x.is_infinite() || x.is_nan()).collect()
 }
 
-/// Compares conversions: how many there were, and the first that is wrong. `convert` takes 32-bit numbers to a half type, if
-/// it is named first, or numbers of one to 32 bits.
+/// Compares conversions: how many there were, and the first that is wrong. `convert` is given the type of numbers, the type
+/// that they are to become, and the numbers.
 ///
 /// # Errors
 /// Those of `convert`.
@@ -66,7 +66,7 @@ pub fn wrong(
 /// # Errors
 /// [`Error::Gpu`](crate::error::Error::Gpu) on a fault.
 pub fn cast_by(
-    plan: fn(usize) -> Plan,
+    plan: PlanOf,
     device: &Device,
     from: Dtype,
     to: Dtype,
@@ -84,8 +84,11 @@ pub fn cast_by(
     Ok(device.read_back(written)?.wait()?.f64().into_iter().map(|x| x as f32).collect())
 }
 
-/// The ways of the kernel `cast`: their names and plans.
-pub const WAYS: [(&str, fn(usize) -> Plan); 2] =
+/// A plan of the kernel `cast` for so many numbers.
+pub type PlanOf = fn(usize) -> Plan;
+
+/// The ways of the kernel `cast`, by how many numbers a thread casts.
+pub const WAYS: [(&str, PlanOf); 2] =
     [("one", |count| Plan::elements(&CAST, count)), ("four", |count| Plan::fours(&CAST, count))];
 
 #[cfg(test)]

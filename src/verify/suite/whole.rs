@@ -188,7 +188,7 @@ pub fn learning(suite: &mut Suite) -> Result<Vec<Trial>> {
         let mut message = format!("{name}: the loss went from {first} to {last}, not below {LOSS}");
         if precision == Precision::F32 {
             in_f32 = last;
-        } else if !(share > 1.0) {
+        } else if share <= 1.0 {
             share = (last - in_f32).abs() / (APART * in_f32);
             message = format!("{name}: the loss went from {first} to {last}, in f32 to {in_f32}");
         }
