@@ -65,13 +65,7 @@ pub fn wrong(
 ///
 /// # Errors
 /// [`Error::Gpu`](crate::error::Error::Gpu) on a fault.
-pub fn cast_by(
-    plan: PlanOf,
-    device: &Device,
-    from: Dtype,
-    to: Dtype,
-    x: &[f32],
-) -> Result<Vec<f32>> {
+pub fn cast_by(plan: PlanOf, device: &Device, from: Dtype, to: Dtype, x: &[f32]) -> Result<Vec<f32>> {
     let (before, after) = (device.allocate(from, x.len())?, device.allocate(to, x.len())?);
     let [read, written] = [&before, &after].map(|buffer| buffer.view(0, x.len()));
     device.upload(read, Host::F32(x))?;

@@ -50,12 +50,12 @@ impl Computation {
         Computation { name: name.into(), inputs, make: Box::new(make) }
     }
 
-    /// The names of the operations that it records.
+    /// The names of the operations that it records, in half precision: casts too.
     ///
     /// # Errors
     /// Those of the computation.
     pub fn operations(&self) -> Result<Vec<&'static str>> {
-        Ok(Placed::new(self, &Device::cpu(), Precision::F32, 0)?.record()?.0.operations().collect())
+        Ok(Placed::new(self, &Device::cpu(), Precision::F16, 0)?.record()?.0.operations().collect())
     }
 }
 

@@ -106,7 +106,7 @@ fn bad_options() {
     let fails = |args: &str, code| bptt(folder.path(), &format!("check {args}")).failed(code).to_string();
     assert_eq!(
         fails("--sabotage matmull", 2),
-        "no name begins with 'matmull'; the nearest are matmul, multiply_add, adam"
+        "no name begins with 'matmull'; the nearest are matmul, multiply_add, cast"
     );
     // What is no kernel cannot be sabotaged.
     assert!(fails("--sabotage learning", 2).contains("no name begins with 'learning'"));
