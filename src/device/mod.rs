@@ -106,6 +106,10 @@ pub(crate) trait Backend: Send + Sync {
     fn start_profile(&self, detail: Detail) -> Result<()>;
     fn finish_profile(&self) -> Result<Profile>;
     fn reopen(&self) -> Result<Device>;
+    /// See [`Device::native_f16`].
+    fn native_f16(&self) -> Result<bool> {
+        Ok(false)
+    }
     /// The bytes that so many elements take.
     fn bytes(&self, dtype: Dtype, len: usize) -> usize {
         pool::size_class(len * dtype.size())
@@ -290,6 +294,15 @@ impl Device {
     /// What it offers to kernels: what plans are made for.
     pub fn limits(&self) -> &Limits {
         self.backend.limits()
+    }
+
+    /// Whether F16 is stored by WGSL's type `f16`: the adapter has it, and was found to convert as it should. Else two numbers
+    /// share a word and the shaders convert them.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] on a fault.
+    pub fn native_f16(&self) -> Result<bool> {
+        self.backend.native_f16()
     }
 
     /// Lets kernels run as was found to be best on this adapter. What is not a way of this device is passed over. On the CPU

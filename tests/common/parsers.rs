@@ -197,7 +197,7 @@ pub fn case(description: &[u8], tensors: &[u8]) -> bool {
     file("case/case.json", description);
     let path = file("case/tensors.safetensors", tensors);
     let folder = path.parent().expect("it is in a folder");
-    conform::run(&Device::cpu(), folder).and_then(|results| results.verdict()).is_ok()
+    conform::run(&Device::cpu(), folder, Precision::F32).and_then(|results| results.verdict()).is_ok()
 }
 
 /// The file of `bptt tune`.

@@ -4,6 +4,7 @@ use super::{Failure, Suite, Trial};
 use crate::device::{Device, Values};
 use crate::error::Result;
 use crate::kernel::{Plan, Processor};
+use crate::parameters::Precision;
 use crate::verify::{Case, GUARD, Row, Size, bits, compare, expected, run};
 
 /// Of each variant so many cases, one of each size, are run twice.
@@ -19,18 +20,33 @@ struct Tried {
     wanted: u32,
 }
 
-/// Every variant of a kernel that the devices can take.
+/// Every variant of a kernel that the devices can take, in every precision.
 pub fn trials(suite: &mut Suite, row: &Row) -> Result<Vec<Trial>> {
+    let mut trials = Vec::new();
+    for precision in Precision::ALL {
+        let stored = row.case(0, Size::One).stored(precision.dtype()).storage;
+        // Some kernels, those of optimizers say, know 32 bits alone.
+        if precision == Precision::F32 || stored != row.kernel.widest() {
+            trials.extend(trials_in(suite, row, precision)?);
+        }
+    }
+    Ok(trials)
+}
+
+fn trials_in(suite: &mut Suite, row: &Row, precision: Precision) -> Result<Vec<Trial>> {
     let variants = row.kernel.variants;
     let mut tried = Vec::new();
     for (index, (on, device)) in suite.devices().enumerate() {
-        let wanted = suite.effort().cases[index];
+        let wanted = suite.effort().wanted(index, precision);
+        if wanted == 0 {
+            continue;
+        }
         let taken = (0..variants.len()).filter(|v| device.limits().allow(&variants[*v]));
         // Twins know no variants.
         let most = if device.limits().processor == Processor::Cpu { 1 } else { variants.len() };
         tried.extend(taken.take(most).map(|variant| {
             let of = if most == 1 && variants.len() > 1 { "twin" } else { variants[variant].name };
-            Tried { trial: Trial::new(of, on), device: index, variant, wanted }
+            Tried { trial: Trial::new(of, on, precision), device: index, variant, wanted }
         }));
     }
     let most = tried.iter().map(|tried| u64::from(tried.wanted)).max().unwrap_or(0) * DRAWN;
@@ -40,7 +56,7 @@ pub fn trials(suite: &mut Suite, row: &Row) -> Result<Vec<Trial>> {
             break;
         }
         let size = Size::ALL[seed as usize % Size::ALL.len()];
-        let case = row.case(seed, size);
+        let case = row.case(seed, size).stored(precision.dtype());
         let mut reference = None;
         for tried in open {
             let device = suite.devices[tried.device].clone();
