@@ -116,12 +116,7 @@ struct CrossEntropy {
 }
 
 impl CrossEntropy {
-    fn prepare(
-        device: &Device,
-        precision: Precision,
-        rows: usize,
-        classes: usize,
-    ) -> Result<Box<dyn Bench>> {
+    fn prepare(device: &Device, precision: Precision, rows: usize, classes: usize) -> Result<Box<dyn Bench>> {
         let logits = Tensor::from_f32(device, [rows, classes], &signed(rows * classes, 1))?;
         let logits = logits.cast(precision.dtype())?;
         let labels: Vec<i32> = numbers(rows, 1).map(|u| (u as usize % classes) as i32).collect();

@@ -142,12 +142,7 @@ const FEWEST: usize = 3;
 ///
 /// # Errors
 /// Those of what it does.
-pub fn measure(
-    device: &Device,
-    case: &Case,
-    precision: Precision,
-    protocol: &Protocol,
-) -> Result<Measured> {
+pub fn measure(device: &Device, case: &Case, precision: Precision, protocol: &Protocol) -> Result<Measured> {
     let bytes_peak = peak(device, case, precision)?;
     let mut bench = (case.prepare)(device, precision)?;
     let seconds = Duration::from_secs_f64(protocol.seconds);

@@ -139,17 +139,19 @@ fn choose(parts: &mut [(What, Vec<Case>)], only: &[String]) -> Result<()> {
 
 fn header(what: What, compared: bool) -> String {
     let more = match what {
-        What::Train => format!(
-            "{:>10} {:>8} {:>10} {:>9} {:>10}  ",
-            "loss", "off f32", "parameters", "launches", "peak"
-        ),
+        What::Train => {
+            format!("{:>10} {:>8} {:>10} {:>9} {:>10}  ", "loss", "off f32", "parameters", "launches", "peak")
+        }
         What::Kernels => {
             format!("{:>8} {:>5} {:>9} {:>5} {:>8}  ", "GB/s", "share", "GFLOP/s", "share", "off f32")
         }
         What::Dispatch => String::new(),
     };
     let ratio = if compared { format!("{:>7}  ", "ratio") } else { String::new() };
-    format!("{:32} {:4} {:>10} {:>10} {:>10} {:>3}  {ratio}{more}", "ms a step", "", "median", "min", "max", "n")
+    format!(
+        "{:32} {:4} {:>10} {:>10} {:>10} {:>3}  {ratio}{more}",
+        "ms a step", "", "median", "min", "max", "n"
+    )
 }
 
 fn line(

@@ -55,7 +55,7 @@ pub fn round(dtype: Dtype, x: &mut [f32]) {
 }
 
 /// Converts each number.
-fn each<A: Copy + Sync, B>(from: &[A], to: &mut [B], convert: impl Fn(A) -> B + Sync) {
+fn each<A: Copy + Sync, B: Send>(from: &[A], to: &mut [B], convert: impl Fn(A) -> B + Sync) {
     assert_eq!(from.len(), to.len(), "each number has a place");
     let to = Shared::new(to);
     in_blocks(from.len(), GRAIN, WORK * from.len(), |block| {

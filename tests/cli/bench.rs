@@ -59,7 +59,8 @@ fn every_precision_is_measured_beside_f32() {
         let old = serde_json::json!({ "results": [{ "case": "hihello", "ms": 1.0 }] }).to_string();
         std::fs::write(folder.path().join("old.json"), old).unwrap();
         let compared = |precision: &str| {
-            let args = format!("train --only hihello --precision {precision} --compare old.json --device {device}");
+            let args =
+                format!("train --only hihello --precision {precision} --compare old.json --device {device}");
             bench(folder.path(), &args).done()
         };
         assert!(compared("f16").contains("new") && !compared("f32").contains("new"));
@@ -70,7 +71,8 @@ fn every_precision_is_measured_beside_f32() {
 fn kernels_in_half_precision_move_half_the_bytes() {
     let folder = folder();
     // sgd changes parameters, which are in 32 bits always.
-    let args = "kernels --only sgemm_256,table/lstm_forward,table/fill,table/sgd --precision f32,f16 --json r.json";
+    let args =
+        "kernels --only sgemm_256,table/lstm_forward,table/fill,table/sgd --precision f32,f16 --json r.json";
     bench(folder.path(), args).done();
     let document = results(&folder.path().join("r.json"));
     let number = |case: &str, precision: &str, key: &str| {
