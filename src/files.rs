@@ -26,6 +26,15 @@ pub(crate) fn write_whole(files: &[(&Path, &[u8])]) -> Result<()> {
     Ok(())
 }
 
+/// An error unless a file can be written there.
+pub(crate) fn check_writable(path: &Path) -> Result<()> {
+    if path.is_dir() {
+        return Err(Error::data(path, "is a folder, not a file"));
+    }
+    let beside = tempfile::Builder::new().prefix(PARTIAL).tempfile_in(folder(path));
+    beside.map(drop).map_err(|error| unwritable(path, &io::Error::from(error.kind())))
+}
+
 /// The error of a file that cannot be written.
 pub(crate) fn unwritable(path: &Path, error: &io::Error) -> Error {
     Error::data(path, format!("cannot be written: {error}"))

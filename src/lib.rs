@@ -52,6 +52,7 @@
 //! | `time_series.rs` | a CSV file, scaled and cut into windows, forecast by an LSTM and compared with the naive forecast |
 //! | `from_pytorch.rs` | a PyTorch state dict, loaded and run, its outputs compared with PyTorch's |
 //! | `custom_op.rs` | an operation with kernels of one's own (see [`kernel`](mod@kernel)), its gradient checked, in a network |
+//! | `ladder/` | how a GPU computes quickly: matrix products and the LSTM layer from the most naive kernel to the one in use, a short shader a rung, timed and checked |
 //!
 //! # The map
 //!
@@ -61,7 +62,7 @@
 //!
 //! | folder or file | what is in it |
 //! |---|---|
-//! | `shaders/` | one kernel a file, with its equations; recurrent kernels and matmul share the files that say how (`recurrent_*.wgsl`, `lanes_*.wgsl`, `matmul_*.wgsl`); `common.wgsl` is appended to each |
+//! | `shaders/` | one kernel a file, with its equations; recurrent kernels and matmul share the files that say how (`recurrent_*.wgsl`, `lanes_*.wgsl`, `matmul_*.wgsl`); `common.wgsl` is appended to each, `f16.wgsl` and `bf16.wgsl` to those that store two halves in a word |
 //! | [`cpu`] | the twins, one a file with the shader's name, generic over f32, f64 and numbers that carry an error bound |
 //! | [`device`] | the only place that knows wgpu: adapters, memory, pipelines, recording, read-back, faults |
 //! | [`plans`] | which of several ways a kernel runs, where a measurement found a better one than the cost models |
@@ -70,7 +71,7 @@
 //! | [`nn`], [`optim`] | layers and optimizers, with PyTorch's names |
 //! | [`data`] | text from files of any size, tables of numbers, time series |
 //! | [`train`] | what is learnt, the training loop, runs and checkpoints, generation and forecasts: all that the command `bptt` does |
-//! | `report` | charts, heat maps and the HTML page of a training run, from plain data; behind the feature `report` |
+//! | `report` | charts, heat maps, graphs and the HTML page of a training run, from plain data; behind the feature `report` |
 //! | `files/`, [`error`] | files read within limits and replaced whole; the one error type, and the faults of devices |
 //! | [`bench`](mod@bench) | training steps, kernels and launches measured, as peers are |
 //! | [`verify`] | every kernel and every gradient held to a 64-bit reference with derived limits; whole models to PyTorch's results; all of it on a user's own card ([`verify::suite`]) |
@@ -79,6 +80,15 @@
 //! [`kernel::Plan::elements`] where every element is independent. Matrix products and recurrent kernels ask [`plans`] first, which a measurement may
 //! have filled. A launch on the CPU costs one uncontended lock and about
 //! 50 ns.
+//!
+//! Tensors are stored as 32-bit floats, or in half precision as [`kernel::Dtype::F16`] or [`BF16`](kernel::Dtype::BF16). A
+//! shader is written once: each argument that may be either is read by `load_NAME(i)` and written by `store_NAME(i, x)`, which
+//! are made for how it is stored ([`kernel::Form`]); a twin gets 32-bit numbers, and the CPU device converts. Results are stored
+//! as the inputs are, those of layers as their weights are, which follows from the model's
+//! [`Precision`](parameters::Precision); losses, sums and the gradients of parameters are 32-bit floats.
+//!
+//! What runs can be looked at: [`tape::Tape::nodes`] is what was computed from what, and a profile with
+//! [`device::Detail::Launches`] has each launch, with its arguments' bytes, its time and the node that it is of.
 //!
 //! Imports point upward in this table only. The command `bptt` itself is `src/main.rs` and `src/cli/`, behind the default
 //! feature `cli`.
@@ -123,10 +133,10 @@ pub mod prelude {
     pub use crate::ops::regression_loss::RegressionLoss;
     pub use crate::optim::schedule::{LrSchedule, PlateauConfig, ReduceLrOnPlateau, Schedule};
     pub use crate::optim::{
-        Adagrad, AdagradConfig, Adam, AdamConfig, AdamW, AdamWConfig, Optimizer, ParamGroup, Rmsprop,
-        RmspropConfig, Sgd, SgdConfig,
+        Adagrad, AdagradConfig, Adam, AdamConfig, AdamW, AdamWConfig, LossScale, Optimizer, ParamGroup,
+        Rmsprop, RmspropConfig, Sgd, SgdConfig,
     };
-    pub use crate::parameters::{Activation, Fan, Init, Initializer, Parameters};
+    pub use crate::parameters::{Activation, Fan, Init, Initializer, Parameters, Precision};
     pub use crate::tape::{DropoutStream, Tape, Var};
     pub use crate::tensor::{Shape, Tensor};
     pub use crate::train::{load_weights, save_weights};

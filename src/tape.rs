@@ -4,21 +4,23 @@
 //! inputs from those of its outputs. Nothing here is recursive: a tape of any length is walked and dropped in loops.
 
 mod gradients;
+mod look;
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::cpu::binary::{ADD, BINARY, Binary};
 use crate::cpu::walk;
-use crate::device::Device;
+use crate::device::{Device, Work};
 use crate::error::{Error, Result};
 use crate::kernel::{Dtype, Plan};
 use crate::parameters::{ParameterId, Parameters};
 use crate::tensor::{Shape, Tensor};
 
 pub use gradients::Gradients;
+pub use look::{NodeInfo, ValueInfo, ValueKind};
 
-/// A value on a tape.
+/// A value on a tape: [`Tape::values`] and [`Tape::nodes`] tell what is known of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Var {
     index: usize,
@@ -203,6 +205,11 @@ impl Tape {
 
     fn record(&mut self, tensor: Tensor, requires_grad: bool, kind: Kind) -> Var {
         let requires_grad = requires_grad && self.recording;
+        if kind != Kind::Output
+            && let Some(recorder) = self.device.recorder()
+        {
+            recorder.value();
+        }
         self.values.push(Value { tensor, aligned: OnceLock::new(), requires_grad, kind, gradient: None });
         Var { index: self.values.len() - 1, tape: self.id }
     }
@@ -300,6 +307,9 @@ impl Tape {
             let inputs = inputs.iter().map(|input| input.index).collect();
             self.nodes.push(Node { name, inputs, outputs: first..first + N, rule: Some(rule()) });
         }
+        if let Some(recorder) = self.device.recorder() {
+            recorder.operation(name, needed.then(|| self.nodes.len() - 1));
+        }
         Ok(vars)
     }
 
@@ -352,7 +362,10 @@ impl Tape {
             return self.add_gradient(root, gradient.tensor(&self.device, shape)?);
         }
         self.values[root].gradient = Some(gradient);
+        let device = self.device.clone();
+        let _span = device.span("backward");
         let end = self.nodes.partition_point(|node| node.outputs.start <= root);
+        // ANCHOR: walk
         for index in (0..end).rev() {
             if self.nodes[index].outputs.clone().all(|output| self.values[output].gradient.is_none()) {
                 continue;
@@ -362,6 +375,7 @@ impl Tape {
                     "the tape has been walked already; use backward_retained for more than one pass".into(),
                 );
             };
+            let _span = device.span_of(self.nodes[index].name, Work::Backward(index));
             let mut gradients = Gradients::new(self, index);
             rule(&mut gradients)?;
             gradients.finish();
@@ -371,6 +385,7 @@ impl Tape {
                 self.nodes[index].rule = Some(rule);
             }
         }
+        // ANCHOR_END: walk
         Ok(())
     }
 

@@ -5,7 +5,7 @@ mod common;
 use std::time::Instant;
 
 use bptt::cpu::scale::{SCALE, Scale};
-use bptt::device::{Device, GpuOptions, Host, ReadBack};
+use bptt::device::{Detail, Device, GpuOptions, Host, ReadBack};
 use bptt::error::Error;
 use bptt::kernel::{Dtype, Plan};
 use bptt::ops::indices::Indices;
@@ -148,12 +148,12 @@ fn a_profile_counts_launches_by_kernel() {
         let (x, y) = (Tensor::from_f32(&device, [70], &[2.0; 70]).unwrap(), empty(&device, 70));
         let mut tape = Tape::without_parameters(&device);
         scale(&x, 1.0, &y);
-        device.start_profile().unwrap();
+        device.start_profile(Detail::Kernels).unwrap();
         let begin = Instant::now();
         (0..MANY).for_each(|_| scale(&x, 3.0, &y));
         let var = tape.constant(&y);
         let sum = tape.sum(var).unwrap();
-        let profile = device.finish_profile().unwrap();
+        let profile = device.finish_profile().unwrap().kernels;
         let elapsed = begin.elapsed().as_secs_f64();
         scale(&x, 1.0, &y);
         let mut launches: Vec<_> = profile.iter().map(|time| (time.kernel, time.launches)).collect();
@@ -162,7 +162,7 @@ fn a_profile_counts_launches_by_kernel() {
         assert!(profile[0].seconds >= profile[1].seconds, "longest first");
         assert!(profile[0].seconds > 0.0 && profile[0].seconds < elapsed, "{profile:?} in {elapsed} s");
         assert_eq!(tape.value(sum).unwrap().to_vec().unwrap(), [420.0]);
-        assert!(device.finish_profile().unwrap().is_empty(), "nothing is measured unless asked for");
+        assert!(device.finish_profile().unwrap().kernels.is_empty(), "nothing is measured unless asked for");
     }
 }
 

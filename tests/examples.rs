@@ -27,9 +27,18 @@ fn program(name: &str) -> PathBuf {
 
 /// Runs an example on the CPU and on a GPU: what it prints on each.
 fn run(name: &str) -> [String; 2] {
+    run_with(name, "").map(|(success, out)| {
+        assert!(success, "{out}");
+        out
+    })
+}
+
+/// Runs an example with options on the CPU and on a GPU: on each, whether it succeeds, and what it prints.
+fn run_with(name: &str, options: &str) -> [(bool, String); 2] {
     ["cpu", "gpu"].map(|device| {
         let folder = tempfile::tempdir().unwrap();
         let output = Command::new(program(name))
+            .args(options.split_whitespace())
             .current_dir(&folder)
             .env("BPTT_DEVICE", device)
             .env("RUST_BACKTRACE", "1")
@@ -37,13 +46,14 @@ fn run(name: &str) -> [String; 2] {
             .unwrap();
         let out = String::from_utf8(output.stdout).expect("output is UTF-8");
         let err = String::from_utf8_lossy(&output.stderr);
-        assert!(
-            output.status.success(),
-            "{name} on {device}: {}\n{out}{err}\n(no GPU: scripts/test installs a software one)",
+        let first = out.lines().next().map(|line| line == "device: cpu");
+        assert_eq!(
+            first,
+            Some(device == "cpu"),
+            "{name} {options} on {device}: {}\n{out}{err}\n(no GPU: scripts/test installs a software one)",
             output.status
         );
-        assert_eq!(out.lines().next().map(|line| line == "device: cpu"), Some(device == "cpu"), "{out}");
-        out
+        (output.status.success(), format!("{name} {options} on {device}: {}\n{out}{err}", output.status))
     })
 }
 
@@ -142,5 +152,68 @@ fn custom_op_is_right_and_trains() {
         assert!(number(&out, "device against the twins: ") <= 1.0, "{out}");
         // A tenth of the loss of a network that has forgotten the number.
         assert!(number(&out, "final loss ") < 1.0 / 30.0, "{out}");
+    }
+}
+
+/// The rungs in the output of the ladder, and whether each is right.
+fn rungs(out: &str) -> Vec<(&str, bool)> {
+    let named = |line: &str| line.starts_with(|first: char| first.is_ascii_digit());
+    let rung = |line| {
+        let words: Vec<&str> = str::split_whitespace(line).collect();
+        let verdict = *words.last().expect("a rung has a verdict");
+        assert!(["right", "WRONG"].contains(&verdict), "{line}");
+        (words[0], verdict == "right")
+    };
+    out.lines().filter(|line| named(line)).map(rung).collect()
+}
+
+#[test]
+fn every_rung_of_the_ladder_is_right() {
+    // Less than a tile; ends within tiles, and parts of several strips; several units and steps a thread.
+    for (options, count) in [
+        ("matmul --size 4,4,4", 7),
+        ("matmul --size 68,132,100", 7),
+        ("lstm --size 1,1,1,1", 6),
+        ("lstm --size 5,3,9,70", 6),
+    ] {
+        for (success, out) in run_with("ladder", &format!("{options} --seconds 0")) {
+            assert!(success, "{out}");
+            let rungs = rungs(&out);
+            assert!(rungs.len() == count && rungs.iter().all(|(_, right)| *right), "{out}");
+        }
+    }
+}
+
+#[test]
+fn a_wrong_rung_of_the_ladder_is_found() {
+    for (options, count) in [("matmul --size 20,68,36", 7), ("lstm --size 3,2,5,7", 6)] {
+        for (success, out) in run_with("ladder", &format!("{options} --seconds 0 --sabotage all")) {
+            assert!(!success, "{out}");
+            let rungs = rungs(&out);
+            assert!(rungs.len() == count && rungs.iter().all(|(_, right)| !right), "{out}");
+        }
+    }
+    for (success, out) in run_with("ladder", "lstm --size 3,2,5,7 --seconds 0 --sabotage 4_step") {
+        assert!(!success, "{out}");
+        let wrong: Vec<_> = rungs(&out).into_iter().filter(|(_, right)| !right).collect();
+        assert_eq!(wrong, [("4_step", false)], "{out}");
+    }
+}
+
+#[test]
+fn the_ladder_says_which_sizes_it_takes() {
+    let refused = [
+        ("matmul --size 4,4", "multiples of 4"),
+        ("matmul --size 4,4,6", "multiples of 4"),
+        ("lstm --size 4,4,4,1025", "H to 1024"),
+        ("lstm --seconds=-1", "takes 0 to 3600"),
+        ("--sabotage 9_none", "the rungs are 1_naive"),
+    ];
+    for (options, why) in refused {
+        let output =
+            Command::new(program("ladder")).args(options.split(' ')).args(["--device", "cpu"]).output();
+        let output = output.unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(1) && said.contains(why), "{options}: {said}");
     }
 }

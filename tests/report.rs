@@ -330,6 +330,28 @@ fn pages_of_real_runs_fit() {
     }
 }
 
+/// The tapes that the command draws, which also stand alone.
+#[cfg(feature = "cli")]
+#[test]
+fn drawn_tapes_can_be_read_in_light_and_dark() {
+    let folder = tempfile::tempdir().unwrap();
+    for (experiment, dark) in [
+        ("hihello", true),
+        ("longseq", false),
+        ("timeseries --layers 2 --dropout 0.1", true),
+        ("text", false),
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bptt"));
+        command.args(["graph", "--out", "tape.svg"]).args(experiment.split(' '));
+        command.current_dir(folder.path()).env("BPTT_DEVICE", "cpu");
+        assert!(command.output().unwrap().status.success(), "{experiment}");
+        let svg = fs::read_to_string(folder.path().join("tape.svg")).unwrap();
+        let page =
+            format!("<!DOCTYPE html><html><head><meta http-equiv=\"x\"/></head><body>{svg}</body></html>");
+        check_fits(&page, 1280, dark, 1);
+    }
+}
+
 #[test]
 fn a_page_runs_nothing_and_asks_for_nothing() {
     let Visit { said, requests, .. } = visit(&html(&report()), false);

@@ -12,6 +12,7 @@ use bptt::device::Device;
 use bptt::error::{Error, Result};
 use bptt::nn::CellKind;
 use bptt::optim::OptimizerKind;
+use bptt::parameters::Precision;
 use bptt::train::{Config, Event, Experiment, Hooks, Run, ScheduleKind, Summary, train};
 use common::files::files;
 use common::runs::{assert_equal, ended, scratch, settings, summary, task};
@@ -181,6 +182,24 @@ fn timeseries() {
     }
 }
 
+/// In F16 the gradients do not fit with the first loss scale.
+fn in_half(precision: Precision) -> Config {
+    settings(Experiment::Text, 14, |config| {
+        (config.train.precision, config.train.loss_scale) = (precision, 8_388_608.0);
+        (config.model.layers, config.model.dropout, config.train.checkpoint_every) = (2, 0.2, 3);
+    })
+}
+
+#[test]
+fn in_half_precision() {
+    for device in common::devices() {
+        let each = if device.info().name == "cpu" { 2 } else { 7 };
+        let whole = check(&device, &in_half(Precision::F16), each);
+        assert!(whole.overflowed > 0, "the loss scale has not changed: {whole:?}");
+        check(&device, &in_half(Precision::BF16), each);
+    }
+}
+
 #[test]
 fn on_the_gpu() {
     let text = settings(Experiment::Text, 14, |config| {
@@ -322,8 +341,11 @@ fn metrics_that_were_lost() {
         let whole_rows: Vec<_> = std::str::from_utf8(&want.files["metrics.jsonl"]).unwrap().lines().collect();
         assert_eq!(rows.lines().collect::<Vec<_>>(), [&whole_rows[..kept], &whole_rows[5..]].concat());
         let table = String::from_utf8(got.files["metrics.csv"].clone()).unwrap();
-        assert!(table.starts_with("step,loss,lr,grad_norm,validation_loss\n"), "{table}");
-        assert!(table.lines().skip(1).all(|line| line.split(',').count() == 5), "{table}");
+        assert!(
+            table.starts_with("step,loss,lr,grad_norm,validation_loss,loss_scale,overflowed\n"),
+            "{table}"
+        );
+        assert!(table.lines().skip(1).all(|line| line.split(',').count() == 7), "{table}");
         for name in ["metrics.jsonl", "metrics.csv"] {
             got.files.insert(name.into(), want.files[name].clone());
         }

@@ -5,11 +5,29 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use bptt::kernel::{Access, Dtype, Elements, Form, Kernel, LEAST, ParamSpace, Variant};
-use bptt::verify::{Row, Size, TABLE};
+use bptt::verify::TABLE;
 use naga::back::{hlsl, msl, spv};
 use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
 use naga::valid::{Capabilities, GlobalUse, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Expression, MathFunction, Module, ScalarKind, StorageAccess, TypeInner};
+
+#[path = "../examples/ladder/lstm/kernels.rs"]
+#[allow(dead_code, reason = "only the declarations are looked at")]
+mod ladder_lstm;
+#[path = "../examples/ladder/matmul/kernels.rs"]
+#[allow(dead_code, reason = "only the declarations are looked at")]
+mod ladder_matmul;
+
+/// The kernels of `examples/ladder`.
+static LADDER: [&Kernel; 7] = [
+    &ladder_matmul::PRODUCT,
+    &ladder_matmul::PRODUCT_IN_PARTS,
+    &ladder_matmul::ADD_PARTS,
+    &ladder_lstm::ELEMENTWISE,
+    &ladder_lstm::GATES,
+    &ladder_lstm::STEP,
+    &ladder_lstm::SEQUENCE,
+];
 
 /// A kernel's variant in one form.
 struct Shader {
@@ -41,22 +59,21 @@ fn parsed(kernel: &'static Kernel, variant: usize, form: Form) -> Shader {
 }
 
 fn shaders() -> impl Iterator<Item = Shader> {
-    TABLE.iter().flat_map(|row| {
-        (0..row.kernel.variants.len())
-            .flat_map(move |variant| forms(row).map(move |form| parsed(row.kernel, variant, form)))
+    TABLE.iter().map(|row| row.kernel).chain(LADDER).flat_map(|kernel| {
+        (0..kernel.variants.len())
+            .flat_map(move |variant| forms(kernel).map(move |form| parsed(kernel, variant, form)))
     })
 }
 
 /// The ways to pass parameters, and to store what may be stored as any type of reals.
-fn forms(row: &'static Row) -> impl Iterator<Item = Form> {
-    let widest = row.kernel.widest();
-    let stored = move |dtype| row.case(0, Size::One).stored(dtype).storage;
+fn forms(kernel: &'static Kernel) -> impl Iterator<Item = Form> {
+    let widest = kernel.widest();
     let spaces = [ParamSpace::Immediate, ParamSpace::Uniform];
     let halves = [(Dtype::F16, false), (Dtype::F16, true), (Dtype::BF16, false)];
-    let halves = halves.into_iter().map(move |(dtype, native)| (stored(dtype), native));
+    let halves = halves.into_iter().map(|(dtype, native)| (kernel.stored(dtype), native));
     let halves = halves.filter(move |(storage, _)| *storage != widest);
     let halves = halves.map(|(storage, native)| Form { space: ParamSpace::Uniform, storage, native });
-    spaces.map(|space| Form::widest(row.kernel, space)).into_iter().chain(halves)
+    spaces.map(|space| Form::widest(kernel, space)).into_iter().chain(halves)
 }
 
 #[test]

@@ -7,13 +7,16 @@ mod conform;
 mod curves;
 mod devices;
 mod eval;
+mod experiment;
 mod generate;
+mod graph;
 mod numbers;
 mod output;
 mod plot;
 mod predict;
 mod profile;
 mod report;
+mod trace;
 mod train;
 mod tune;
 
@@ -55,6 +58,10 @@ enum Command {
     Plot(plot::Args),
     /// Make the page of a run: results, curves and a look inside the model
     Report(report::Args),
+    /// Record some steps of a training: what host and device do, launch by launch
+    Trace(Box<trace::Args>),
+    /// Draw what a step of training computes, and which way its gradients flow
+    Graph(Box<graph::Args>),
     /// Check that a device computes what it should
     Check(check::Args),
     /// Compare with PyTorch's results, case by case
@@ -74,6 +81,8 @@ pub fn main() -> ExitCode {
     let output = Output::new(!file && std::env::args_os().any(|argument| argument == "--json"));
     let parsed = everywhere(Args::command())
         .mut_subcommand("train", train::with_defaults)
+        .mut_subcommand("trace", train::with_defaults)
+        .mut_subcommand("graph", train::with_defaults)
         .try_get_matches()
         .and_then(|matches| Args::from_arg_matches(&matches));
     let args = match parsed {
@@ -88,6 +97,8 @@ pub fn main() -> ExitCode {
         Command::Eval(args) => eval::run(args).map(done),
         Command::Plot(args) => plot::run(args).map(done),
         Command::Report(args) => report::run(args).map(done),
+        Command::Trace(args) => trace::run(*args).map(done),
+        Command::Graph(args) => graph::run(*args).map(done),
         Command::Check(args) => check::run(args),
         Command::Conform(args) => conform::run(args),
         Command::Bench(args) => bench::run(args).map(done),

@@ -1,6 +1,6 @@
 //! What a training run did, by the device's own counters and clock: `bptt train --profile`.
 
-use bptt::device::{Device, KernelTime, Stats};
+use bptt::device::{Detail, Device, KernelTime, Stats};
 use bptt::error::Result;
 use bptt::train::readable;
 use serde_json::{Value, json};
@@ -15,13 +15,13 @@ pub struct Profile {
 
 impl Profile {
     pub fn start(device: &Device) -> Result<Profile> {
-        device.start_profile()?;
+        device.start_profile(Detail::Kernels)?;
         Ok(Profile { device: device.clone(), begin: device.stats() })
     }
 
     /// Prints what a step took: averages over a run of `steps`, its preparation and validation included.
     pub fn finish(self, output: Output, steps: u64) -> Result<()> {
-        let times = self.device.finish_profile()?;
+        let times = self.device.finish_profile()?.kernels;
         let Stats { dispatches, submits, bytes_peak, bytes_held, .. } = self.device.stats();
         let per_step = |count: u64| count as f64 / steps.max(1) as f64;
         let (launches, submits) =

@@ -1,14 +1,13 @@
 //! The CPU as a device: a launch calls the kernel's twin.
 
 use std::cell::UnsafeCell;
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::pool::{Pool, size_class};
 use super::{
-    Arg, Backend, Device, DeviceInfo, Host, KernelTime, Memory, MemoryKind, ReadBack, Stats, Values, View,
-    host,
+    Arg, Backend, Detail, Device, DeviceInfo, Host, Memory, MemoryKind, Profile, ReadBack, Recorder, Stats,
+    Values, View, host,
 };
 use crate::cpu::halves;
 use crate::cpu::real::{Bounded, Real};
@@ -30,6 +29,7 @@ pub struct Cpu<R> {
     info: DeviceInfo,
     /// Guards the contents of all memory of the device too.
     state: Mutex<State>,
+    recorder: Recorder,
     number: std::marker::PhantomData<fn() -> R>,
 }
 
@@ -41,8 +41,6 @@ struct State {
     /// In which launches get what is stored in 16 bits.
     wide: [Vec<f32>; MAX_ARGS],
     dispatches: u64,
-    /// While profiling: by kernel name, launches and seconds.
-    profile: Option<BTreeMap<&'static str, (u64, f64)>>,
 }
 
 /// Numbers that the CPU device can hold.
@@ -73,8 +71,8 @@ impl<R: Element> Cpu<R> {
     pub fn new(name: &str) -> Self {
         let info =
             DeviceInfo { name: name.into(), backend: name.into(), driver: String::new(), software: false };
-        let state = State { pool: Pool::new(), wide: Default::default(), dispatches: 0, profile: None };
-        Cpu { info, state: Mutex::new(state), number: std::marker::PhantomData }
+        let state = Mutex::new(State { pool: Pool::new(), wide: Default::default(), dispatches: 0 });
+        Cpu { info, state, recorder: Recorder::default(), number: std::marker::PhantomData }
     }
 
     /// A panic in a twin leaves numbers half-computed but every structure whole, so a poisoned lock is fine.
@@ -153,7 +151,7 @@ impl<R: Element> Backend for Cpu<R> {
 
     fn launch(&self, plan: &Plan, params: &[u8], args: &[Arg<'_>]) -> Result<()> {
         let mut state = self.lock();
-        let State { wide, profile, dispatches, .. } = &mut *state;
+        let State { wide, dispatches, .. } = &mut *state;
         // What a reference rounds, as it was.
         let mut before: [Vec<R>; MAX_ARGS] = Default::default();
         let mut slots: [Slot<'_, R>; MAX_ARGS] = std::array::from_fn(|_| Slot::Read(&[]));
@@ -191,7 +189,7 @@ impl<R: Element> Backend for Cpu<R> {
                 }
             };
         }
-        let start = profile.is_some().then(Instant::now);
+        let begin = self.recorder.is_on().then(Instant::now);
         R::twin(plan.kernel)(params, &mut slots[..args.len()]);
         for (i, (arg, declared)) in args.iter().zip(plan.kernel.args).enumerate() {
             let Some(view) = arg.view.filter(|view| view.buffer.dtype().is_half()) else { continue };
@@ -212,10 +210,8 @@ impl<R: Element> Backend for Cpu<R> {
                 }
             }
         }
-        if let (Some(start), Some(profile)) = (start, profile) {
-            let entry = profile.entry(plan.kernel.name).or_default();
-            entry.0 += 1;
-            entry.1 += start.elapsed().as_secs_f64();
+        if let Some(begin) = begin {
+            self.recorder.launched(plan, params, args, begin);
         }
         *dispatches += 1;
         Ok(())
@@ -278,14 +274,16 @@ impl<R: Element> Backend for Cpu<R> {
         Ok(Device { backend: Arc::new(Cpu::<R>::new(&self.info.name)) })
     }
 
-    fn start_profile(&self) -> Result<()> {
-        self.lock().profile = Some(BTreeMap::new());
+    fn recorder(&self) -> Option<&Recorder> {
+        Some(&self.recorder)
+    }
+
+    fn start_profile(&self, detail: Detail) -> Result<()> {
+        self.recorder.start(detail);
         Ok(())
     }
 
-    fn finish_profile(&self) -> Result<Vec<KernelTime>> {
-        let profile = self.lock().profile.take().unwrap_or_default();
-        let time = |(kernel, (launches, seconds))| KernelTime { kernel, launches, seconds };
-        Ok(profile.into_iter().map(time).collect())
+    fn finish_profile(&self) -> Result<Profile> {
+        Ok(self.recorder.finish())
     }
 }

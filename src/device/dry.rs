@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::pool::Pool;
 use super::recorded::Recorded;
 use super::{
-    Arg, Backend, Device, DeviceInfo, Host, KernelTime, Memory, MemoryKind, ReadBack, Stats, Values, View,
-    host,
+    Arg, Backend, Detail, Device, DeviceInfo, Host, Memory, MemoryKind, Profile, ReadBack, Stats, Values,
+    View, host,
 };
 use crate::error::Result;
 use crate::kernel::{Dtype, Limits, Plan, Processor};
@@ -147,11 +147,11 @@ impl Backend for Dry {
         self.of.reopen()
     }
 
-    fn start_profile(&self) -> Result<()> {
+    fn start_profile(&self, _: Detail) -> Result<()> {
         Ok(())
     }
 
-    fn finish_profile(&self) -> Result<Vec<KernelTime>> {
-        Ok(Vec::new())
+    fn finish_profile(&self) -> Result<Profile> {
+        Ok(Profile::default())
     }
 }

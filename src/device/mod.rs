@@ -11,9 +11,11 @@ mod dry;
 mod gpu;
 mod host;
 mod pool;
+mod profile;
 mod recorded;
 mod select;
 mod tampered;
+mod trace;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,6 +27,8 @@ use crate::plans::{PlanTable, Plans, Seen, Site, Way};
 pub(crate) use dry::DryRun;
 pub use gpu::{GpuOptions, Provoked};
 pub use host::{Host, ReadBack, Values};
+pub(crate) use profile::Recorder;
+pub use profile::{Detail, KernelTime, Launch, OpenSpan, Profile, Span, Work};
 pub use select::{AdapterReport, adapters};
 pub use tampered::{Failure, Sabotage, Wrong};
 
@@ -80,17 +84,6 @@ pub struct Stats {
     pub bytes_largest: u64,
 }
 
-/// The time spent in one kernel while profiling.
-#[derive(Clone, Debug, PartialEq)]
-pub struct KernelTime {
-    /// The kernel's name.
-    pub kernel: &'static str,
-    /// How often it was launched.
-    pub launches: u64,
-    /// Time in all launches together: by the GPU's own clock, or by the host's on the CPU device.
-    pub seconds: f64,
-}
-
 /// What a device must do; see the methods of [`Device`] for their meaning.
 pub(crate) trait Backend: Send + Sync {
     fn info(&self) -> &DeviceInfo;
@@ -106,8 +99,12 @@ pub(crate) trait Backend: Send + Sync {
         self.submit()
     }
     fn stats(&self) -> Stats;
-    fn start_profile(&self) -> Result<()>;
-    fn finish_profile(&self) -> Result<Vec<KernelTime>>;
+    /// What profiles are recorded by.
+    fn recorder(&self) -> Option<&Recorder> {
+        None
+    }
+    fn start_profile(&self, detail: Detail) -> Result<()>;
+    fn finish_profile(&self) -> Result<Profile>;
     fn reopen(&self) -> Result<Device>;
     /// The bytes that so many elements take.
     fn bytes(&self, dtype: Dtype, len: usize) -> usize {
@@ -428,22 +425,36 @@ impl Device {
         self.backend.stats()
     }
 
-    /// From now on measures the time of each launch.
+    /// From now on measures the time of each launch, and keeps of it as much as is asked for. Off, it costs nothing.
     ///
     /// # Errors
     /// [`Error::Gpu`] when the adapter offers no timestamps inside passes.
-    pub fn start_profile(&self) -> Result<()> {
-        self.backend.start_profile()
+    pub fn start_profile(&self, detail: Detail) -> Result<()> {
+        self.backend.start_profile(detail)
     }
 
-    /// Ends what `start_profile` began: the time by kernel, longest first.
+    /// Ends what `start_profile` began: what has been done since. Waits for the GPU.
     ///
     /// # Errors
     /// [`Error::Gpu`] on a fault.
-    pub fn finish_profile(&self) -> Result<Vec<KernelTime>> {
-        let mut times = self.backend.finish_profile()?;
-        times.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
-        Ok(times)
+    pub fn finish_profile(&self) -> Result<Profile> {
+        self.backend.finish_profile()
+    }
+
+    /// Begins a span of the host's time, which a profile shows with that name; it ends when it is dropped. Spans are those of
+    /// the thread that began the profile.
+    pub fn span(&self, name: &'static str) -> OpenSpan<'_> {
+        self.span_of(name, Work::Other)
+    }
+
+    /// Begins a span of a tape's work.
+    pub(crate) fn span_of(&self, name: &'static str, work: Work) -> OpenSpan<'_> {
+        OpenSpan::begin(self.recorder(), name, work)
+    }
+
+    /// What profiles are recorded by.
+    pub(crate) fn recorder(&self) -> Option<&Recorder> {
+        self.backend.recorder()
     }
 }
 

@@ -126,6 +126,22 @@ impl Kernel {
         storage.iter_mut().zip(self.args).for_each(|(dtype, declared)| *dtype = declared.elements.widest());
         storage
     }
+
+    /// Its arguments as stored in a type, those that can be.
+    pub fn stored(&self, dtype: Dtype) -> Storage {
+        self.stored_as([dtype; MAX_ARGS])
+    }
+
+    /// Its arguments as stored in these types, those that can be.
+    pub fn stored_as(&self, dtypes: Storage) -> Storage {
+        let mut storage = self.widest();
+        for ((stored, declared), dtype) in storage.iter_mut().zip(self.args).zip(dtypes) {
+            if declared.elements.take(dtype) {
+                *stored = dtype;
+            }
+        }
+        storage
+    }
 }
 
 /// An argument whose twin reads what it has stored before: [`Kept::put`] rounds as its buffer does.

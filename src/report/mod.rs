@@ -1,12 +1,14 @@
 //! Pictures and the page of a training run, as pure functions of data: nothing here knows of models, training or files.
 //!
-//! A [`Chart`] or [`HeatMap`] is laid out once as a scene of lines, texts and images. A scene is written as SVG, with
+//! A [`Chart`], [`HeatMap`] or [`Graph`] is laid out once as a scene of lines, texts and images. A scene is written as SVG, with
 //! colours from CSS custom properties so that a page can show it in light and dark, or painted as PNG on white. [`html`]
 //! puts them into one page that needs no script and asks no host for anything. Equal input gives equal bytes.
 
 mod axis;
 mod chart;
+mod graph;
 mod heat_map;
+mod layers;
 mod marks;
 mod page;
 mod png;
@@ -15,5 +17,6 @@ mod text;
 mod thin;
 
 pub use chart::{Chart, Line};
+pub use graph::{Edge, Graph, GraphNode, NodeKind};
 pub use heat_map::HeatMap;
 pub use page::{Block, Report, Section, html};

@@ -54,7 +54,7 @@ pub enum Block {
     Text(String),
 }
 
-const CSS: &str = include_str!("page.css");
+const CSS: &str = concat!(include_str!("colours.css"), include_str!("page.css"));
 
 /// The page as one HTML document, which is well-formed XML too: style and pictures are inside, there is no script, and a
 /// browser is told to ask no host for anything. All text is shown as text, whatever is in it.

@@ -133,6 +133,21 @@ impl Scene {
         self
     }
 
+    /// The SVG document of [`Scene::svg`] with a ground and the colours of light and dark inside, as a page has them.
+    pub(super) fn document(&self) -> String {
+        let style = include_str!("colours.css");
+        let whole = self.svg().replacen(
+            "<svg ",
+            &format!(
+                "<svg width=\"{}\" height=\"{}\" style=\"background:var(--ground,#ffffff)\" ",
+                number(self.width),
+                number(self.height)
+            ),
+            1,
+        );
+        whole.replacen("</title>", &format!("</title><style>{style}</style>"), 1)
+    }
+
     /// An SVG document with a transparent ground. Each shape has its colour for white as an attribute, for programs that
     /// know no custom properties, and in a style that a page can set.
     pub(super) fn svg(&self) -> String {

@@ -8,6 +8,7 @@ pub mod inspect;
 mod late;
 mod memory;
 mod model;
+mod observe;
 mod recovery;
 mod run;
 mod sentence;
@@ -26,11 +27,12 @@ pub use forecast::{Forecast, ForecastMetrics};
 pub use generate::{Generate, Sampler};
 pub use memory::{MemoryPlan, fit_memory, plan_memory, readable};
 pub use model::{CharModel, CharModelConfig, Model, ModelFiles, SeriesModel, SeriesModelConfig, WEIGHTS};
+pub use observe::{Observed, observe};
 pub use recovery::{Hooks, Remake, train};
 pub use run::{DataFacts, FORECASTS, Record, Row, Run, Tensors, newest_text_model, trained_on};
 pub use sentence::SentenceTask;
 pub use source::Source;
-pub(crate) use stepper::Stepper;
+pub use stepper::Stepper;
 pub use task::{Part, Place, Task};
 pub use text::{TextMetrics, TextTask, evaluate_text};
 pub use timeseries::SeriesTask;
@@ -151,6 +153,14 @@ pub struct Summary {
 /// [`Error::Data`](crate::error::Error::Data) when it cannot be written.
 pub fn write_file(path: &std::path::Path, bytes: &[u8]) -> Result<()> {
     crate::files::write_whole(&[(path, bytes)])
+}
+
+/// An error unless a file can be written there: to be known before the work whose result it is to hold.
+///
+/// # Errors
+/// [`Error::Data`](crate::error::Error::Data) says why not.
+pub fn check_writable(path: &std::path::Path) -> Result<()> {
+    crate::files::check_writable(path)
 }
 
 /// Bits per character of a loss in nats.

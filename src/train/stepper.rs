@@ -9,24 +9,28 @@ use crate::parameters::{Parameters, Precision};
 use crate::tape::{DropoutStream, Tape, Var};
 use crate::tensor::Tensor;
 
-/// What steps are made with.
-pub(crate) struct Stepper {
-    pub optimizer: Box<dyn Optimizer>,
-    pub tape: Tape,
+/// What steps are made with: those of a training, and those that are only to be looked at.
+pub struct Stepper {
+    pub(crate) optimizer: Box<dyn Optimizer>,
+    pub(crate) tape: Tape,
     /// Where dropout's random numbers go on.
-    pub dropout: DropoutStream,
+    pub(crate) dropout: DropoutStream,
     clip: f64,
     /// In how many parts a batch is taken.
     parts: usize,
 }
 
 impl Stepper {
+    /// The optimizer of the settings and an empty tape, for a model with these parameters.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when the settings make no optimizer; [`Error::Gpu`] on a fault.
     pub fn new(config: &TrainConfig, parameters: &Parameters) -> Result<Stepper> {
         let mut optimizer = config.optimizer.build(parameters, config.lr, config.weight_decay)?;
         optimizer.skip_nonfinite(config.skip_nonfinite);
         let mut tape = Tape::new(parameters);
         if parameters.precision() == Precision::F16 {
-            optimizer.scale_loss(LossScale::default())?;
+            optimizer.scale_loss(LossScale { init_scale: config.loss_scale, ..LossScale::default() })?;
             tape.set_loss_scale(optimizer.loss_scale());
         }
         Ok(Stepper {
@@ -39,25 +43,37 @@ impl Stepper {
         })
     }
 
-    /// Records a step: forward, loss, backward, clipping, update. The loss, on the tape and as its value.
+    /// Records a step: forward, loss, backward, clipping, update. The loss, on the tape and as its value. Nothing is handed to
+    /// the device: see [`Device::end_step`](crate::device::Device::end_step).
+    ///
+    /// # Errors
+    /// [`Error::Data`] when the data can no longer be read; [`Error::Gpu`] on a fault.
     pub fn step(&mut self, task: &mut dyn Task, lr: f64) -> Result<(Var, Tensor)> {
         self.optimizer.set_lr(lr)?;
         let loss = self.backward(task)?;
+        let device = self.tape.device().clone();
+        let _span = device.span("optimizer");
         self.optimizer.clip_grad_norm(self.clip)?;
         let value = self.tape.value(loss)?.clone();
         self.optimizer.step(Some(&value))?;
         Ok((loss, value))
     }
 
+    /// The tape of the last step; of a batch that is taken in parts, of its last part.
+    pub fn tape(&self) -> &Tape {
+        &self.tape
+    }
+
     /// Records forward and backward pass of the next batch, part by part: the mean loss over all of them.
     fn backward(&mut self, task: &mut dyn Task) -> Result<Var> {
         let Stepper { optimizer, tape, dropout, parts, .. } = self;
-        let of = *parts;
+        let (of, device) = (*parts, tape.device().clone());
         optimizer.zero_grad();
         tape.set_training(Some(*dropout));
         let mut sum: Option<Tensor> = None;
         for index in 0..of {
             tape.clear();
+            let forward = device.span("forward");
             let (mut loss, share) = task.loss(tape, Part { index, of })?;
             if of > 1 {
                 loss = tape.scale(loss, share as f32)?;
@@ -66,6 +82,7 @@ impl Stepper {
                 let before = tape.constant(sum);
                 loss = tape.add(loss, before)?;
             }
+            drop(forward);
             tape.backward(loss)?;
             *dropout = tape.training().expect("set above");
             if index + 1 == of {
@@ -80,7 +97,7 @@ impl Stepper {
     ///
     /// # Errors
     /// [`Error::NonFinite`] names a parameter that is not finite, else the first operation whose result is not.
-    pub fn search_nonfinite(&mut self, task: &mut dyn Task) -> Result<()> {
+    pub(crate) fn search_nonfinite(&mut self, task: &mut dyn Task) -> Result<()> {
         assert_finite(&task.model().parameters().to_host()?)?;
         self.tape.detect_nonfinite(true);
         let searched = self.backward(task);

@@ -121,13 +121,8 @@ impl Case {
     }
 
     /// The same problem with the arguments that may be stored as any type of reals stored as these.
-    pub fn stored_as(mut self, dtypes: [Dtype; MAX_ARGS]) -> Self {
-        for ((stored, declared), dtype) in self.storage.iter_mut().zip(self.plans[0].kernel.args).zip(dtypes)
-        {
-            if declared.elements.take(dtype) {
-                *stored = dtype;
-            }
-        }
+    pub fn stored_as(mut self, dtypes: Storage) -> Self {
+        self.storage = self.plans[0].kernel.stored_as(dtypes);
         if self.storage.contains(&Dtype::F16) {
             for value in &mut self.values {
                 if let Value::Reals(x) = value {

@@ -248,6 +248,7 @@ impl Placed {
         Ok(tape.value(result)?.to_f64()?.iter().zip(cotangent).map(|(y, c)| y * c).sum())
     }
 
+    // ANCHOR: differences
     /// The derivative of the objective with respect to each element of a variable:
     /// (8·(f(x+h) − f(x−h)) − (f(x+2h) − f(x−2h))) / 12h.
     fn differences(&self, variable: &Tensor, cotangent: &[f64]) -> Result<Vec<f64>> {
@@ -267,4 +268,5 @@ impl Placed {
         }
         Ok(derivatives)
     }
+    // ANCHOR_END: differences
 }

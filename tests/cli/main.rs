@@ -11,6 +11,7 @@ mod devices;
 #[path = "../common/files.rs"]
 mod files;
 mod foreign_runs;
+mod graph;
 mod harness;
 mod learning;
 mod model_files;
@@ -20,5 +21,6 @@ mod runs;
 mod settings;
 #[cfg(unix)]
 mod streams;
+mod trace;
 mod training;
 mod tune;

@@ -5,6 +5,7 @@
 mod browser;
 #[path = "../common/chromium.rs"]
 mod chromium;
+mod ladder;
 
 use std::collections::BTreeSet;
 
@@ -124,6 +125,16 @@ fn every_portable_variant_agrees_with_the_twins_in_a_browser() {
     }
     println!("{}: {shaders} shaders in {launches} launches, {} wrong", about["adapter"], failures.len());
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn the_ladders_shaders_agree_with_their_twins_in_a_browser() {
+    let (browser, _) = Browser::start();
+    for case in ladder::cases() {
+        for plan in &case.plans {
+            assert_eq!(fault(&browser, &case, plan, &portable(&case, plan)), None);
+        }
+    }
 }
 
 /// The first case from `seed` on that can run a variant and writes anything, where one is near.

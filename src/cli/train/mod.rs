@@ -18,15 +18,14 @@ use clap::ValueEnum;
 use super::plot;
 use super::profile::Profile;
 use super::{device, interruption};
-pub use options::{Args, delimiter};
+pub use options::{Args, Name, Settings, delimiter};
 use show::Show;
 
-/// The command's help as the arguments ask for it.
+/// The help of a command that takes an experiment, as the arguments ask for it.
 pub fn with_defaults(command: clap::Command) -> clap::Command {
     let named = std::env::args_os().skip(2).find_map(|argument| {
         options::Name::from_str(argument.to_str()?, false).ok().map(options::Name::experiment)
     });
-    let about = "Train a model, or go on with a run";
     let after = match named {
         Some(_) => String::new(),
         None => {
@@ -42,7 +41,7 @@ pub fn with_defaults(command: clap::Command) -> clap::Command {
             format!("Experiments, each with --help of its own:\n{}", lines.join("\n"))
         }
     };
-    options::with_defaults(command.about(about).before_help(after), named)
+    options::with_defaults(command.before_help(after), named)
 }
 
 pub fn run(args: Args) -> Result<()> {
@@ -84,7 +83,7 @@ pub fn run(args: Args) -> Result<()> {
     let mut notes = Vec::new();
     // What was resolved before is taken as it is.
     let resolved = begun.is_some() || args.run.config.is_some();
-    let named = args.sizes().map(|given| resolved || given);
+    let named = args.settings.sizes().map(|given| resolved || given);
     let source = source(&mut config, named, &mut notes)?;
     let parts = config.train.accumulate;
     let memory = fit_memory(&device, &mut config, &source, begun.is_some(), args.run.auto_batch)?;

@@ -17,13 +17,22 @@ pub struct Args {
     #[arg(value_name = "EXPERIMENT", hide_possible_values = true)]
     pub experiment: Option<Name>,
     #[command(flatten)]
-    pub data: Data,
+    pub settings: Settings,
     #[command(flatten)]
-    pub model: Model,
-    #[command(flatten)]
-    pub train: Train,
+    course: Course,
     #[command(flatten)]
     pub run: Run,
+}
+
+/// What a step of training depends on.
+#[derive(clap::Args)]
+pub struct Settings {
+    #[command(flatten)]
+    pub data: Data,
+    #[command(flatten)]
+    model: Model,
+    #[command(flatten)]
+    step: Step,
 }
 
 /// The experiments as arguments.
@@ -108,7 +117,7 @@ pub struct Data {
 
 #[derive(clap::Args, Serialize)]
 #[command(next_help_heading = "Model")]
-pub struct Model {
+struct Model {
     /// The recurrent layers: rnn, lstm or gru
     #[arg(long, value_name = "KIND", value_parser = ["rnn", "lstm", "gru"], hide_possible_values = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -137,19 +146,11 @@ pub struct Model {
 
 #[derive(clap::Args, Serialize)]
 #[command(next_help_heading = "Training")]
-pub struct Train {
+struct Step {
     /// Seed of the initial values, of dropout and of the order of windows
     #[arg(long, value_name = "N", value_parser = whole::<u64>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     seed: Option<u64>,
-    /// Steps in all
-    #[arg(long, value_name = "N", value_parser = at_least_1::<u64>, conflicts_with = "epochs")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    steps: Option<u64>,
-    /// Passes over the training data, in place of --steps; Sentences: a pass is a step
-    #[arg(long, value_name = "N", value_parser = at_least_1::<u64>)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    epochs: Option<u64>,
     /// Text: streams read side by side; Time series: windows in a step, or all of them for 0
     #[arg(long, value_name = "N", value_parser = whole::<usize>)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -182,10 +183,28 @@ pub struct Train {
     #[arg(long, value_name = "TYPE", value_parser = ["f32", "f16", "bf16"], hide_possible_values = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     precision: Option<String>,
+    /// With --precision f16, what the loss is multiplied with at first, so that small gradients can be stored
+    #[arg(long, value_name = "X", value_parser = positive)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    loss_scale: Option<f64>,
     /// Leave out steps whose loss or gradient is not finite, and count them; else training ends there
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     skip_nonfinite: Option<bool>,
+}
+
+/// How a training goes on from step to step.
+#[derive(clap::Args, Serialize)]
+#[command(next_help_heading = "Training")]
+struct Course {
+    /// Steps in all
+    #[arg(long, value_name = "N", value_parser = at_least_1::<u64>, conflicts_with = "epochs")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    steps: Option<u64>,
+    /// Passes over the training data, in place of --steps; Sentences: a pass is a step
+    #[arg(long, value_name = "N", value_parser = at_least_1::<u64>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    epochs: Option<u64>,
     /// How the learning rate changes: constant, cosine, onecycle, step, exponential; Text: or plateau
     #[arg(long, value_name = "KIND",
         value_parser = ["constant", "cosine", "onecycle", "step", "exponential", "plateau"], hide_possible_values = true)]
@@ -268,41 +287,52 @@ pub struct Run {
 }
 
 impl Args {
-    /// Whether batch and sequence were asked for.
-    pub fn sizes(&self) -> [bool; 2] {
-        [self.train.batch.is_some(), self.train.sequence.is_some()]
-    }
-
     /// The options that were given, in the sections of config.toml.
     pub fn table(&self, experiment: Experiment) -> Result<Table> {
-        fn section(value: &impl Serialize) -> Result<Value> {
-            // The one thing that TOML cannot hold is a path that is no text.
-            Value::try_from(value).map_err(|error| {
-                let message =
-                    format!("{error}, and a run keeps its settings as text: rename the file or its folder");
-                Error::argument("train", message)
-            })
-        }
-        let mut table = Table::new();
-        for (name, value) in [
-            ("data", section(&self.data)?),
-            ("model", section(&self.model)?),
-            ("train", section(&self.train)?),
-        ] {
-            table.insert(name.into(), value);
-        }
-        if let Some(device) = &self.run.device {
-            table.insert("device".into(), device.clone().into());
+        let mut table = self.settings.table(self.run.device.as_deref())?;
+        let train = table.get_mut("train").and_then(Value::as_table_mut).expect("a section");
+        if let Value::Table(course) = section(&self.course)? {
+            train.extend(course);
         }
         // A sentence is passed over once in a step.
         if experiment.sentence().is_some()
-            && let Some(train) = table.get_mut("train").and_then(Value::as_table_mut)
             && let Some(epochs) = train.remove("epochs")
         {
             train.insert("steps".into(), epochs);
         }
         Ok(table)
     }
+}
+
+impl Settings {
+    /// Whether batch and sequence were asked for.
+    pub fn sizes(&self) -> [bool; 2] {
+        [self.step.batch.is_some(), self.step.sequence.is_some()]
+    }
+
+    /// The options that were given, in the sections of config.toml.
+    pub fn table(&self, device: Option<&str>) -> Result<Table> {
+        let mut table = Table::new();
+        for (name, value) in [
+            ("data", section(&self.data)?),
+            ("model", section(&self.model)?),
+            ("train", section(&self.step)?),
+        ] {
+            table.insert(name.into(), value);
+        }
+        if let Some(device) = device {
+            table.insert("device".into(), device.into());
+        }
+        Ok(table)
+    }
+}
+
+fn section(value: &impl Serialize) -> Result<Value> {
+    // The one thing that TOML cannot hold is a path that is no text.
+    Value::try_from(value).map_err(|error| {
+        let message = format!("{error}, and a run keeps its settings as text: rename the file or its folder");
+        Error::argument("train", message)
+    })
 }
 
 /// What stands for a character that is hard to type.
@@ -313,11 +343,15 @@ pub fn delimiter(text: &str) -> Result<char, String> {
     }
 }
 
-/// The command as it is for an experiment, if one is named: only its options, with its defaults.
+/// A command as it is for an experiment, if one is named: only its options, with its defaults.
 pub fn with_defaults(command: clap::Command, experiment: Option<Experiment>) -> clap::Command {
     let keys = ["data", "model", "train"].map(|section| (section, keys(section)));
     let keys = keys.into_iter().flat_map(|(section, keys)| keys.into_iter().map(move |key| (section, key)));
+    let has = |command: &clap::Command, id: &str| command.get_arguments().any(|arg| arg.get_id() == id);
     let command = keys.fold(command, |command, (section, key)| {
+        if !has(&command, &key) {
+            return command;
+        }
         let help = match experiment {
             Some(experiment) => default(experiment, section, &key),
             None => {
@@ -338,8 +372,23 @@ pub fn with_defaults(command: clap::Command, experiment: Option<Experiment>) -> 
         })
     });
     // A changed option moves behind all others; so the others do the same.
-    let others = ["device", "out", "force", "config", "resume", "require_exact", "profile", "quiet", "json"];
-    others.into_iter().fold(command, |command, name| command.mut_arg(name, |arg| arg))
+    let others = [
+        "device",
+        "record",
+        "before",
+        "out",
+        "force",
+        "config",
+        "resume",
+        "require_exact",
+        "profile",
+        "quiet",
+        "json",
+    ];
+    others.into_iter().fold(command, |command, name| match has(&command, name) {
+        true => command.mut_arg(name, |arg| arg),
+        false => command,
+    })
 }
 
 /// What of an option's help is for an experiment: parts that begin with a label are for those that it names.

@@ -3,13 +3,14 @@
 //! A launch records a dispatch into the open compute pass; `submit` ends the pass and hands everything over.
 //! Host writes and copies to the host are recorded in the same order.
 
+mod clocks;
 mod f16;
 mod fault;
 mod marks;
 mod open;
 mod pipelines;
-mod profile;
 mod read;
+mod timestamps;
 mod upload;
 
 use std::collections::VecDeque;
@@ -19,8 +20,8 @@ use std::time::Duration;
 use super::pool::Pool;
 use super::recorded::{MOST_LAUNCHES, Recorded};
 use super::{
-    Arg, Backend, Device, DeviceInfo, Host, KernelTime, Memory, MemoryKind, ReadBack, Stats, Values, View,
-    host, select,
+    Arg, Backend, Detail, Device, DeviceInfo, Host, Memory, MemoryKind, Profile, ReadBack, Recorder, Stats,
+    Values, View, host, select,
 };
 use crate::cpu::halves;
 use crate::error::{Error, Fault, Result};
@@ -30,9 +31,9 @@ use fault::Faults;
 use marks::Marks;
 pub use open::{GpuOptions, Provoked};
 use pipelines::{BindKey, Pipelines};
-use profile::Profile;
 pub(super) use read::PendingRead;
 use read::Reads;
+use timestamps::Timestamps;
 use upload::Uploads;
 
 /// Submissions that the host may be ahead of the GPU. A loop that never reads back would else queue without limit.
@@ -57,6 +58,7 @@ pub struct Gpu {
     /// Whether WGSL's `f16` stores F16: whether the adapter has it, and converts as it should.
     native_f16: OnceLock<bool>,
     plans: PlanTable,
+    recorder: Recorder,
     state: Mutex<State>,
 }
 
@@ -76,7 +78,8 @@ struct State {
     /// must not bind one buffer for both; with room for each argument, because bindings that are written must not overlap.
     dummies: [wgpu::Buffer; 2],
     uniforms: Uniforms,
-    profile: Option<Profile>,
+    /// While profiling.
+    timestamps: Option<Timestamps>,
     dispatches: u64,
     submits: u64,
     /// Submissions that may not have ended, oldest first.
@@ -100,9 +103,12 @@ impl Gpu {
         if read.submission().is_none() {
             self.submit()?;
         }
+        let _span = self.recorder.inner_span("wait");
         self.wait_for(&read)?;
         let PendingRead { dtype, skip, len, .. } = read;
-        let values = self.lock().reads.finish(read, |bytes| {
+        let mut state = self.lock();
+        self.collect_timestamps(&mut state)?;
+        let values = state.reads.finish(read, |bytes| {
             let bytes = &bytes[skip..][..len * dtype.size()];
             match dtype {
                 Dtype::F32 => Values::F32(bytemuck::pod_collect_to_vec(bytes)),
@@ -152,13 +158,10 @@ impl Gpu {
     fn submit_locked(&self, state: &mut State) -> Result<()> {
         self.faults.check()?;
         state.end_pass();
-        let timestamps = match (&mut state.profile, &mut state.encoder) {
-            (Some(profile), Some(encoder)) if !profile.is_empty() => Some(profile.resolve(encoder)),
-            _ => None,
-        };
         if state.encoder.is_none() {
             return Ok(());
         }
+        let _span = self.recorder.inner_span("submit");
         let mut commands = Vec::with_capacity(2);
         if !state.uniforms.host.is_empty() {
             let bytes = state.uniforms.host.len();
@@ -168,6 +171,10 @@ impl Gpu {
             ahead.copy_buffer_to_buffer(&staging, at, &state.uniforms.buffer, 0, bytes as u64);
             commands.push(ahead.finish());
             state.uniforms.host.clear();
+        }
+        let State { encoder, timestamps, reads, marks, .. } = state;
+        if let (Some(encoder), Some(timestamps)) = (encoder, timestamps) {
+            timestamps.resolve(&self.device, encoder, reads, marks)?;
         }
         if let Some(mut encoder) = state.encoder.take() {
             state.marks.mark(&mut encoder);
@@ -179,6 +186,9 @@ impl Gpu {
             Some(Provoked::LostDevice(number)) if number == state.submits => self.device.destroy(),
             _ => {}
         }
+        if let Some(timestamps) = &mut state.timestamps {
+            timestamps.hand_over();
+        }
         let submission = self.queue.submit(commands);
         state.uploads.recall();
         state.reads.map(&submission);
@@ -187,28 +197,22 @@ impl Gpu {
         state.recorded = Recorded::default();
         if state.in_flight.len() > MOST_IN_FLIGHT {
             let oldest = state.in_flight.pop_front();
+            let _span = self.recorder.inner_span("wait");
             self.wait(oldest)?;
         }
         self.wait(None)?;
-        if let Some((buffer, bytes)) = timestamps {
-            self.collect_timestamps(state, &buffer, bytes)?;
-        }
+        self.collect_timestamps(state)?;
         self.faults.check()
     }
 
-    fn collect_timestamps(&self, state: &mut State, buffer: &wgpu::Buffer, bytes: usize) -> Result<()> {
-        let mut read = state.reads.begin(&self.device, 0, bytes / 4, Dtype::I32)?;
-        let mut encoder = self.device.create_command_encoder(&Default::default());
-        read.copy(&mut encoder, &mut state.marks, buffer, 0);
-        let submission = self.queue.submit([encoder.finish()]);
-        state.reads.map(&submission);
-        self.wait_for(&read)?;
-        let ticks = state.reads.finish(read, <[u8]>::to_vec)?;
-        let period = self.queue.get_timestamp_period();
-        if let Some(profile) = &mut state.profile {
-            profile.add(&ticks, period);
+    /// Takes the timestamps of what is known to have ended.
+    fn collect_timestamps(&self, state: &mut State) -> Result<()> {
+        match &mut state.timestamps {
+            None => Ok(()),
+            Some(timestamps) => {
+                timestamps.collect(&mut state.reads, &self.recorder, self.queue.get_timestamp_period())
+            }
         }
-        Ok(())
     }
 
     /// Runs what needs new memory. Where there is none, what is only kept for reuse is given up, and it is tried once
@@ -297,7 +301,7 @@ impl State {
                 host: Vec::new(),
             },
             pipelines,
-            profile: None,
+            timestamps: None,
             dispatches: 0,
             submits: 0,
             in_flight: VecDeque::new(),
@@ -363,7 +367,7 @@ impl Backend for Gpu {
 
     fn launch(&self, plan: &Plan, params: &[u8], args: &[Arg<'_>]) -> Result<()> {
         let mut guard = self.lock();
-        if guard.recorded.is_full() || guard.profile.as_ref().is_some_and(Profile::is_full) {
+        if guard.recorded.is_full() || guard.timestamps.as_ref().is_some_and(Timestamps::is_full) {
             self.submit_locked(&mut guard)?;
         }
         let state = &mut *guard;
@@ -387,7 +391,7 @@ impl Backend for Gpu {
             }
         }
         state.encoder(&self.device);
-        let State { encoder, pass, pipelines, uniforms, profile, .. } = state;
+        let State { encoder, pass, pipelines, uniforms, timestamps, .. } = state;
         let pass = pass.get_or_insert_with(|| {
             let encoder = encoder.as_mut().expect("the encoder was just made");
             encoder.begin_compute_pass(&Default::default()).forget_lifetime()
@@ -409,13 +413,13 @@ impl Backend for Gpu {
                 pass.set_bind_group(1, &uniforms.group, &[offset]);
             }
         }
-        if let Some(profile) = profile {
-            profile.begin(pass, plan.kernel.name);
+        if let Some(timestamps) = timestamps {
+            timestamps.begin(pass, plan.kernel.name, self.recorder.launch(plan, params, args));
         }
         let [x, y, z] = plan.grid;
         pass.dispatch_workgroups(x, y, z);
-        if let Some(profile) = profile {
-            profile.end(pass);
+        if let Some(timestamps) = timestamps {
+            timestamps.end(pass);
         }
         state.recorded.add(plan, params, args, &self.limits);
         state.dispatches += 1;
@@ -511,20 +515,35 @@ impl Backend for Gpu {
         select::reopen(&self.info, &GpuOptions { provoke: None, ..self.options.clone() })
     }
 
-    fn start_profile(&self) -> Result<()> {
+    fn recorder(&self) -> Option<&Recorder> {
+        Some(&self.recorder)
+    }
+
+    fn start_profile(&self, detail: Detail) -> Result<()> {
         if !self.profiling {
             let (device, what) = (self.info.name.clone(), "timestamps inside passes");
             return Err(Error::Gpu(Fault::Missing { device, what }));
         }
         let mut state = self.lock();
         self.submit_locked(&mut state)?;
-        state.profile = Some(Profile::new(&self.device)?);
+        state.timestamps = Some(Timestamps::new(&self.device, detail)?);
+        self.recorder.start(detail);
         Ok(())
     }
 
-    fn finish_profile(&self) -> Result<Vec<KernelTime>> {
+    fn finish_profile(&self) -> Result<Profile> {
         let mut state = self.lock();
-        self.submit_locked(&mut state)?;
-        Ok(state.profile.take().map(Profile::finish).unwrap_or_default())
+        let collected = self.submit_locked(&mut state).and_then(|()| {
+            while let Some(read) = state.timestamps.as_ref().and_then(Timestamps::oldest) {
+                self.wait_for(read)?;
+                self.collect_timestamps(&mut state)?;
+            }
+            Ok(())
+        });
+        if let Some(timestamps) = state.timestamps.take() {
+            timestamps.place(&self.recorder);
+        }
+        let profile = self.recorder.finish();
+        collected.map(|()| profile)
     }
 }

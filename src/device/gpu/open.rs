@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::fault::Faults;
 use super::pipelines::PARAM_BYTES;
 use super::{Gpu, State};
+use crate::device::Recorder;
 use crate::error::{Error, Fault, Result};
 use crate::kernel::{Limits, ParamSpace, Processor};
 use crate::plans::PlanTable;
@@ -174,6 +175,7 @@ impl Gpu {
             // Where there is nothing to be found out, it is known.
             native_f16: if f16 { OnceLock::new() } else { OnceLock::from(false) },
             plans: PlanTable::default(),
+            recorder: Recorder::default(),
             state: Mutex::new(state),
         })
     }

@@ -6,7 +6,9 @@ mod sabotage;
 
 use std::sync::Arc;
 
-use super::{Arg, Backend, Device, DeviceInfo, Host, KernelTime, Memory, ReadBack, Stats, View, host};
+use super::{
+    Arg, Backend, Detail, Device, DeviceInfo, Host, Memory, Profile, ReadBack, Recorder, Stats, View, host,
+};
 use crate::error::Result;
 use crate::kernel::{Dtype, Limits, Plan};
 use crate::plans::PlanTable;
@@ -96,11 +98,15 @@ impl Backend for Tampered {
         self.inner.stats()
     }
 
-    fn start_profile(&self) -> Result<()> {
-        self.inner.start_profile()
+    fn recorder(&self) -> Option<&Recorder> {
+        self.inner.recorder()
     }
 
-    fn finish_profile(&self) -> Result<Vec<KernelTime>> {
+    fn start_profile(&self, detail: Detail) -> Result<()> {
+        self.inner.start_profile(detail)
+    }
+
+    fn finish_profile(&self) -> Result<Profile> {
         self.inner.finish_profile()
     }
 

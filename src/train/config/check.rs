@@ -5,13 +5,18 @@ use std::fmt;
 use toml::Table;
 
 use super::{Config, Experiment, ScheduleKind};
+use crate::cpu::control::MOST_SCALE;
 use crate::error::{Error, Result};
 
 /// The largest setting: the devices compute in 32 bits, where larger numbers are infinite.
 pub const LARGEST: f64 = 3e38;
 
 /// Keys of the training that cannot change when a run goes on.
-const FROZEN: [&str; 5] = ["seed", "batch", "sequence", "optimizer", "validate_chunks"];
+const FROZEN: [&str; 7] =
+    ["seed", "batch", "sequence", "precision", "loss_scale", "optimizer", "validate_chunks"];
+
+/// The largest loss scale.
+const LARGEST_SCALE: f32 = MOST_SCALE as f32;
 
 /// A key that holds something impossible, and what is wrong with it.
 pub(super) struct Fault {
@@ -88,6 +93,10 @@ impl Config {
         }
         if !(train.lr > 0.0 && train.lr <= LARGEST) {
             return fault("lr", format!("must be above 0 and at most {LARGEST:e}, got {}", train.lr));
+        }
+        if !(1.0..=LARGEST_SCALE).contains(&train.loss_scale) {
+            let message = format!("must be from 1 to {LARGEST_SCALE}, got {}", train.loss_scale);
+            return fault("loss_scale", message);
         }
         if let Some(gamma) = train.lr_gamma.filter(|gamma| !(*gamma > 0.0 && *gamma < 1.0)) {
             return fault("lr_gamma", format!("must be above 0 and below 1, got {gamma}"));

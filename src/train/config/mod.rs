@@ -12,7 +12,7 @@ use crate::data::scale::ScalerKind;
 use crate::data::text::Unit;
 use crate::error::{Error, Result};
 use crate::nn::CellKind;
-use crate::optim::OptimizerKind;
+use crate::optim::{LossScale, OptimizerKind};
 use crate::parameters::Precision;
 
 pub use check::LARGEST;
@@ -170,6 +170,8 @@ pub struct TrainConfig {
     pub sequence: usize,
     /// How numbers are stored between kernels.
     pub precision: Precision,
+    /// The first loss scale of the precision f16: see [`LossScale`].
+    pub loss_scale: f32,
     /// In how many parts a batch is taken, one after the other, their gradients added up: less memory, the same step.
     pub accumulate: usize,
     /// The optimizer.
@@ -257,6 +259,7 @@ impl Config {
                 "batch",
                 "sequence",
                 "precision",
+                "loss_scale",
                 "accumulate",
                 "optimizer",
                 "lr",
@@ -321,6 +324,7 @@ impl Config {
                 batch: if experiment == Text { 32 } else { 0 },
                 sequence: 64,
                 precision: Precision::F32,
+                loss_scale: LossScale::default().init_scale,
                 accumulate: 1,
                 optimizer: OptimizerKind::Adam,
                 lr,

@@ -346,6 +346,7 @@ mod tests {
             plateau: None,
             stopped_early: false,
             skipped: 3,
+            overflowed: 2,
             outcome: Some(Outcome::Text { accuracy: 0.5, decoded: "a\nb".into() }),
             metrics: [1, 2],
             row: None,

@@ -1,0 +1,57 @@
+//! An experiment whose steps are looked at, without a run.
+
+use std::path::Path;
+
+use bptt::device::Device;
+use bptt::error::{Error, Result};
+use bptt::train::{Config, Task, check_writable, fit_memory};
+
+use super::output::Output;
+use super::train::{Name, Settings, source};
+
+/// The options of a training's step.
+#[derive(clap::Args)]
+pub struct ExperimentArgs {
+    /// What to train
+    #[arg(value_name = "EXPERIMENT", hide_possible_values = true)]
+    experiment: Name,
+    #[command(flatten)]
+    settings: Settings,
+    /// auto, cpu, gpu, an index, part of a name [default: auto]
+    #[arg(long, value_name = "NAME", help_heading = "Run")]
+    device: Option<String>,
+}
+
+/// A task that is ready for its first step.
+pub struct Prepared {
+    pub device: Device,
+    pub config: Config,
+    pub task: Box<dyn Task>,
+}
+
+impl ExperimentArgs {
+    /// Reads the data and makes the model.
+    pub fn prepare(&self, output: Output) -> Result<Prepared> {
+        let options = self.settings.table(self.device.as_deref())?;
+        let mut config = Config::resolve(None, self.experiment.experiment(), &options)?;
+        let device = super::device(&config.device)?;
+        let mut notes = Vec::new();
+        let source = source(&mut config, self.settings.sizes(), &mut notes)?;
+        fit_memory(&device, &mut config, &source, false, false)?;
+        let task = source.task(&device, &mut config)?;
+        notes.iter().for_each(|note| output.note(note));
+        Ok(Prepared { device, config, task })
+    }
+}
+
+/// The ending of a file's name, which must be one of these; the file can be written.
+pub fn ending<'e>(path: &Path, endings: &[&'e str]) -> Result<&'e str> {
+    let found = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+    let Some(ending) = endings.iter().find(|ending| ending.eq_ignore_ascii_case(found)) else {
+        let name = path.display();
+        let known = endings.iter().map(|ending| format!(".{ending}")).collect::<Vec<_>>().join(" or ");
+        return Err(Error::argument("out", format!("--out {name}: name a file that ends with {known}")));
+    };
+    check_writable(path)?;
+    Ok(ending)
+}
