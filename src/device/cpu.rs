@@ -170,7 +170,12 @@ impl<R: Element> Backend for Cpu<R> {
                     (_, Dtype::I32) => Slot::WriteInt(Self::elements_mut(&view)),
                     (access, _) if R::PACKS && dtype.is_half() => {
                         wide.resize(view.len, 0.0);
-                        halves::unpack(dtype, Self::elements(&view), wide);
+                        if access != Access::Write {
+                            halves::unpack(dtype, Self::elements(&view), wide);
+                        } else if cfg!(debug_assertions) {
+                            // What a twin leaves out is to be seen.
+                            wide.fill(f32::NAN);
+                        }
                         let numbers = bytemuck::cast_slice_mut(wide);
                         if access == Access::Read { Slot::Read(numbers) } else { Slot::Write(numbers, dtype) }
                     }
