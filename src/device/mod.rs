@@ -82,6 +82,8 @@ pub struct Stats {
     pub bytes_held: u64,
     /// Bytes of the largest tensor: no launch has bound more.
     pub bytes_largest: u64,
+    /// Bytes in which the CPU device keeps 32-bit copies of what launches take in half precision; 0 on GPUs.
+    pub bytes_converted: u64,
 }
 
 /// What a device must do; see the methods of [`Device`] for their meaning.
@@ -113,6 +115,10 @@ pub(crate) trait Backend: Send + Sync {
     /// The bytes that so many elements take.
     fn bytes(&self, dtype: Dtype, len: usize) -> usize {
         pool::size_class(len * dtype.size())
+    }
+    /// The bytes of a 32-bit copy that a launch is given of so many elements of a type.
+    fn converted_bytes(&self, _: Dtype, _: usize) -> usize {
+        0
     }
     /// Where kernels can run in several ways.
     fn plans(&self) -> Option<&PlanTable> {

@@ -90,6 +90,10 @@ impl Backend for Tampered {
         self.inner.end_step()
     }
 
+    fn converted_bytes(&self, dtype: Dtype, len: usize) -> usize {
+        self.inner.converted_bytes(dtype, len)
+    }
+
     fn bytes(&self, dtype: Dtype, len: usize) -> usize {
         self.inner.bytes(dtype, len)
     }
