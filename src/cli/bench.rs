@@ -28,8 +28,8 @@ pub struct Args {
     /// Which training steps
     #[arg(long, value_enum, value_name = "SET", default_value = "peers")]
     set: SetName,
-    /// How numbers are stored: one case after the other in each of f32, f16, bf16. Other than f32 come with memory, and how
-    /// far the results are from those in f32
+    /// How numbers are stored: each case in every one of f32, f16 and bf16 that is named, with how far its results are from
+    /// those in f32
     #[arg(long, value_name = "TYPE,..", value_delimiter = ',', default_value = "f32",
         value_parser = ["f32", "f16", "bf16"], hide_possible_values = true)]
     precision: Vec<String>,
