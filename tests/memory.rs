@@ -52,7 +52,7 @@ fn assert_exact(device: &Device, config: &Config, source: &Source) {
     assert!((plan.held..=plan.held + last).contains(&bytes_held), "{about}: {bytes_held}, {}", plan.held);
     let MemoryPlan { parameters, gradients, moments, data, activations, peak, held, largest, .. } = plan;
     assert!(if half { parameters > gradients } else { parameters == gradients }, "layers have copies");
-    assert!(moments > 2 * parameters, "Adam's two, and its control buffer");
+    assert!(moments > 2 * gradients, "Adam's two, and its control buffer");
     assert!(parameters + gradients + moments + data + activations <= peak && peak <= held && largest <= peak);
     assert!((plan.longest_submission > 0.0) == (device.info().backend != "cpu"));
 }
