@@ -1,5 +1,7 @@
 //! Kernels of the table against the bounded reference, and against themselves.
 
+use std::collections::BTreeMap;
+
 use super::{Failure, Suite, Trial};
 use crate::device::{Device, Values};
 use crate::error::Result;
@@ -25,7 +27,7 @@ pub fn trials(suite: &mut Suite, row: &Row) -> Result<Vec<Trial>> {
     let mut tried = Vec::new();
     for (index, (on, device)) in suite.devices().enumerate() {
         let wanted = suite.effort().cases[index];
-        let taken = (0..variants.len()).filter(|v| device.limits().allow(&variants[*v]));
+        let taken = (0..variants.len()).filter(|v| device.allows(&variants[*v]));
         // Twins know no variants.
         let most = if device.limits().processor == Processor::Cpu { 1 } else { variants.len() };
         tried.extend(taken.take(most).map(|variant| {
@@ -40,9 +42,12 @@ pub fn trials(suite: &mut Suite, row: &Row) -> Result<Vec<Trial>> {
             break;
         }
         let size = Size::ALL[seed as usize % Size::ALL.len()];
-        let case = row.case(seed, size);
-        let mut reference = None;
+        // Most variants share a case and its results; some want other types.
+        let mut cases = BTreeMap::new();
         for tried in open {
+            let (case, reference) = cases
+                .entry(row.kernel.widest_of(tried.variant))
+                .or_insert_with(|| (row.case(seed, size).stored_for(tried.variant), None));
             let device = suite.devices[tried.device].clone();
             let plans: Vec<Plan> = match device.limits().processor {
                 Processor::Cpu => case.plans[..1].to_vec(),
@@ -50,14 +55,14 @@ pub fn trials(suite: &mut Suite, row: &Row) -> Result<Vec<Trial>> {
             };
             for plan in plans {
                 let failure = |message| Failure { message, seed, size: Some(size), grid: Some(plan.grid) };
-                let reference = match &reference {
+                let reference = match reference {
                     Some(known) => known,
-                    None => reference.insert(expected(&case)?),
+                    None => reference.insert(expected(case)?),
                 };
                 let again = tried.trial.cases < REPEATED;
-                match launched(&device, &case, &plan, again) {
+                match launched(&device, case, &plan, again) {
                     Ok((got, differ)) => {
-                        let report = compare(&case, &plan, got, reference);
+                        let report = compare(case, &plan, got, reference);
                         match differ.filter(|_| report.passed()) {
                             Some(message) => tried.trial.add(f64::INFINITY, || failure(message)),
                             None => tried.trial.add(report.share, || failure(report.to_string())),
