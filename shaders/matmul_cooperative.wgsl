@@ -1,8 +1,8 @@
 // Matrix product as in matmul.wgsl, where the equations are, by cooperative matrices (tensor cores): a subgroup of 32 threads,
 // which is the whole workgroup, holds SIDE x SIDE matrices of 16 x 16 sums, and multiplies matrices of a and b that it loads
-// from their buffers. No thread sees what another has written: naga 30 gives such modules Vulkan's memory model but not the
-// flags by which its barriers would order anything (gfx-rs/wgpu#8805), so there is neither workgroup memory nor a barrier,
-// and the old c is not read: `accumulate` must be 0.
+// from their buffers. Nothing written here is read by others before the launch has ended: naga 30 gives such modules Vulkan's
+// memory model but not the flags by which its barriers would order anything (gfx-rs/wgpu#8805), so there is neither workgroup
+// memory nor a barrier.
 // Loads are not checked against the ends of buffers: m and n are multiples of 16·SIDE; k, depth, offsets and the strides
 // that are not 1 are multiples of 16; a, b are stored as `f16`, the others as f32.
 // p: see matmul.wgsl. Twin: src/cpu/matmul.rs. `coopLoad` reads column by column, `coopLoadT` row by row.
@@ -48,21 +48,31 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
                     }
                 }
             }
-            if p.biases > 0u && group.z == 0u {
-                for (var j = 0u; j < SIDE; j++) { // unroll
-                    // All rows begin at the same number.
-                    var added = coopLoadT<coop_mat16x16<f32, C>>(&bias[col + 16u * j], 0u);
-                    if p.biases == 2u {
-                        added = added + coopLoadT<coop_mat16x16<f32, C>>(&bias_2[col + 16u * j], 0u);
-                    }
-                    for (var i = 0u; i < SIDE; i++) { // unroll
-                        sum[SIDE * i + j] = sum[SIDE * i + j] + added;
+            if group.z == 0u {
+                // One `if` in the other: naga takes `&&` for control flow that is not uniform.
+                if p.biases > 0u {
+                    for (var j = 0u; j < SIDE; j++) { // unroll
+                        // All rows begin at the same number.
+                        var added = coopLoadT<coop_mat16x16<f32, C>>(&bias[col + 16u * j], 0u);
+                        if p.biases == 2u {
+                            added = added + coopLoadT<coop_mat16x16<f32, C>>(&bias_2[col + 16u * j], 0u);
+                        }
+                        for (var i = 0u; i < SIDE; i++) { // unroll
+                            sum[SIDE * i + j] = sum[SIDE * i + j] + added;
+                        }
                     }
                 }
             }
             for (var i = 0u; i < SIDE; i++) { // unroll
                 for (var j = 0u; j < SIDE; j++) { // unroll
-                    coopStoreT(sum[SIDE * i + j], &c[(group.z * p.m + row + 16u * i) * p.n + col + 16u * j], p.n);
+                    // By names: naga 30 does not evaluate what stands in the call itself.
+                    let at = (group.z * p.m + row + 16u * i) * p.n + col + 16u * j;
+                    let pitch = p.n;
+                    if p.accumulate == 1u {
+                        sum[SIDE * i + j] = sum[SIDE * i + j] + coopLoadT<coop_mat16x16<f32, C>>(&c[at], pitch);
+                    }
+                    let total = sum[SIDE * i + j];
+                    coopStoreT(total, &c[at], pitch);
                 }
             }
         }

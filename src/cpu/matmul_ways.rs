@@ -46,7 +46,7 @@ impl Split {
         self.plan.grid[2]
     }
 
-    /// Whether it multiplies cooperative matrices: biases must be in F32, and so is c, whose old values it does not add to.
+    /// Whether it multiplies cooperative matrices: c and the biases must be F32.
     pub fn is_cooperative(&self) -> bool {
         COOPERATIVE.contains(&self.plan.variant)
     }
@@ -260,7 +260,7 @@ impl Matmul {
 
     /// What a way is estimated to take, from one launch to the next: each processor has its share of the workgroups, and
     /// needs for their strips as long as the arithmetic, or as the loads of those that it holds at once. What cooperative
-    /// matrices give is taken to need a second launch in any case, as it does unless c is in F32 and not added to.
+    /// matrices give is taken to need a second launch in any case, as it does unless c is F32.
     fn seconds(&self, split: &Split, limits: &Limits) -> f64 {
         let Machine { processors, rate, threads, strip, launch, bandwidth } = *machine(limits);
         let tile = tile(split.plan.variant);
@@ -306,8 +306,7 @@ impl Matmul {
 
     /// A plan for each variant that can compute it, with its own depth.
     pub fn plans(&self) -> Vec<Plan> {
-        let adds = |variant: usize| self.accumulate == 0 || !COOPERATIVE.contains(&variant);
-        let suitable = (0..MATMUL.variants.len()).filter(|variant| self.suits(*variant) && adds(*variant));
+        let suitable = (0..MATMUL.variants.len()).filter(|variant| self.suits(*variant));
         let plan = |variant| {
             let Plan { kernel, variant, grid: [x, y, _] } = self.split(variant, 1).plan;
             Plan { kernel, variant, grid: [x, y, self.parts()] }

@@ -79,7 +79,7 @@ pub(super) fn product_with_biases(
         let [first, second] = biases.map(|bias| bias.map(widened).transpose());
         let biases = [first?, second?];
         let [bias, bias_2] = [0, 1].map(|at| biases[at].as_ref().map_or(Arg::absent(), Tensor::read));
-        if way.parts() == 1 && !(wide && (c.dtype() != Dtype::F32 || params.accumulate == 1)) {
+        if way.parts() == 1 && !(wide && c.dtype() != Dtype::F32) {
             device.launch(&way.plan, &params, &[a_arg, b_arg, bias, bias_2, c.update()])?;
             continue;
         }

@@ -11,11 +11,11 @@ use crate::cpu::philox;
 use crate::cpu::real::Bounded;
 use crate::device::{Arg, Checked, Device, Host};
 use crate::error::Result;
-use crate::kernel::{Access, Dtype, Plan, Slot};
+use crate::kernel::{Dtype, Plan, Slot};
 
 /// How often each product is made: all results must have the same bits.
 const TIMES: usize = 3;
-/// What c holds before: nothing may stay of it.
+/// What c holds before, where it is not added to: nothing of it may stay.
 const POISON: f32 = -24_576.0;
 /// Numbers behind the end of c, of which all must stay.
 const GUARD: usize = 256;
@@ -43,6 +43,8 @@ struct Product {
     a: Vec<f32>,
     b: Vec<f32>,
     biases: [Vec<f32>; 2],
+    /// What c, with its guard, holds before.
+    c: Vec<f32>,
 }
 
 /// Products by all variants for cooperative matrices, in all arrangements and of all kinds of numbers.
@@ -80,7 +82,7 @@ impl Product {
         let side = 16 * MATMUL.variants[variant].constant("SIDE");
         let [m, n, k, parts] = [side * sizes[0], side * sizes[1], sizes[2], sizes[3]];
         let depth = (k / parts).next_multiple_of(16);
-        let padding = 16 * (seed % 3);
+        let padding = 16 * (seed / 3 % 3);
         // In [-1, 1).
         let uniform =
             |stream: u32, i: u32| 2.0 * philox::uniform(u64::from(seed), stream, u64::from(i)) - 1.0;
@@ -119,15 +121,12 @@ impl Product {
             b_row,
             b_col,
             biases: seed % 3,
-            accumulate: 0,
+            accumulate: seed / 2 % 2,
         };
+        let c = |i| if params.accumulate == 1 { number(4, i) } else { POISON };
+        let c = (0..params.parts() * m * n).map(c).chain([POISON; GUARD]).collect();
         let plan = Plan { kernel: &MATMUL, variant, grid: [n / side, m / side, params.parts()] };
-        Product { plan, params, fill, a, b, biases }
-    }
-
-    /// Elements of c.
-    fn count(&self) -> usize {
-        (self.params.parts() * self.params.m * self.params.n) as usize
+        Product { plan, params, fill, a, b, biases, c }
     }
 
     /// What c, with its guard, is to hold, and how far it may be off.
@@ -135,7 +134,7 @@ impl Product {
         let wide =
             |x: &[f32]| x.iter().map(|x| Bounded { value: f64::from(*x), error: 0.0 }).collect::<Vec<_>>();
         let [a, b, bias, bias_2] = [&self.a, &self.b, &self.biases[0], &self.biases[1]].map(|x| wide(x));
-        let mut c = wide(&vec![POISON; self.count() + GUARD]);
+        let mut c = wide(&self.c);
         let mut slots = [&a, &b, &bias, &bias_2].map(|x| Slot::Read(x)).into_iter();
         let [a, b, bias, bias_2] = std::array::from_fn(|_| slots.next().expect("there are four"));
         let written = Slot::Write(&mut c, Dtype::F32);
@@ -149,10 +148,9 @@ impl Product {
         device: &Device,
         launch: impl Fn(&Plan, &[u8], &[Arg<'_>]) -> Result<()>,
     ) -> Result<Vec<f32>> {
-        let poison = vec![POISON; self.count() + GUARD];
         let [first, second] = &self.biases;
         let given = [(Dtype::F16, &self.a), (Dtype::F16, &self.b), (Dtype::F32, first), (Dtype::F32, second)];
-        let placed = given.into_iter().chain([(Dtype::F32, &poison)]).map(|(dtype, values)| {
+        let placed = given.into_iter().chain([(Dtype::F32, &self.c)]).map(|(dtype, values)| {
             let buffer = device.allocate(dtype, values.len())?;
             device.upload(buffer.view(0, values.len()), Host::F32(values)).map(|()| buffer)
         });
@@ -162,9 +160,8 @@ impl Product {
             .zip(MATMUL.args)
             .map(|(buffer, declared)| Arg::new(buffer.view(0, buffer.len()), declared.access))
             .collect();
-        debug_assert_eq!(MATMUL.args[4].access, Access::Update);
         launch(&self.plan, bytemuck::bytes_of(&self.params), &args)?;
-        Ok(device.read_back(buffers[4].view(0, poison.len()))?.wait()?.f32())
+        Ok(device.read_back(buffers[4].view(0, self.c.len()))?.wait()?.f32())
     }
 
     /// What is wrong with a result, for a sentence.
@@ -218,61 +215,64 @@ mod tests {
 
     use super::*;
     use crate::device::GpuOptions;
+    use crate::device::gpu::open::EXPERIMENTAL;
+    use crate::device::gpu::pipelines::Pipelines;
+    use crate::kernel::ParamSpace;
 
-    /// Makes products on the CPU, and spoils them.
-    fn spoiled(spoil: impl Fn(&Product, &mut [f32])) -> Checked {
+    fn on_the_cpu(product: &Product) -> Result<Vec<f32>> {
         let device = Device::cpu();
-        check(|product| {
-            let mut c =
-                product.run(&device, |plan, params, args| device.backend.launch(plan, params, args))?;
-            spoil(product, &mut c);
-            Ok(c)
-        })
-        .unwrap()
+        product.run(&device, |plan, params, args| device.backend.launch(plan, params, args))
     }
 
     #[test]
     fn right_products_pass_and_each_fault_is_found() {
-        assert_eq!(spoiled(|_, _| {}), Ok(()));
-        let found = |says: &str, spoil: &dyn Fn(&Product, &mut [f32])| {
-            let said = spoiled(spoil).unwrap_err();
-            assert!(said.contains(says), "{said}");
-        };
-        // An element of one product only, whatever its numbers are.
-        for (number, product) in products().enumerate().step_by(3) {
-            let seen = Cell::new(0);
-            let (at, last) = (product.count() / 2 + number, product.count() - 1);
-            let runs = number * TIMES;
-            let one = |spoil: &dyn Fn(&mut [f32])| {
-                seen.set(0);
-                spoiled(|_, c| {
-                    if seen.get() == runs {
-                        spoil(c);
-                    }
-                    seen.set(seen.get() + 1);
-                })
+        let mut seen = false;
+        for (number, product) in products().enumerate() {
+            let (right, expected) = (on_the_cpu(&product).unwrap(), product.expected());
+            assert_eq!(product.fault(&right, &expected), None);
+            let last = product.c.len() - GUARD - 1;
+            let at = last / 2 + 7 * number;
+            let found = |at: usize, x: f32| {
+                let mut c = right.clone();
+                c[at] = x;
+                let said =
+                    product.fault(&c, &expected).unwrap_or_else(|| panic!("{x} in place of {}", right[at]));
+                assert!(said.contains(&format!("element {at} is")), "{said}");
             };
-            let wrong = |outcome: Checked| assert!(outcome.unwrap_err().contains("element"), "{product:?}");
-            wrong(one(&|c| c[last] = POISON));
-            wrong(one(&|c| c[at] = if c[at].is_nan() { 0.0 } else { f32::NAN }));
-            wrong(one(&|c| c[last + 1] = 0.0));
-            if number == 0 {
-                wrong(one(&|c| c.swap(1, 2)));
-                wrong(one(&|c| c[at] *= 1.001));
+            found(last, product.c[last]);
+            found(last + 1, 0.0);
+            found(at, if right[at].is_nan() { 0.0 } else { f32::NAN });
+            if right[at].is_finite() {
+                found(at, right[at] * 1.001);
+                found(at, f32::INFINITY);
             }
+            let flushed = right.iter().map(|x| if x.abs() < 1e-9 { 0.0 } else { *x }).collect::<Vec<_>>();
+            // Where nothing larger is added to the sums.
+            let bare = product.params.biases + product.params.accumulate == 0;
+            let lost = product.fill == Fill::Tiny && bare;
+            assert_eq!(product.fault(&flushed, &expected).is_some(), lost);
+            seen |= lost;
+            let capped = right.iter().map(|x| x.clamp(f32::MIN, f32::MAX)).collect::<Vec<_>>();
+            assert_eq!(product.fault(&capped, &expected).is_some(), product.fill == Fill::NotFinite);
+            assert!(product.fault(&right[1..], &expected).is_some());
+            assert!(product.fault(&right[..last], &expected).unwrap().contains("is missing"));
         }
-        found("NotFinite", &|product, c| {
-            let inside = &mut c[..product.count()];
-            inside.iter_mut().filter(|x| x.is_infinite()).for_each(|x| *x = f32::MAX);
-        });
-        found("Tiny", &|_, c| c.iter_mut().filter(|x| x.abs() < 1e-9).for_each(|x| *x = 0.0));
+        assert!(seen, "some product has tiny numbers alone");
+    }
+
+    #[test]
+    fn results_that_differ_are_found() {
+        assert_eq!(check(on_the_cpu).unwrap(), Ok(()));
         let times = Cell::new(0);
-        found("two launches", &|product, c| {
+        let said = check(|product| {
             times.set(times.get() + 1);
-            if times.get() % TIMES == 0 && product.fill == Fill::Wide {
+            let mut c = on_the_cpu(product)?;
+            if times.get() == 9 * TIMES {
                 c[7] = f32::from_bits(c[7].to_bits() ^ 1);
             }
+            Ok(c)
         });
+        assert!(said.unwrap().unwrap_err().contains("differ"));
     }
 
     #[test]
@@ -315,5 +315,38 @@ mod tests {
         assert!(said.contains("they cannot be tried"), "{said}");
         let variant = MATMUL.variants.iter().find(|variant| variant.needs.cooperative).unwrap();
         assert!(device.limits().allow(variant) && !device.allows(variant));
+    }
+
+    /// An adapter that runs nothing, but refuses what its features do not allow.
+    fn noop(features: wgpu::Features) -> wgpu::Device {
+        let noop =
+            wgpu::NoopBackendOptions { features: Some(features), ..wgpu::NoopBackendOptions::enabled() };
+        let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
+            backends: wgpu::Backends::NOOP,
+            backend_options: wgpu::BackendOptions { noop, ..Default::default() },
+            ..wgpu::InstanceDescriptor::new_without_display_handle()
+        });
+        let adapter = pollster::block_on(instance.request_adapter(&Default::default())).unwrap();
+        let descriptor = wgpu::DeviceDescriptor {
+            required_features: features,
+            experimental_features: EXPERIMENTAL,
+            ..Default::default()
+        };
+        pollster::block_on(adapter.request_device(&descriptor)).unwrap().0
+    }
+
+    #[test]
+    fn pipelines_are_made_with_the_feature_alone() {
+        let needed = wgpu::Features::SHADER_F16 | wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+        let without = needed.iter().map(|feature| needed - feature);
+        for features in without.chain([needed]) {
+            for trusted in [false, true] {
+                let mut pipelines = Pipelines::new(&noop(features), ParamSpace::Uniform, trusted);
+                for Product { plan, .. } in products().step_by(products().count() / 2) {
+                    let made = pipelines.get(&plan, MATMUL.widest_of(plan.variant), || Ok(true));
+                    assert_eq!(made.is_ok(), features == needed, "{features:?}: {:?}", made.err());
+                }
+            }
+        }
     }
 }

@@ -52,6 +52,11 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// The same of an adapter made of software: SwiftShader takes over a minute for some launches.
 const SOFTWARE_PATIENCE: Duration = Duration::from_secs(1200);
 
+/// wgpu's permission for cooperative matrices.
+// SAFETY: one shader uses them, which keeps to what is sound in wgpu 30 (shaders/matmul_cooperative.wgsl), and no result
+// depends on it before its products have been checked.
+pub(super) const EXPERIMENTAL: wgpu::ExperimentalFeatures = unsafe { wgpu::ExperimentalFeatures::enabled() };
+
 /// An error unless an adapter offers what every kernel counts on: WebGPU's default limits.
 fn enough(adapter: &str, available: &wgpu::Limits) -> Result<()> {
     let default = wgpu::Limits::default();
@@ -172,14 +177,6 @@ impl Gpu {
         } else {
             Ok(())
         };
-        let kernel_limits = Limits {
-            processor: if software { Processor::Software } else { Processor::Gpu },
-            threads: limits.max_compute_invocations_per_workgroup.min(limits.max_compute_workgroup_size_x),
-            memory: limits.max_compute_workgroup_storage_size,
-            subgroup,
-            cooperative: cooperative.is_ok(),
-            binding,
-        };
         let request = |features, experimental_features| {
             pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
                 label: Some("bptt"),
@@ -190,18 +187,27 @@ impl Gpu {
                 ..Default::default()
             }))
         };
+        let without = || request(features, wgpu::ExperimentalFeatures::disabled());
         let opened = match cooperative {
             Ok(()) => {
-                let features = features | wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
-                // SAFETY: one shader uses it, which keeps to what is sound in wgpu 30 (shaders/matmul_cooperative.wgsl), and
-                // no result depends on that before it has been checked.
-                request(features, unsafe { wgpu::ExperimentalFeatures::enabled() })
+                let with_matrices = features | wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+                request(with_matrices, EXPERIMENTAL).or_else(|_| without())
             }
-            Err(_) => request(features, wgpu::ExperimentalFeatures::disabled()),
+            Err(_) => without(),
         };
         let (device, queue) = opened.map_err(|error| {
             Error::Gpu(Fault::Unusable { adapter: about.name.clone(), message: error.to_string() })
         })?;
+        let refused = !device.features().contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX);
+        let cooperative = cooperative.and(if refused { Err("the driver refuses them") } else { Ok(()) });
+        let kernel_limits = Limits {
+            processor: if software { Processor::Software } else { Processor::Gpu },
+            threads: limits.max_compute_invocations_per_workgroup.min(limits.max_compute_workgroup_size_x),
+            memory: limits.max_compute_workgroup_storage_size,
+            subgroup,
+            cooperative: cooperative.is_ok(),
+            binding,
+        };
         let faults = Faults::watch(&device);
         let space = if immediates { ParamSpace::Immediate } else { ParamSpace::Uniform };
         let trusted = !options.checked_shaders;

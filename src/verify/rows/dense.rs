@@ -54,7 +54,7 @@ pub fn matmul(draw: &mut Draw) -> Case {
         _ => (m, n.min(few)),
     };
     // The variants that load four numbers at once want multiples of four, most of them also of k; cooperative matrices want
-    // whole tiles, and add to nothing.
+    // whole tiles.
     let choices = [[4, 4]; 6].into_iter().chain([[4, 1], [1, 1], [32, 16], [64, 16], [64, 16]]);
     let [of_c, of_k] = draw.pick(&choices.collect::<Vec<_>>());
     let [m, n] = [m, n].map(|size: u32| size.next_multiple_of(of_c));
@@ -66,8 +66,7 @@ pub fn matmul(draw: &mut Draw) -> Case {
         1 => k,
         parts => k.div_ceil(parts).next_multiple_of(of_k.max(4)),
     };
-    let biases = draw.below(3);
-    let accumulate = if unit == 16 { 0 } else { draw.flag() };
+    let (biases, accumulate) = (draw.below(3), draw.flag());
     let p = Matmul { m, n, k, depth, a_offset, a_row, a_col, b_offset, b_row, b_col, biases, accumulate };
     let [bias, bias_2] = [1, 2].map(|at| if at <= biases { draw.reals(n) } else { Value::Absent });
     let c = draw.updated(p.parts() * m * n, accumulate);
