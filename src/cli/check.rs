@@ -140,7 +140,7 @@ fn chosen(only: &[String]) -> Result<Vec<Item>> {
 
 /// What a device offers to kernels.
 fn offers(device: &Device) -> String {
-    let Limits { threads, memory, subgroup, binding, .. } = *device.limits();
+    let Limits { threads, memory, subgroup, cooperative, binding, .. } = *device.limits();
     if device.info().backend == "cpu" {
         return format!("bptt's own code for the CPU, {} {}", std::env::consts::ARCH, std::env::consts::OS);
     }
@@ -149,8 +149,13 @@ fn offers(device: &Device) -> String {
         0 => "no subgroups of one size".into(),
         subgroup => format!("subgroups of {subgroup}"),
     };
+    let matrices = match device.cooperative_matrices() {
+        _ if !cooperative => String::new(),
+        Ok(()) => "; cooperative matrices".into(),
+        Err(reason) => format!("; no cooperative matrices: {reason}"),
+    };
     format!(
-        "{kind}; in a workgroup {threads} threads and {memory} bytes; {subgroups}; buffers of {} MB",
+        "{kind}; in a workgroup {threads} threads and {memory} bytes; {subgroups}; buffers of {} MB{matrices}",
         binding >> 20
     )
 }

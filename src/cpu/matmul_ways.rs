@@ -318,7 +318,7 @@ impl Matmul {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::{LEAST, SUBGROUP};
+    use crate::kernel::{COOPERATIVE, LEAST, SUBGROUP};
 
     /// a [m, k] times b [k, n], both dense along their rows.
     fn product(m: u32, n: u32, k: u32) -> Matmul {
@@ -337,6 +337,8 @@ mod tests {
         assert_eq!(chosen(&product(1, 4096, 1024), &gpu), "few rows of fours");
         assert!(chosen(&product(1024, 256, 16_384), &gpu).ends_with(" parts"));
         assert_eq!(chosen(&product(64, 128, 40), &gpu), "tile 32 of fours");
+        assert_eq!(chosen(&product(4096, 4096, 4096), &COOPERATIVE), "cooperative 64");
+        assert_eq!(chosen(&product(4096, 4080, 4096), &COOPERATIVE), "tile 128 of fours");
         let software = Limits { processor: Processor::Software, ..SUBGROUP };
         assert_eq!(chosen(&product(1024, 1024, 1024), &software), "subgroup NN");
         assert_eq!(chosen(&product(1023, 1023, 1023), &software), "subgroup");
@@ -346,7 +348,7 @@ mod tests {
     fn every_part_has_work_and_what_is_chosen_is_among_the_ways() {
         let sizes = [0, 1, 4, 5, 8, 40, 100, 1024, 32_768];
         for processor in [Processor::Gpu, Processor::Software] {
-            for limits in [Limits { processor, ..LEAST }, Limits { processor, ..SUBGROUP }] {
+            for limits in [LEAST, SUBGROUP, COOPERATIVE].map(|limits| Limits { processor, ..limits }) {
                 for (m, n) in sizes.iter().flat_map(|m| sizes.map(|n| (*m, n))) {
                     for k in sizes {
                         let p = product(m, n, k);
@@ -354,6 +356,11 @@ mod tests {
                         let names: std::collections::BTreeSet<String> = ways.iter().map(Way::name).collect();
                         assert_eq!(names.len(), ways.len(), "a plan names one way");
                         assert!(names.contains(&chosen(&p, &limits)), "{p:?}");
+                        let cooperative = ways.iter().any(Split::is_cooperative);
+                        let whole = [m, n, k].iter().all(|size| [0, 1024, 32_768].contains(size));
+                        // What they give may have to wait in F32.
+                        let fits = 4 * u64::from(m) * u64::from(n) <= limits.binding;
+                        assert_eq!(cooperative, limits.cooperative && whole && fits, "{p:?}");
                         for way in ways {
                             let parts = Matmul { depth: way.depth, ..p }.parts();
                             assert_eq!(parts, way.parts());
