@@ -216,11 +216,13 @@ impl Matmul {
         let b_rows = self.b_col == 1 && fours(&[self.b_row]);
         let b_columns = self.b_row == 1 && self.b_col != 1 && along_k && fours(&[self.b_col]);
         let whole = |sizes: &[u32], of: u32| sizes.iter().all(|size| size.is_multiple_of(of));
+        let empty = [self.m, self.n, self.k].contains(&0);
         let matrices =
             |row: u32, col: u32| whole(&[row], MATRIX) && col == 1 || whole(&[col], MATRIX) && row == 1;
         match variant {
             _ if COOPERATIVE.contains(&variant) => {
-                whole(&[self.m, self.n], tile(variant).rows)
+                !empty
+                    && whole(&[self.m, self.n], tile(variant).rows)
                     && whole(&[self.k, self.depth, self.a_offset, self.b_offset], MATRIX)
                     && matrices(self.a_row, self.a_col)
                     && matrices(self.b_row, self.b_col)
@@ -357,7 +359,7 @@ mod tests {
                         assert_eq!(names.len(), ways.len(), "a plan names one way");
                         assert!(names.contains(&chosen(&p, &limits)), "{p:?}");
                         let cooperative = ways.iter().any(Split::is_cooperative);
-                        let whole = [m, n, k].iter().all(|size| [0, 1024, 32_768].contains(size));
+                        let whole = [m, n, k].iter().all(|size| [1024, 32_768].contains(size));
                         // What they give may have to wait in F32.
                         let fits = 4 * u64::from(m) * u64::from(n) <= limits.binding;
                         assert_eq!(cooperative, limits.cooperative && whole && fits, "{p:?}");
