@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Checks the kernels and gradients on this machine's GPU, measures bptt there, and PyTorch with CUDA beside it where python3
-# has it, and writes all of it to a file under benches/results (or $RESULTS) with date, adapter, driver and commit.
+# Checks the kernels and gradients on this machine's GPU, measures bptt there in every precision, and PyTorch with CUDA beside
+# it where python3 has it, and writes all of it to a file under benches/results (or $RESULTS) with date, adapter, driver and
+# commit.
 #
 #   benches/gpu.sh                       # builds what it needs
 #   BINARIES=DIR benches/gpu.sh          # runs DIR/bptt and the test programs in DIR, where there is no cargo:
@@ -52,16 +53,19 @@ printf '```\n' >>"$file"
 
 for part in dispatch train kernels; do
     section "bptt bench $part"
-    "$bptt" bench "$part" --device "$device" --seconds "${SECONDS_A_CASE:-5}" --json "$folder/$name-$part.json" |
+    "$bptt" bench "$part" --device "$device" --precision f32,f16,bf16 --seconds "${SECONDS_A_CASE:-5}" \
+        --json "$folder/$name-$part.json" |
         tee -a "$file"
     printf '```\n' >>"$file"
 done
 
 if python3 -c 'import torch, sys; sys.exit(not torch.cuda.is_available())' 2>/dev/null; then
-    section "Beside PyTorch $(python3 -c 'import torch; print(torch.__version__)') with CUDA"
-    python3 benches/peers/run.py --cuda --bptt "$bptt" --device "$device" --wait 0 --out "$folder/$name-peers.jsonl" |
-        tee -a "$file"
-    printf '```\n' >>"$file"
+    for precision in f32 f16 bf16; do
+        section "Beside PyTorch $(python3 -c 'import torch; print(torch.__version__)') with CUDA, $precision"
+        python3 benches/peers/run.py --cuda --precision "$precision" --bptt "$bptt" --device "$device" --wait 0 \
+            --out "$folder/$name-peers.jsonl" | tee -a "$file"
+        printf '```\n' >>"$file"
+    done
 fi
 echo "written: $file"
 exit $failed

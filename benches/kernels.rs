@@ -3,6 +3,7 @@
 use bptt::bench::{Protocol, Roofline, kernels, measure};
 use bptt::device::Device;
 use bptt::error::Result;
+use bptt::parameters::Precision;
 
 fn main() -> Result<()> {
     let device = Device::auto()?;
@@ -14,7 +15,7 @@ fn main() -> Result<()> {
     );
     let protocol = Protocol { seconds: 0.5, ..Protocol::default() };
     for case in kernels(&device) {
-        let measured = measure(&device, case, &protocol)?;
+        let measured = measure(&device, &case, Precision::F32, &protocol)?;
         println!(
             "{:40} {:10.4} ms  ({:.4} .. {:.4})",
             measured.name, measured.ms, measured.min, measured.max

@@ -34,6 +34,7 @@ fn main() -> Result<()> {
     // The tape is autograd's graph, in the open: it records what the layers do, and is cleared for each step.
     let mut tape = Tape::new(&parameters);
     let (mut final_loss, mut answer) = (f32::NAN, String::new());
+    // ANCHOR: loop
     for step in 1..=100 {
         tape.clear();
         let x = tape.constant(&inputs);
@@ -54,6 +55,7 @@ fn main() -> Result<()> {
             println!("step {step:3}  loss {final_loss:.4}  {:?} -> {answer:?}", &HIHELLO[..steps]);
         }
     }
+    // ANCHOR_END: loop
     let learnt = answer == HIHELLO[1..];
     println!("final loss {final_loss:.4}, learnt exactly: {learnt}");
     Ok(())

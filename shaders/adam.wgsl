@@ -12,6 +12,7 @@
 @group(0) @binding(4) var<storage, read_write> v_max: array<Elements>; // [count]; not used unless p.amsgrad is 1
 @group(0) @binding(5) var<storage, read> control: array<f32>; // [64]
 
+// ANCHOR: update
 @compute @workgroup_size(GROUP)
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
     if control[STOP] != 0.0 {
@@ -33,3 +34,4 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
         param[i] = kept - rate * mean / (sqrt(u) / root + p.eps);
     }
 }
+// ANCHOR_END: update

@@ -9,6 +9,7 @@
 @group(0) @binding(0) var<storage, read> watch: array<f32>; // [1]; absent unless p.watched is 1
 @group(0) @binding(1) var<storage, read_write> control: array<f32>; // [64], or [65] with a loss scale
 
+// ANCHOR: series
 // 1 - e^x for x <= 0: without cancellation near 0, by the series -x(1 + x/2(1 + x/3(1 + ..))).
 fn one_minus_exp(x: f32) -> f32 {
     if x < -0.5 {
@@ -20,6 +21,7 @@ fn one_minus_exp(x: f32) -> f32 {
     }
     return -x * sum;
 }
+// ANCHOR_END: series
 
 @compute @workgroup_size(1)
 fn main() {
@@ -33,18 +35,20 @@ fn main() {
     if p.skip == 1u || control[STOP] == f32(OVERFLOW) {
         control[STOP] = 0.0;
     }
+    // ANCHOR: scale
     if unbounded {
         if p.interval > 0u && !failed && control[SCALE] > 1.0 {
-            control[SCALE] = max(1.0, control[SCALE] * p.backoff);
-            control[GOOD] = 0.0;
-            control[OVERFLOWED] += 1.0;
             if control[STOP] == 0.0 {
+                control[SCALE] = max(1.0, control[SCALE] * p.backoff);
+                control[GOOD] = 0.0;
+                control[OVERFLOWED] += 1.0;
                 control[STOP] = f32(OVERFLOW);
             }
         } else {
             failed = true;
         }
     }
+    // ANCHOR_END: scale
     if failed {
         control[STOP] = 1.0;
         if p.skip == 1u {

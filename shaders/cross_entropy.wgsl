@@ -22,6 +22,7 @@ fn weight_of(c: u32) -> f32 {
 @compute @workgroup_size(GROUP)
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
     let share = p.smoothing / f32(p.classes);
+    // ANCHOR: row
     for (var row = id.x; row < p.rows; row += groups.x * GROUP) {
         let start = row * p.classes;
         var largest = load_logits(start);
@@ -52,4 +53,5 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
             store_dlogits(start + c, select(p.scale * d, 0.0, ignored));
         }
     }
+    // ANCHOR_END: row
 }

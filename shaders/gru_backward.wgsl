@@ -30,6 +30,7 @@ fn source(i: u32) -> f32 {
     return load_da_h(i);
 }
 
+// ANCHOR: finish
 fn finish(row: u32, unit: u32, step: Step, sums: Sums) {
     let size = p.batch * p.hidden;
     let i = row * p.hidden + unit;
@@ -60,3 +61,4 @@ fn finish(row: u32, unit: u32, step: Step, sums: Sums) {
     store_da_h(start + p.hidden, da.y);
     store_da_h(start + 2u * p.hidden, da.w);
 }
+// ANCHOR_END: finish

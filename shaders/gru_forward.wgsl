@@ -20,6 +20,7 @@ fn inner() -> u32 {
     return p.hidden;
 }
 
+// ANCHOR: finish
 fn finish(row: u32, unit: u32, step: Step, sums: Sums) {
     let size = p.batch * p.hidden;
     let i = row * p.hidden + unit;
@@ -46,3 +47,4 @@ fn finish(row: u32, unit: u32, step: Step, sums: Sums) {
     }
     store_h(p.base + step.after * size + i, state);
 }
+// ANCHOR_END: finish

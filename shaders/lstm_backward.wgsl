@@ -31,6 +31,7 @@ fn source(i: u32) -> f32 {
     return load_da(i);
 }
 
+// ANCHOR: finish
 fn finish(row: u32, unit: u32, step: Step, sums: Sums) {
     let size = p.batch * p.hidden;
     let n = row * p.hidden + unit;
@@ -58,3 +59,4 @@ fn finish(row: u32, unit: u32, step: Step, sums: Sums) {
         store_da(start + 3u * p.hidden, dh_t * t * o * (1.0 - o));
     }
 }
+// ANCHOR_END: finish

@@ -22,6 +22,7 @@ fn inner() -> u32 {
     return p.width;
 }
 
+// ANCHOR: finish
 fn finish(row: u32, unit: u32, step: Step, sums: Sums) {
     let size = p.batch * p.hidden;
     let n = row * p.hidden + unit;
@@ -55,3 +56,4 @@ fn finish(row: u32, unit: u32, step: Step, sums: Sums) {
     let out = select(p.base + step.after * size, slots + step.time * size, p.projected == 1u);
     store_h(out + n, state);
 }
+// ANCHOR_END: finish

@@ -32,6 +32,7 @@ fn main(
     let own = select(DEPTH * SIDE, 0u, of_a) + deep * SIDE + side;
     for (var row = group.y * TILE; row < p.m; row += groups.y * TILE) {
         for (var col = group.x * TILE; col < p.n; col += groups.x * TILE) {
+            // ANCHOR: strips
             var sum = array<vec4<f32>, 4u * BLOCKS * BLOCKS>();
             var next = mat4x4<f32>();
             for (var start = first; start < end; start += DEPTH) {
@@ -62,6 +63,7 @@ fn main(
                 }
                 workgroupBarrier();
             }
+            // ANCHOR_END: strips
             for (var j = 0u; j < BLOCKS; j++) { // unroll
                 let at = col + 4u * (j * THREADS + thread.x);
                 let more = added(group.z, at);

@@ -17,6 +17,7 @@ fn main(
 ) {
     let slice = index / UNITS;
     let pitch = COLUMNS * p.hidden;
+    // ANCHOR: loops
     for (var row = group.y * ROWS; row < p.batch; row += groups.y * ROWS) {
         for (var s = 0u; s < p.steps; s++) {
             let step = step_of(s);
@@ -72,4 +73,5 @@ fn main(
             storageBarrier();
         }
     }
+    // ANCHOR_END: loops
 }

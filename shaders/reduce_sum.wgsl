@@ -15,6 +15,7 @@ fn main(
     @builtin(local_invocation_index) index: u32,
 ) {
     let part = (p.count + p.groups - 1u) / p.groups;
+    // ANCHOR: tree
     for (var g = group.x; g < p.groups; g += groups.x) {
         let end = min((g + 1u) * part, p.count);
         var sum = 0.0;
@@ -33,4 +34,5 @@ fn main(
         }
         workgroupBarrier(); // before the next part overwrites the sums
     }
+    // ANCHOR_END: tree
 }

@@ -28,6 +28,7 @@ fn source(i: u32) -> f32 {
     return load_da(i);
 }
 
+// ANCHOR: finish
 fn finish(row: u32, unit: u32, step: Step, sums: Sums) {
     let size = p.batch * p.hidden;
     let i = row * p.hidden + unit;
@@ -42,3 +43,4 @@ fn finish(row: u32, unit: u32, step: Step, sums: Sums) {
         store_da(step.time * size + i, (load_dy(step.time * size + i) + arriving) * slope);
     }
 }
+// ANCHOR_END: finish

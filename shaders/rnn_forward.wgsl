@@ -17,6 +17,7 @@ fn inner() -> u32 {
     return p.hidden;
 }
 
+// ANCHOR: finish
 fn finish(row: u32, unit: u32, step: Step, sums: Sums) {
     let size = p.batch * p.hidden;
     let i = row * p.hidden + unit;
@@ -30,3 +31,4 @@ fn finish(row: u32, unit: u32, step: Step, sums: Sums) {
     }
     store_h(p.base + step.after * size + i, next);
 }
+// ANCHOR_END: finish

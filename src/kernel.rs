@@ -105,6 +105,9 @@
 //! shader that is not valid, at the first launch; that two buffers of one type are swapped only
 //! [`compare`](crate::verify::gradients::compare) on a GPU finds, a software one say.
 //!
+//! An argument declared `F32` takes no tensor of half precision; one declared `Float` takes every type of reals, and the shader
+//! has the functions `load_x(i)` and, where it writes, `store_x(i, value)` for it in place of the binding (see [`Elements`]).
+//!
 //! A kernel has at most 8 arguments and 32 parameters. A thread writes what no other thread writes in the launch, and a
 //! buffer that is written is given once. With [`Plan::elements`] a kernel strides over its grid, as above, so that any number
 //! of elements works; other grids are a [`Plan`] with the number of workgroups. The CPU runs the twin alone: where its speed

@@ -62,7 +62,7 @@
 //!
 //! | folder or file | what is in it |
 //! |---|---|
-//! | `shaders/` | one kernel a file, with its equations; recurrent kernels and matmul share the files that say how (`recurrent_*.wgsl`, `lanes_*.wgsl`, `matmul_*.wgsl`); `common.wgsl` is appended to each |
+//! | `shaders/` | one kernel a file, with its equations; recurrent kernels and matmul share the files that say how (`recurrent_*.wgsl`, `lanes_*.wgsl`, `matmul_*.wgsl`); `common.wgsl` is appended to each, `f16.wgsl` and `bf16.wgsl` to those that store two halves in a word |
 //! | [`cpu`] | the twins, one a file with the shader's name, generic over f32, f64 and numbers that carry an error bound |
 //! | [`device`] | the only place that knows wgpu: adapters, memory, pipelines, recording, read-back, faults |
 //! | [`plans`] | which of several ways a kernel runs, where a measurement found a better one than the cost models |
@@ -80,6 +80,12 @@
 //! [`kernel::Plan::elements`] where every element is independent. Matrix products and recurrent kernels ask [`plans`] first, which a measurement may
 //! have filled. A launch on the CPU costs one uncontended lock and about
 //! 50 ns.
+//!
+//! Tensors are stored as 32-bit floats, or in half precision as [`kernel::Dtype::F16`] or [`BF16`](kernel::Dtype::BF16). A
+//! shader is written once: each argument that may be either is read by `load_NAME(i)` and written by `store_NAME(i, x)`, which
+//! are made for how it is stored ([`kernel::Form`]); a twin gets 32-bit numbers, and the CPU device converts. Results are stored
+//! as the inputs are, those of layers as their weights are, which follows from the model's
+//! [`Precision`](parameters::Precision); losses, sums and the gradients of parameters are 32-bit floats.
 //!
 //! What runs can be looked at: [`tape::Tape::nodes`] is what was computed from what, and a profile with
 //! [`device::Detail::Launches`] has each launch, with its arguments' bytes, its time and the node that it is of.
@@ -127,10 +133,10 @@ pub mod prelude {
     pub use crate::ops::regression_loss::RegressionLoss;
     pub use crate::optim::schedule::{LrSchedule, PlateauConfig, ReduceLrOnPlateau, Schedule};
     pub use crate::optim::{
-        Adagrad, AdagradConfig, Adam, AdamConfig, AdamW, AdamWConfig, Optimizer, ParamGroup, Rmsprop,
-        RmspropConfig, Sgd, SgdConfig,
+        Adagrad, AdagradConfig, Adam, AdamConfig, AdamW, AdamWConfig, LossScale, Optimizer, ParamGroup,
+        Rmsprop, RmspropConfig, Sgd, SgdConfig,
     };
-    pub use crate::parameters::{Activation, Fan, Init, Initializer, Parameters};
+    pub use crate::parameters::{Activation, Fan, Init, Initializer, Parameters, Precision};
     pub use crate::tape::{DropoutStream, Tape, Var};
     pub use crate::tensor::{Shape, Tensor};
     pub use crate::train::{load_weights, save_weights};

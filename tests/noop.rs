@@ -72,7 +72,9 @@ fn refused(
     let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
     let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
         label: None,
-        source: wgpu::ShaderSource::Wgsl(kernel.wgsl(variant, &Form::widest(kernel, variant, space)).into()),
+        source: wgpu::ShaderSource::Wgsl(
+            kernel.wgsl(variant, &Form::widest(kernel, variant, space)).unwrap().into(),
+        ),
     });
     let entry = |binding, ty, has_dynamic_offset| wgpu::BindGroupLayoutEntry {
         binding,

@@ -44,7 +44,7 @@ fn parsed(kernel: &'static Kernel, variant: usize, form: Form) -> Shader {
     let Form { space, storage, native } = form;
     let storage = &storage[..kernel.args.len()];
     let name = format!("{kernel:?} ({}, {space:?}, {storage:?}, {native})", kernel.variants[variant].name);
-    let text = kernel.wgsl(variant, &form);
+    let text = kernel.wgsl(variant, &form).unwrap();
     let module =
         naga::front::wgsl::parse_str(&text).unwrap_or_else(|e| panic!("{name}: {}", e.emit_to_string(&text)));
     let mut capabilities = match space {

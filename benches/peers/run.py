@@ -5,6 +5,7 @@
     benches/peers/run.py --gpu                 # on a GPU through wgpu: bptt and burn
     benches/peers/run.py --cuda                # on an NVIDIA GPU: bptt, and PyTorch with CUDA
     benches/peers/run.py --only lstm_mid --peers bptt-cpu,torch-cpu
+    benches/peers/run.py --cuda --precision f16   # mixed precision: PyTorch's is autocast
 
 The cases are those of cases.json: shapes, data, losses and how to time. Every case of every peer runs in a process of its
 own, so that a crash or a hang costs one result. Before each the script waits for the machine to be idle, and it
@@ -32,6 +33,7 @@ options.add_argument("--gpu", action="store_true", help="the peers that use a GP
 options.add_argument("--cuda", action="store_true", help="the peers that use CUDA, and bptt")
 options.add_argument("--peers", default="", help="comma-separated: " + ", ".join(dict.fromkeys(CPU + GPU + CUDA)))
 options.add_argument("--only", default="", help="comma-separated cases")
+options.add_argument("--precision", choices=["f32", "f16", "bf16"], default="f32", help="of bptt and PyTorch; burn and candle have f32 alone")
 options.add_argument("--out", default=f"{HERE}/results.jsonl")
 options.add_argument("--wait", type=float, default=20, help="seconds to wait for an idle machine before a case")
 options.add_argument("--timeout", type=float, default=330, help="seconds that a case may take")
@@ -43,6 +45,9 @@ args = options.parse_args()
 peers = [peer for peer in args.peers.split(",") if peer] or [
     *(CUDA if args.cuda else []), *(GPU if args.gpu and not args.cuda else []), *([] if args.cuda or args.gpu else CPU)]
 only = [case for case in args.only.split(",") if case]
+if args.precision != "f32":
+    # A peer's flag, as --tf32 is.
+    peers = [f"{peer}+{args.precision}" for peer in peers if peer.startswith(("bptt", "torch")) and "tf32" not in peer]
 for name in set(only) - set(CASES):
     sys.exit(f"no case '{name}'; there are {', '.join(CASES)}")
 
@@ -67,9 +72,11 @@ def command(peer, case, result):
     if name.startswith("bptt"):
         part = "kernels" if case in ("softmax_xent", "adam_10m") or case.startswith("sgemm") else "train"
         device = "cpu" if name == "bptt-cpu" else args.device
-        return [bptt, "bench", part, "--device", device, "--only", case, "--json", result]
+        precision = flags[0] if flags else "f32"
+        return [bptt, "bench", part, "--device", device, "--only", case, "--precision", precision, "--json", result]
     if name.startswith("torch-"):
-        given = {"tf32": ["--tf32", "on"], "graph": ["--graph"], "fused": ["--fused"], "compile": ["--compile"]}
+        given = {"tf32": ["--tf32", "on"], "graph": ["--graph"], "fused": ["--fused"], "compile": ["--compile"],
+                 "f16": ["--precision", "f16"], "bf16": ["--precision", "bf16"]}
         flags = [word for flag in flags for word in given[flag]]
         return [args.python, f"{HERE}/torch_bench.py", "--device", name[6:], *flags, "--only", case]
     built = {"burn-cpu": ("burnpeer", ["--backend", "flex"]), "burn-wgpu": ("burnpeer", ["--backend", "wgpu"]),

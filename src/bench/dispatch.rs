@@ -17,7 +17,8 @@ pub fn dispatch() -> Vec<Case> {
     .map(|(name, about, [launches, waits])| Case {
         name: name.into(),
         about: about.into(),
-        prepare: Box::new(move |device| {
+        halves: false,
+        prepare: Box::new(move |device, _| {
             let tensor = || Tensor::empty(device, Dtype::F32, [64]);
             let (x, y) = (tensor()?, tensor()?);
             x.fill(0.5)?;
@@ -52,6 +53,10 @@ impl Bench for Launches {
 
     fn fetch(&mut self) -> Result<f64> {
         Ok(self.x.slice(0, [1])?.to_vec()?[0].into())
+    }
+
+    fn results(&mut self) -> Result<Vec<Vec<f64>>> {
+        Ok(vec![self.x.to_f64()?])
     }
 
     fn facts(&self) -> Facts {

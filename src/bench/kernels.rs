@@ -4,11 +4,11 @@ use super::data::{numbers, signed};
 use super::{Bench, Case, Facts};
 use crate::device::{Device, Host};
 use crate::error::Result;
-use crate::kernel::{Access, Plan, Processor};
+use crate::kernel::{Access, Dtype, Plan, Processor};
 use crate::ops::cross_entropy::CrossEntropyLoss;
 use crate::ops::indices::Indices;
 use crate::optim::{Adam, AdamConfig, Optimizer};
-use crate::parameters::{Initializer, Parameters};
+use crate::parameters::{Initializer, ParameterId, Parameters, Precision};
 use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
 use crate::verify::{Draw, Row, TABLE};
@@ -23,18 +23,21 @@ pub fn kernels(device: &Device) -> Vec<Case> {
     .map(|(name, [m, k, n])| Case {
         name: name.into(),
         about: format!("[{m}, {k}] x [{k}, {n}]"),
-        prepare: Box::new(move |device| Product::prepare(device, [m, k, n])),
+        halves: true,
+        prepare: Box::new(move |device, precision| Product::prepare(device, precision, [m, k, n])),
     })
     .into();
     cases.push(Case {
         name: "softmax_xent".into(),
         about: "4096 rows of 1000 classes: loss and gradient".into(),
-        prepare: Box::new(|device| CrossEntropy::prepare(device, 4096, 1000)),
+        halves: true,
+        prepare: Box::new(|device, precision| CrossEntropy::prepare(device, precision, 4096, 1000)),
     });
     cases.push(Case {
         name: "adam_10m".into(),
-        about: "10 million parameters: one step".into(),
-        prepare: Box::new(|device| Update::prepare(device, 10_000_000)),
+        about: "10 million parameters: one step, and the copies that layers get".into(),
+        halves: true,
+        prepare: Box::new(|device, precision| Update::prepare(device, precision, 10_000_000)),
     });
     for row in TABLE {
         // Twins know no variants.
@@ -45,11 +48,17 @@ pub fn kernels(device: &Device) -> Vec<Case> {
             cases.push(Case {
                 name: format!("table/{}{name}", row.kernel.name),
                 about: "a large case of the checks".into(),
-                prepare: Box::new(move |device| OfTable::prepare(device, row, of)),
+                halves: row.kernel.args.iter().any(|arg| arg.elements.take(Dtype::F16)),
+                prepare: Box::new(move |device, precision| OfTable::prepare(device, precision, row, of)),
             });
         }
     }
     cases
+}
+
+/// The bytes of an element.
+fn size_of_element(tensor: &Tensor) -> f64 {
+    tensor.dtype().size() as f64
 }
 
 /// The first number of a tensor.
@@ -65,10 +74,10 @@ struct Product {
 }
 
 impl Product {
-    fn prepare(device: &Device, sizes: [usize; 3]) -> Result<Box<dyn Bench>> {
+    fn prepare(device: &Device, precision: Precision, sizes: [usize; 3]) -> Result<Box<dyn Bench>> {
         let [m, k, n] = sizes;
-        let a = Tensor::from_f32(device, [m, k], &signed(m * k, 1))?;
-        let b = Tensor::from_f32(device, [k, n], &signed(k * n, 7))?;
+        let a = Tensor::from_f32(device, [m, k], &signed(m * k, 1))?.cast(precision.dtype())?;
+        let b = Tensor::from_f32(device, [k, n], &signed(k * n, 7))?.cast(precision.dtype())?;
         let tape = Tape::without_parameters(device);
         Ok(Box::new(Product { tape, factors: [a, b], sizes, result: None }))
     }
@@ -86,9 +95,13 @@ impl Bench for Product {
         first(self.tape.value(self.result.expect("a step comes before"))?)
     }
 
+    fn results(&mut self) -> Result<Vec<Vec<f64>>> {
+        Ok(vec![self.tape.value(self.result.expect("a step comes before"))?.to_f64()?])
+    }
+
     fn facts(&self) -> Facts {
         let [m, k, n] = self.sizes.map(|size| size as f64);
-        let bytes = 4.0 * (m * k + k * n + m * n);
+        let bytes = size_of_element(&self.factors[0]) * (m * k + k * n + m * n);
         Facts { operations: Some(2.0 * m * k * n), bytes: Some(bytes), parameters: None }
     }
 }
@@ -97,16 +110,18 @@ struct CrossEntropy {
     tape: Tape,
     logits: Tensor,
     labels: Indices,
-    loss: Option<Var>,
+    /// The logits and the loss.
+    made: Option<[Var; 2]>,
 }
 
 impl CrossEntropy {
-    fn prepare(device: &Device, rows: usize, classes: usize) -> Result<Box<dyn Bench>> {
+    fn prepare(device: &Device, precision: Precision, rows: usize, classes: usize) -> Result<Box<dyn Bench>> {
         let logits = Tensor::from_f32(device, [rows, classes], &signed(rows * classes, 1))?;
+        let logits = logits.cast(precision.dtype())?;
         let labels: Vec<i32> = numbers(rows, 1).map(|u| (u as usize % classes) as i32).collect();
         let labels = Indices::new(device, [rows], &labels)?;
         let tape = Tape::without_parameters(device);
-        Ok(Box::new(CrossEntropy { tape, logits, labels, loss: None }))
+        Ok(Box::new(CrossEntropy { tape, logits, labels, made: None }))
     }
 }
 
@@ -116,52 +131,69 @@ impl Bench for CrossEntropy {
         let logits = self.tape.input(&self.logits);
         let loss = self.tape.cross_entropy(logits, &self.labels, &CrossEntropyLoss::default())?;
         self.tape.backward(loss)?;
-        self.loss = Some(loss);
+        self.made = Some([logits, loss]);
         Ok(())
     }
 
     fn fetch(&mut self) -> Result<f64> {
-        first(self.tape.value(self.loss.expect("a step comes before"))?)
+        let [_, loss] = self.made.expect("a step comes before");
+        first(self.tape.value(loss)?)
+    }
+
+    fn results(&mut self) -> Result<Vec<Vec<f64>>> {
+        let [logits, loss] = self.made.expect("a step comes before");
+        let gradient = self.tape.gradient(logits)?.expect("the logits are an input");
+        Ok(vec![self.tape.value(loss)?.to_f64()?, gradient.to_f64()?])
     }
 
     fn facts(&self) -> Facts {
         // The logits are read once, their gradient is written once.
-        Facts { bytes: Some(8.0 * self.logits.count() as f64), ..Facts::default() }
+        let bytes = 2.0 * size_of_element(&self.logits) * self.logits.count() as f64;
+        Facts { bytes: Some(bytes), ..Facts::default() }
     }
 }
 
 struct Update {
     adam: Adam,
     parameters: Parameters,
-    values: Tensor,
+    id: ParameterId,
 }
 
 impl Update {
-    fn prepare(device: &Device, count: usize) -> Result<Box<dyn Bench>> {
-        let mut init = Initializer::new(device, 0);
+    fn prepare(device: &Device, precision: Precision, count: usize) -> Result<Box<dyn Bench>> {
+        let mut init = Initializer::in_precision(device, 0, precision);
         let id = init.constant("parameter", [count], 0.0);
         let parameters = init.build()?;
         parameters.set("parameter", Host::F32(&signed(count, 1)))?;
         parameters.gradient(id)?.assign(Host::F32(&signed(count, 7)))?;
         let adam = Adam::new(&parameters, AdamConfig::default())?;
-        let values = parameters.value(id)?;
-        Ok(Box::new(Update { adam, parameters, values }))
+        Ok(Box::new(Update { adam, parameters, id }))
     }
 }
 
 impl Bench for Update {
     fn step(&mut self) -> Result<()> {
-        self.adam.step(None)
+        self.adam.step(None)?;
+        self.parameters.in_layers(self.id).map(drop)
     }
 
     fn fetch(&mut self) -> Result<f64> {
-        first(&self.values)
+        first(&self.parameters.in_layers(self.id)?)
+    }
+
+    fn results(&mut self) -> Result<Vec<Vec<f64>>> {
+        Ok(vec![self.parameters.in_layers(self.id)?.to_f64()?])
     }
 
     fn facts(&self) -> Facts {
         let count = self.parameters.count();
-        // The gradient is read; value and both moments are changed.
-        Facts { parameters: Some(count), bytes: Some(28.0 * count as f64), operations: None }
+        // The gradient is read; value and both moments are changed. A copy reads the value and is written.
+        let copy = match self.parameters.precision() {
+            Precision::F32 => 0,
+            half => 4 + half.dtype().size(),
+        };
+        let bytes = (28 + copy) as f64 * count as f64;
+        Facts { parameters: Some(count), bytes: Some(bytes), operations: None }
     }
 }
 
@@ -177,10 +209,17 @@ struct OfTable {
 }
 
 impl OfTable {
-    fn prepare(device: &Device, row: &'static Row, variant: &'static str) -> Result<Box<dyn Bench>> {
+    fn prepare(
+        device: &Device,
+        precision: Precision,
+        row: &'static Row,
+        variant: &'static str,
+    ) -> Result<Box<dyn Bench>> {
         let index = row.kernel.variants.iter().position(|v| v.name == variant);
         let index = index.expect("the variant is the kernel's");
         let (case, plan) = of_variant(row, index, device);
+        // In every precision the values that F16 can hold.
+        let case = case.stored(Dtype::F16).stored(precision.dtype());
         let buffers = case.place(device)?;
         Ok(Box::new(OfTable { device: device.clone(), case, plan, buffers }))
     }
@@ -197,10 +236,17 @@ impl Bench for OfTable {
         self.buffers.first(&self.device, written)
     }
 
+    fn results(&mut self) -> Result<Vec<Vec<f64>>> {
+        let written = self.plan.kernel.args.iter().enumerate().filter(|(_, arg)| arg.access != Access::Read);
+        let read = written.filter_map(|(i, _)| self.buffers.read_back(&self.device, i).transpose());
+        read.map(|values| Ok(values?.wait()?.f64())).collect()
+    }
+
     fn facts(&self) -> Facts {
-        let bytes = self.plan.kernel.args.iter().zip(&self.case.values).map(|(arg, value)| {
+        let stored = self.case.values.iter().zip(self.case.storage);
+        let bytes = self.plan.kernel.args.iter().zip(stored).map(|(arg, (value, dtype))| {
             let times = if arg.access == Access::Update { 2.0 } else { 1.0 };
-            times * 4.0 * value.len() as f64
+            times * (dtype.size() * value.len()) as f64
         });
         Facts { bytes: Some(bytes.sum()), ..Facts::default() }
     }

@@ -2,6 +2,7 @@
 //! so that PyTorch, burn and candle can be measured beside them. The command `bptt bench` prints them.
 
 mod data;
+mod difference;
 mod dispatch;
 mod kernels;
 mod report;
@@ -11,9 +12,11 @@ mod tune;
 
 use std::time::{Duration, Instant};
 
-use crate::device::{Device, Stats};
+use crate::device::{Device, DryRun};
 use crate::error::Result;
+use crate::parameters::Precision;
 
+pub use difference::difference;
 pub use dispatch::dispatch;
 pub use kernels::kernels;
 pub use report::{read_medians, write_report};
@@ -27,12 +30,21 @@ pub struct Case {
     pub name: String,
     /// What it does, to be read.
     pub about: String,
-    /// Makes it ready on a device.
+    /// Whether half precision changes it.
+    pub halves: bool,
+    /// Makes it ready on a device, in a precision: the same values in each.
     pub prepare: Box<Prepare>,
 }
 
-/// Makes a case ready on a device.
-pub type Prepare = dyn FnOnce(&Device) -> Result<Box<dyn Bench>>;
+/// Makes a case ready on a device, in a precision.
+pub type Prepare = dyn Fn(&Device, Precision) -> Result<Box<dyn Bench>>;
+
+impl Case {
+    /// Whether it can be measured in a precision.
+    pub fn is_in(&self, precision: Precision) -> bool {
+        self.halves || precision == Precision::F32
+    }
+}
 
 impl std::fmt::Debug for Case {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -53,6 +65,12 @@ pub trait Bench {
     /// # Errors
     /// [`Error::Gpu`](crate::error::Error::Gpu) on a fault.
     fn fetch(&mut self) -> Result<f64>;
+
+    /// What the steps computed: the numbers in which precisions are compared.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`](crate::error::Error::Gpu) on a fault.
+    fn results(&mut self) -> Result<Vec<Vec<f64>>>;
 
     /// What is known of a step beside its time.
     fn facts(&self) -> Facts;
@@ -91,6 +109,8 @@ impl Default for Protocol {
 pub struct Measured {
     /// The case.
     pub name: String,
+    /// How its numbers are stored.
+    pub precision: Precision,
     /// The median.
     pub ms: f64,
     /// The shortest.
@@ -107,8 +127,10 @@ pub struct Measured {
     pub values: [f64; 2],
     /// Kernels launched in a step.
     pub dispatches: f64,
-    /// The most bytes of tensors at once.
+    /// The most bytes of tensors at once, as a run without work counts them.
     pub bytes_peak: u64,
+    /// Of half precision: see [`difference`].
+    pub difference: Option<f64>,
     /// See [`Facts`].
     pub facts: Facts,
 }
@@ -116,13 +138,13 @@ pub struct Measured {
 /// Fewest measurements, and fewest steps of warming up.
 const FEWEST: usize = 3;
 
-/// Measures a case on a device.
+/// Measures a case on a device, in a precision.
 ///
 /// # Errors
 /// Those of what it does.
-pub fn measure(device: &Device, case: Case, protocol: &Protocol) -> Result<Measured> {
-    let Case { name, prepare, .. } = case;
-    let mut bench = prepare(device)?;
+pub fn measure(device: &Device, case: &Case, precision: Precision, protocol: &Protocol) -> Result<Measured> {
+    let bytes_peak = peak(device, case, precision)?;
+    let mut bench = (case.prepare)(device, precision)?;
     let seconds = Duration::from_secs_f64(protocol.seconds);
     let begin = Instant::now();
     let one = |bench: &mut dyn Bench| {
@@ -140,7 +162,7 @@ pub fn measure(device: &Device, case: Case, protocol: &Protocol) -> Result<Measu
     let (estimate, _) = one(&mut *bench)?;
     let fitting = (2.0 / estimate.as_secs_f64().max(1e-9)).floor() as u32;
     let steps_per_sync = fitting.clamp(1, protocol.steps_per_sync);
-    let (start, before) = (Instant::now(), device.stats());
+    let (start, before) = (Instant::now(), device.stats().dispatches);
     let mut times = Vec::new();
     let mut last;
     loop {
@@ -155,12 +177,20 @@ pub fn measure(device: &Device, case: Case, protocol: &Protocol) -> Result<Measu
             break;
         }
     }
-    let Stats { dispatches, bytes_peak, .. } = device.stats();
+    let dispatches = device.stats().dispatches - before;
     let made = times.len() as f64 * f64::from(steps_per_sync);
     let n = times.len();
+    let facts = bench.facts();
+    // The comparison is to have the memory for itself.
+    drop(bench);
+    let difference = match precision {
+        Precision::F32 => None,
+        half => Some(difference(device, case, half)?),
+    };
     times.sort_by(f64::total_cmp);
     Ok(Measured {
-        name,
+        name: case.name.clone(),
+        precision,
         ms: (times[(n - 1) / 2] + times[n / 2]) / 2.0,
         min: times[0],
         max: times[n - 1],
@@ -168,8 +198,19 @@ pub fn measure(device: &Device, case: Case, protocol: &Protocol) -> Result<Measu
         steps_per_sync,
         first_ms: first.as_secs_f64() * 1e3,
         values: [first_value, last],
-        dispatches: (dispatches - before.dispatches) as f64 / made,
+        dispatches: dispatches as f64 / made,
         bytes_peak,
-        facts: bench.facts(),
+        difference,
+        facts,
     })
+}
+
+/// The most bytes of tensors at once: of the first two steps, as all others are like the second.
+fn peak(device: &Device, case: &Case, precision: Precision) -> Result<u64> {
+    let dry = DryRun::of(device).device();
+    let mut bench = (case.prepare)(&dry, precision)?;
+    for _ in 0..2 {
+        bench.step()?;
+    }
+    Ok(dry.stats().bytes_peak)
 }

@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Measured, Roofline};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::files::write_whole;
+use crate::parameters::Precision;
 
 /// Writes the results so far, whole or not at all.
 ///
@@ -23,10 +25,11 @@ pub fn write_report(
     let info = device.info();
     let result = |m: &Measured| {
         json!({
-            "case": m.name, "ms": m.ms, "min": m.min, "max": m.max, "n": m.n,
+            "case": m.name, "precision": m.precision, "ms": m.ms, "min": m.min, "max": m.max, "n": m.n,
             "steps_per_sync": m.steps_per_sync, "first_ms": m.first_ms,
             "loss_first": m.values[0], "loss_last": m.values[1], "params": m.facts.parameters,
             "dispatches": m.dispatches, "bytes_peak": m.bytes_peak,
+            "difference_from_f32": m.difference,
             "gflops": m.facts.operations.map(|operations| operations / (m.ms * 1e6)),
             "gb_per_s": m.facts.bytes.map(|bytes| bytes / (m.ms * 1e6)),
         })
@@ -40,18 +43,24 @@ pub fn write_report(
     write_whole(&[(file, format!("{document:#}\n").as_bytes())])
 }
 
-/// By case, the medians of a file of results, in milliseconds.
+/// By case and precision, the medians of a file of results, in milliseconds. What names no precision is of 32 bits.
 ///
 /// # Errors
 /// [`Error::Data`] when it cannot be read or holds no results.
-pub fn read_medians(file: &Path) -> Result<BTreeMap<String, f64>> {
+pub fn read_medians(file: &Path) -> Result<BTreeMap<(String, Precision), f64>> {
     let text = std::fs::read_to_string(file)
         .map_err(|error| Error::data(file, format!("cannot be read: {error}")))?;
     let document: Value = serde_json::from_str(&text)
         .map_err(|error| Error::data(file, format!("is no result of bptt bench --json: {error}")))?;
     let results = document["results"].as_array().into_iter().flatten();
-    let medians: BTreeMap<String, f64> =
-        results.filter_map(|r| Some((r["case"].as_str()?.to_string(), r["ms"].as_f64()?))).collect();
+    let median = |r: &Value| {
+        let precision = match &r["precision"] {
+            Value::Null => Precision::F32,
+            named => Precision::deserialize(named).ok()?,
+        };
+        Some(((r["case"].as_str()?.to_string(), precision), r["ms"].as_f64()?))
+    };
+    let medians: BTreeMap<_, f64> = results.filter_map(median).collect();
     match medians.is_empty() {
         true => Err(Error::data(file, "holds no results of bptt bench --json")),
         false => Ok(medians),

@@ -11,8 +11,8 @@ use crate::nn::{
 use crate::ops::cross_entropy::CrossEntropyLoss;
 use crate::ops::indices::Indices;
 use crate::ops::regression_loss::RegressionLoss;
-use crate::optim::{Adam, AdamConfig, Optimizer};
-use crate::parameters::{Initializer, Parameters};
+use crate::optim::{Adam, AdamConfig, LossScale, Optimizer};
+use crate::parameters::{Initializer, Parameters, Precision};
 use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
 
@@ -67,7 +67,8 @@ pub fn training(set: Set) -> Vec<Case> {
     let case = |name: String, training: Training| {
         let Training { layers, time, batch, input, hidden, .. } = training;
         let about = format!("L={layers} T={time} B={batch} I={input} H={hidden}");
-        Case { name, about, prepare: Box::new(move |device| training.prepare(device)) }
+        let prepare = Box::new(move |device: &Device, precision| training.prepare(device, precision));
+        Case { name, about, halves: true, prepare }
     };
     let layer = |cell, [time, batch, input, hidden]: [usize; 4], task, lr| Training {
         cell,
@@ -177,9 +178,9 @@ struct Prepared {
 }
 
 impl Training {
-    fn prepare(&self, device: &Device) -> Result<Box<dyn Bench>> {
+    fn prepare(&self, device: &Device, precision: Precision) -> Result<Box<dyn Bench>> {
         let Training { cell, layers: num_layers, time, batch, input: input_size, hidden, task, lr } = *self;
-        let mut init = Initializer::new(device, 0);
+        let mut init = Initializer::in_precision(device, 0, precision);
         let embedding = match task {
             Task::Tokens(vocabulary) => {
                 let config = EmbeddingConfig {
@@ -259,9 +260,14 @@ impl Training {
                 (Input::Reals(x), Target::Values(zeros))
             }
         };
-        let adam = Adam::new(&parameters, AdamConfig { lr, ..AdamConfig::default() })?;
+        let mut adam = Adam::new(&parameters, AdamConfig { lr, ..AdamConfig::default() })?;
+        let mut tape = Tape::new(&parameters);
+        if precision == Precision::F16 {
+            adam.scale_loss(LossScale::default())?;
+            tape.set_loss_scale(adam.loss_scale())?;
+        }
         let last_only = matches!(task, Task::Series);
-        let (tape, device) = (Tape::new(&parameters), device.clone());
+        let device = device.clone();
         Ok(Box::new(Prepared {
             device,
             parameters,
@@ -315,6 +321,10 @@ impl Bench for Prepared {
     fn fetch(&mut self) -> Result<f64> {
         let loss = self.loss.expect("a step comes before");
         Ok(self.tape.value(loss)?.to_vec()?[0].into())
+    }
+
+    fn results(&mut self) -> Result<Vec<Vec<f64>>> {
+        Ok(vec![vec![self.fetch()?]])
     }
 
     fn facts(&self) -> Facts {

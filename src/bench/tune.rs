@@ -5,9 +5,10 @@ use std::time::Instant;
 use super::{Bench, Case, Facts};
 use crate::device::Device;
 use crate::error::Result;
+use crate::parameters::Precision;
 use crate::plans::Plans;
 use crate::tensor::Tensor;
-use crate::train::{Config, Stepper, Task};
+use crate::train::{Config, Source, Stepper, Task};
 
 /// A way to run a kernel over a shape that was compared with the one that a step took until then.
 #[derive(Clone, Debug)]
@@ -38,11 +39,11 @@ const PAIRS: usize = 5;
 /// [`Error::Gpu`](crate::error::Error::Gpu) on a fault; those of `on_compared`.
 pub fn tune(
     device: &Device,
-    case: Case,
+    case: &Case,
     seconds: f64,
     on_compared: &mut dyn FnMut(&Compared) -> Result<()>,
 ) -> Result<Plans> {
-    let mut bench = (case.prepare)(device)?;
+    let mut bench = (case.prepare)(device, Precision::F32)?;
     let before = device.plans();
     let seen = device.record_plans(|| run(&mut *bench, 1).map(drop))?;
     let count = (SAMPLE / run(&mut *bench, 1)?).ceil().max(1.0) as usize;
@@ -116,14 +117,16 @@ fn run(bench: &mut dyn Bench, count: usize) -> Result<f64> {
     Ok(start.elapsed().as_secs_f64() / count as f64)
 }
 
-/// The training step of a task with a run's settings.
-pub fn task_case(name: String, config: Config, task: Box<dyn Task>) -> Case {
+/// The training step of a run's settings and data, in the run's precision.
+pub fn task_case(name: String, config: Config, source: Source) -> Case {
     let about = format!("a step of {}", config.experiment.name());
-    let prepare = move |_: &Device| {
+    let prepare = move |device: &Device, _| {
+        let mut config = config.clone();
+        let task = source.task(device, &mut config)?;
         let stepper = Stepper::new(&config.train, task.model().parameters())?;
         Ok(Box::new(TaskBench { stepper, task, lr: config.train.lr, loss: None }) as Box<dyn Bench>)
     };
-    Case { name, about, prepare: Box::new(prepare) }
+    Case { name, about, halves: false, prepare: Box::new(prepare) }
 }
 
 struct TaskBench {
@@ -143,6 +146,10 @@ impl Bench for TaskBench {
     fn fetch(&mut self) -> Result<f64> {
         let loss = self.loss.as_ref().expect("a step has been made");
         Ok(loss.to_f64()?[0])
+    }
+
+    fn results(&mut self) -> Result<Vec<Vec<f64>>> {
+        Ok(vec![vec![self.fetch()?]])
     }
 
     fn facts(&self) -> Facts {

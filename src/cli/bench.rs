@@ -6,6 +6,7 @@ use bptt::bench::{
     Case, Measured, Protocol, Roofline, Set, dispatch, kernels, measure, read_medians, training, write_report,
 };
 use bptt::error::{Error, Result};
+use bptt::parameters::Precision;
 use bptt::train::readable;
 
 use super::numbers::positive;
@@ -27,6 +28,11 @@ pub struct Args {
     /// Which training steps
     #[arg(long, value_enum, value_name = "SET", default_value = "peers")]
     set: SetName,
+    /// How numbers are stored: one case after the other in each of f32, f16, bf16. Other than f32 come with memory, and how
+    /// far the results are from those in f32
+    #[arg(long, value_name = "TYPE,..", value_delimiter = ',', default_value = "f32",
+        value_parser = ["f32", "f16", "bf16"], hide_possible_values = true)]
+    precision: Vec<String>,
     /// Seconds of measuring a case; kernels of the table take a tenth of it
     #[arg(long, value_name = "S", default_value_t = 5.0, value_parser = positive)]
     seconds: f64,
@@ -74,6 +80,8 @@ pub fn run(args: Args) -> Result<()> {
         [(What::Train, training(set)), (What::Kernels, kernels(&device)), (What::Dispatch, dispatch())];
     let mut parts: Vec<(What, Vec<Case>)> = parts.into_iter().filter(|(what, _)| wanted(*what)).collect();
     choose(&mut parts, &args.only)?;
+    let asked = |precision: &Precision| args.precision.iter().any(|name| name == precision.name());
+    let precisions: Vec<Precision> = Precision::ALL.into_iter().filter(asked).collect();
     if let Some(file) = &args.json {
         // Rather now than after minutes of measuring.
         write_report(file, &device, None, &[])?;
@@ -96,13 +104,13 @@ pub fn run(args: Args) -> Result<()> {
             roofline = Some(measured);
         }
         output.line(header(what, old.is_some()))?;
-        for case in cases {
+        let each = cases.iter().flat_map(|case| precisions.iter().map(move |precision| (case, *precision)));
+        for (case, precision) in each.filter(|(case, precision)| case.is_in(*precision)) {
             let share = if case.name.starts_with("table/") { 0.1 } else { 1.0 };
             let protocol = Protocol { seconds: args.seconds * share, ..Protocol::default() };
-            let about = case.about.clone();
-            let measured = measure(&device, case, &protocol)?;
-            let before = old.as_ref().and_then(|old| old.get(&measured.name).copied());
-            output.line(line(what, &measured, &about, roofline.as_ref(), old.is_some().then_some(before)))?;
+            let measured = measure(&device, case, precision, &protocol)?;
+            let before = old.as_ref().map(|old| old.get(&(case.name.clone(), precision)).copied());
+            output.line(line(what, &measured, &case.about, roofline.as_ref(), before))?;
             results.push(measured);
             if let Some(file) = &args.json {
                 write_report(file, &device, roofline.as_ref(), &results)?;
@@ -131,12 +139,19 @@ fn choose(parts: &mut [(What, Vec<Case>)], only: &[String]) -> Result<()> {
 
 fn header(what: What, compared: bool) -> String {
     let more = match what {
-        What::Train => format!("{:>10} {:>10} {:>9} {:>10}  ", "loss", "parameters", "launches", "peak"),
-        What::Kernels => format!("{:>8} {:>5} {:>9} {:>5}  ", "GB/s", "share", "GFLOP/s", "share"),
+        What::Train => {
+            format!("{:>10} {:>8} {:>10} {:>9} {:>10}  ", "loss", "off f32", "parameters", "launches", "peak")
+        }
+        What::Kernels => {
+            format!("{:>8} {:>5} {:>9} {:>5} {:>8}  ", "GB/s", "share", "GFLOP/s", "share", "off f32")
+        }
         What::Dispatch => String::new(),
     };
     let ratio = if compared { format!("{:>7}  ", "ratio") } else { String::new() };
-    format!("{:32} {:>10} {:>10} {:>10} {:>3}  {ratio}{more}", "ms a step", "median", "min", "max", "n")
+    format!(
+        "{:32} {:4} {:>10} {:>10} {:>10} {:>3}  {ratio}{more}",
+        "ms a step", "", "median", "min", "max", "n"
+    )
 }
 
 fn line(
@@ -147,9 +162,10 @@ fn line(
     before: Option<Option<f64>>,
 ) -> String {
     let facts = &m.facts;
+    let difference = m.difference.map_or(String::new(), |difference| format!("{difference:.1e}"));
     let more = match what {
         What::Train => format!(
-            "{:10.6} {:10} {:9.1} {:>10}  ",
+            "{:10.6} {difference:>8} {:10} {:9.1} {:>10}  ",
             m.values[1],
             facts.parameters.unwrap_or_default(),
             m.dispatches,
@@ -167,7 +183,7 @@ fn line(
             let (bytes, of_bytes) = rate(facts.bytes, roofline.map(|most| most.bytes_per_second));
             let (operations, of_operations) =
                 rate(facts.operations, roofline.map(|most| most.operations_per_second));
-            format!("{bytes:>8} {of_bytes:>5} {operations:>9} {of_operations:>5}  ")
+            format!("{bytes:>8} {of_bytes:>5} {operations:>9} {of_operations:>5} {difference:>8}  ")
         }
         What::Dispatch => String::new(),
     };
@@ -176,5 +192,9 @@ fn line(
         Some(None) => format!("{:>7}  ", "new"),
         Some(Some(before)) => format!("{:>6.2}x  ", before / m.ms),
     };
-    format!("{:32} {:10.4} {:10.4} {:10.4} {:3}  {ratio}{more}{about}", m.name, m.ms, m.min, m.max, m.n)
+    let (name, precision) = (&m.name, m.precision.name());
+    format!(
+        "{name:32} {precision:4} {:10.4} {:10.4} {:10.4} {:3}  {ratio}{more}{about}",
+        m.ms, m.min, m.max, m.n
+    )
 }

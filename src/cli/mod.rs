@@ -4,6 +4,7 @@
 mod bench;
 mod check;
 mod conform;
+mod convert;
 mod curves;
 mod devices;
 mod eval;
@@ -54,6 +55,8 @@ enum Command {
     Predict(predict::Args),
     /// Measure a trained model on a text or a table
     Eval(eval::Args),
+    /// Write a model's weights in another type: half the size in f16 and bf16
+    Convert(convert::Args),
     /// Draw the curves of a run
     Plot(plot::Args),
     /// Make the page of a run: results, curves and a look inside the model
@@ -95,6 +98,7 @@ pub fn main() -> ExitCode {
         Command::Generate(args) => generate::run(args).map(done),
         Command::Predict(args) => predict::run(args).map(done),
         Command::Eval(args) => eval::run(args).map(done),
+        Command::Convert(args) => convert::run(args).map(done),
         Command::Plot(args) => plot::run(args).map(done),
         Command::Report(args) => report::run(args).map(done),
         Command::Trace(args) => trace::run(*args).map(done),

@@ -44,8 +44,8 @@ pub fn run(args: Args) -> Result<()> {
     let cases: Vec<Case> = match &args.run {
         Some(path) => {
             let ConfigFile { mut config, .. } = ConfigFile::read(&path.join("config.toml"))?;
-            let task = source(&mut config, [true; 2], &mut Vec::new())?.task(&device, &mut config)?;
-            vec![task_case(path.display().to_string(), config, task)]
+            let source = source(&mut config, [true; 2], &mut Vec::new())?;
+            vec![task_case(path.display().to_string(), config, source)]
         }
         None => training(Set::Peers)
             .into_iter()
@@ -63,8 +63,8 @@ pub fn run(args: Args) -> Result<()> {
     let mut count = 0;
     for case in cases {
         output.line(format!("{} ({})", case.name, case.about))?;
-        let name = case.name.clone();
-        let found = tune(&device, case, args.seconds, &mut |compared: &Compared| {
+        let name = &case.name;
+        let found = tune(&device, &case, args.seconds, &mut |compared: &Compared| {
             let Compared { site, old, new, ratio, taken } = compared;
             let mark = if *taken { ", taken" } else { "" };
             output.line(format!("  {site}: {new} takes {ratio:.3} of the time of {old}{mark}"))?;

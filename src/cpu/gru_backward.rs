@@ -33,6 +33,7 @@ impl GruBackward {
     }
 }
 
+// ANCHOR: gradients
 /// The gradients (da_r, da_z, da_n, dh) of a unit with the gates (r, z, q, n) and the state before the step.
 #[inline(always)]
 fn unit_gradients<R: Number>([r, z, q, n]: [R; 4], before: R, dh: R) -> [R; 4] {
@@ -40,6 +41,7 @@ fn unit_gradients<R: Number>([r, z, q, n]: [R; 4], before: R, dh: R) -> [R; 4] {
     let da_n = dh * (one - z) * tanh_slope(n);
     [da_n * q * r * (one - r), dh * (before - n) * z * (one - z), da_n, dh * z]
 }
+// ANCHOR_END: gradients
 
 /// See [`GRU_BACKWARD`].
 #[allow(clippy::too_many_arguments, reason = "the kernel's buffers")]

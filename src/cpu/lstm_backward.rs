@@ -39,6 +39,7 @@ impl LstmBackward {
     }
 }
 
+// ANCHOR: gradients
 /// The gradients (da_i, da_f, da_g, da_o, dc) of a unit with the gates (i, f, g, o), the cell state before the step and
 /// t = tanh of the one after it.
 #[inline(always)]
@@ -53,6 +54,7 @@ fn unit_gradients<R: Number>([i, f, g, o]: [R; 4], before: R, t: R, dh: R, dc: R
         dc * f,
     ]
 }
+// ANCHOR_END: gradients
 
 /// See [`LSTM_BACKWARD`].
 #[allow(clippy::too_many_arguments, reason = "the kernel's buffers")]

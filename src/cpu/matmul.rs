@@ -19,9 +19,11 @@ crate::kernel! {
     }; a: read Float, b: read Float, bias: read Float, bias_2: read Float, c: update Float);
     fast matmul_fast;
     variants [
+        // ANCHOR: variants
         { "tile 128 of fours", "matmul.wgsl" & "matmul_fours.wgsl", [("TILE", 128), ("THREADS", 16), ("BLOCKS", 2)] },
         { "tile 64 of fours", "matmul.wgsl" & "matmul_fours.wgsl", [("TILE", 64), ("THREADS", 16), ("BLOCKS", 1)] },
         { "tile 32 of fours", "matmul.wgsl" & "matmul_fours.wgsl", [("TILE", 32), ("THREADS", 8), ("BLOCKS", 1)] },
+        // ANCHOR_END: variants
         { "few rows of fours", "matmul_few.wgsl" & "matmul_fours.wgsl",
             [("DOWN", 2), ("ACROSS", 1), ("QUADS_DOWN", 1), ("QUADS_ACROSS", 4), ("LANES", 32), ("SUMS", 8)] },
         { "tile 128", "matmul.wgsl" & "matmul_ones.wgsl", [("TILE", 128), ("THREADS", 16), ("BLOCKS", 2)] },

@@ -279,9 +279,10 @@ impl Matmul {
         product + launch + bytes as f64 / bandwidth
     }
 
-    /// What its speed depends on: the sizes, whether c is added to and has a bias, which factors are dense along their rows,
-    /// whether a variant can load by fours, and whether by cooperative matrices.
-    pub fn site(&self, limits: &Limits) -> Site {
+    /// What its speed depends on: the sizes, whether any factor or the product is stored in half precision, whether c is added
+    /// to and has a bias, which factors are dense along their rows, whether a variant can load by fours, and whether by
+    /// cooperative matrices.
+    pub fn site(&self, half: bool, limits: &Limits) -> Site {
         let dense = u32::from(self.a_col == 1) + 2 * u32::from(self.b_col == 1);
         let fours =
             u32::from(self.suits(FEW_ROWS_OF_FOURS)) + 2 * u32::from((NN..=TN).any(|v| self.suits(v)));
@@ -296,6 +297,7 @@ impl Matmul {
                 dense,
                 fours + 4 * u32::from(cooperative),
             ],
+            half,
         }
     }
 

@@ -140,6 +140,7 @@ const TINY: f64 = f32::MIN_POSITIVE as f64;
 /// The relative error of [`tanh_rational`] in exact arithmetic.
 const TANH_FIT: f64 = 2.7e-7;
 
+// ANCHOR: bounded
 /// A value and the largest error that a correct f32 implementation of the same formula may have, by the
 /// accuracy table of the WGSL specification ("Floating Point Accuracy"). Errors propagate to first order,
 /// and as worst cases, except in [`Real::sum`], which uses the probabilistic bound 4·√K·2⁻²⁴·Σ|x|
@@ -152,6 +153,7 @@ pub struct Bounded {
     /// The allowed |computed − value|.
     pub error: f64,
 }
+// ANCHOR_END: bounded
 
 impl Bounded {
     /// `value` computed with relative error `ulps` on top of the inherited `error`.
@@ -182,6 +184,7 @@ impl Sub for Bounded {
         Self::rounded(self.value - o.value, self.error + o.error, 1.0)
     }
 }
+// ANCHOR: product
 impl Mul for Bounded {
     type Output = Self;
     fn mul(self, o: Self) -> Self {
@@ -189,6 +192,7 @@ impl Mul for Bounded {
         Self::rounded(self.value * o.value, inherited, 1.0)
     }
 }
+// ANCHOR_END: product
 impl Div for Bounded {
     type Output = Self;
     fn div(self, o: Self) -> Self {

@@ -141,10 +141,10 @@ impl Product {
         suitable.flat_map(of_variant).collect()
     }
 
-    /// The sizes that its speed depends on.
-    pub fn site(&self, kernel: &'static Kernel, steps: u32) -> Site {
+    /// What its speed depends on: the sizes, and whether the numbers are stored in half precision.
+    pub fn site(&self, kernel: &'static Kernel, steps: u32, half: bool) -> Site {
         let Product { batch, hidden, columns, inner } = *self;
-        Site { kernel: kernel.name, shape: [steps, batch, hidden, columns, inner, 0] }
+        Site { kernel: kernel.name, shape: [steps, batch, hidden, columns, inner, 0], half }
     }
 
     /// Whether a variant can make the product on a device.
@@ -182,6 +182,7 @@ impl Product {
         [(Schedule { plan: sequence, steps }, in_sequence), (Schedule { plan: step, steps: 1 }, in_steps)]
     }
 
+    // ANCHOR: times
     /// The seconds of a step in the two schedules: that of a launch of its own has the plan `step`.
     fn times(&self, step: &Plan, costs: Costs) -> [f64; 2] {
         let [rows, blocks] = [step.grid[1], step.grid[0]].map(f64::from);
@@ -191,6 +192,7 @@ impl Product {
         let block = costs.start + work * costs.per_column;
         [turns(rows) * blocks * block, costs.launch + turns(rows * blocks) * block]
     }
+    // ANCHOR_END: times
 
     /// The seconds that a launch of `steps` steps is estimated to take.
     pub fn seconds(&self, plan: &Plan, steps: u32, limits: &Limits) -> f64 {

@@ -34,6 +34,7 @@ impl RnnForward {
 }
 
 /// See [`RNN_FORWARD`].
+// ANCHOR: twin
 pub fn rnn_forward<R: Real>(p: &RnnForward, xw: &[R], w_hh: &[R], lengths: &[i32], mut h: Kept<'_, R>) {
     let (batch, hidden) = (p.batch as usize, p.hidden as usize);
     let size = batch * hidden;
@@ -56,6 +57,7 @@ pub fn rnn_forward<R: Real>(p: &RnnForward, xw: &[R], w_hh: &[R], lengths: &[i32
         }
     }
 }
+// ANCHOR_END: twin
 
 /// [`rnn_forward`] with W_hhᵀ packed, vectors, and blocks of rows on several threads.
 pub fn rnn_forward_fast(p: &RnnForward, xw: &[f32], w_hh: &[f32], lengths: &[i32], mut h: Kept<'_, f32>) {

@@ -215,18 +215,18 @@ impl Drop for Closing<'_> {
 }
 
 /// A buffer that several threads write, each its own part of it.
-pub struct Shared<'a> {
-    start: *mut f32,
+pub struct Shared<'a, T = f32> {
+    start: *mut T,
     len: usize,
-    lifetime: std::marker::PhantomData<&'a mut [f32]>,
+    lifetime: std::marker::PhantomData<&'a mut [T]>,
 }
 
 // SAFETY: it is only a pointer; those who take parts of it promise that parts in use at once do not overlap.
-unsafe impl Sync for Shared<'_> {}
+unsafe impl<T: Send> Sync for Shared<'_, T> {}
 
-impl<'a> Shared<'a> {
+impl<'a, T> Shared<'a, T> {
     /// A buffer to be shared.
-    pub fn new(x: &'a mut [f32]) -> Self {
+    pub fn new(x: &'a mut [T]) -> Self {
         Shared { start: x.as_mut_ptr(), len: x.len(), lifetime: std::marker::PhantomData }
     }
 
@@ -236,7 +236,7 @@ impl<'a> Shared<'a> {
     /// While the part is used, nobody else uses a part that overlaps it.
     #[allow(clippy::mut_from_ref, reason = "that is what it is for; see Safety")]
     #[inline(always)]
-    pub unsafe fn part(&self, from: usize, len: usize) -> &mut [f32] {
+    pub unsafe fn part(&self, from: usize, len: usize) -> &mut [T] {
         assert!(from <= self.len && len <= self.len - from, "a part lies inside its buffer");
         // SAFETY: inside the buffer, which is borrowed exclusively for 'a; and see above.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(from), len) }

@@ -28,6 +28,7 @@ pub fn synthetic_ohlcv(seed: u64, days: usize) -> Table {
         f64::from(philox::uniform(seed, STREAM, index))
     };
     let (mut close, mut columns) = (100.0, vec![Vec::new(); 5]);
+    // ANCHOR: walk
     for _ in 0..days {
         // A sum of twelve uniform numbers less 6 is nearly normal, and within ±6.
         let mut normal = || (0..12).map(|_| uniform()).sum::<f64>() - 6.0;
@@ -42,6 +43,7 @@ pub fn synthetic_ohlcv(seed: u64, days: usize) -> Table {
             column.push(value);
         }
     }
+    // ANCHOR_END: walk
     Table::new(["Open", "High", "Low", "Volume", "Close"].map(String::from).into(), columns)
 }
 

@@ -170,7 +170,12 @@ impl<R: Element> Backend for Cpu<R> {
                     (_, Dtype::I32) => Slot::WriteInt(Self::elements_mut(&view)),
                     (access, _) if R::PACKS && dtype.is_half() => {
                         wide.resize(view.len, 0.0);
-                        halves::unpack(dtype, Self::elements(&view), wide);
+                        if access != Access::Write {
+                            halves::unpack(dtype, Self::elements(&view), wide);
+                        } else if cfg!(debug_assertions) {
+                            // What a twin leaves out is to be seen.
+                            wide.fill(f32::NAN);
+                        }
                         let numbers = bytemuck::cast_slice_mut(wide);
                         if access == Access::Read { Slot::Read(numbers) } else { Slot::Write(numbers, dtype) }
                     }
@@ -189,9 +194,9 @@ impl<R: Element> Backend for Cpu<R> {
         for (i, (arg, declared)) in args.iter().zip(plan.kernel.args).enumerate() {
             let Some(view) = arg.view.filter(|view| view.buffer.dtype().is_half()) else { continue };
             let dtype = view.buffer.dtype();
-            // SAFETY: as above, and the twin's slices are gone.
             match (arg.access, declared.elements) {
                 (Access::Read, _) => {}
+                // SAFETY: as above, and the twin's slices are gone.
                 _ if R::PACKS => halves::pack(dtype, &wide[i], unsafe { Self::elements_mut(&view) }),
                 // It has rounded itself.
                 (_, Elements::Kept) => {}

@@ -106,6 +106,10 @@ pub(crate) trait Backend: Send + Sync {
     fn start_profile(&self, detail: Detail) -> Result<()>;
     fn finish_profile(&self) -> Result<Profile>;
     fn reopen(&self) -> Result<Device>;
+    /// See [`Device::native_f16`].
+    fn native_f16(&self) -> Result<bool> {
+        Ok(false)
+    }
     /// The bytes that so many elements take.
     fn bytes(&self, dtype: Dtype, len: usize) -> usize {
         pool::size_class(len * dtype.size())
@@ -318,6 +322,15 @@ impl Device {
 
     pub(crate) fn is_cooperative(&self) -> bool {
         self.limits().cooperative && self.backend.cooperative_matrices(self).is_ok()
+    }
+
+    /// Whether F16 is stored by WGSL's type `f16`: the adapter has it, and was found to convert as it should. Else two numbers
+    /// share a word and the shaders convert them.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] on a fault.
+    pub fn native_f16(&self) -> Result<bool> {
+        self.backend.native_f16()
     }
 
     /// Lets kernels run as was found to be best on this adapter. What is not a way of this device is passed over. On the CPU

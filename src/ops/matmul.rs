@@ -50,6 +50,17 @@ pub(super) fn product_with_biases(
     c: &Tensor,
     accumulate: bool,
 ) -> Result<()> {
+    super::added_up(c, a.cols > LONGEST, accumulate, |c, accumulate| parts(a, b, biases, c, accumulate))
+}
+
+/// [`product_with_biases`], a launch for each part of the sums.
+fn parts(
+    a: Matrix<'_>,
+    b: Matrix<'_>,
+    biases: [Option<&Tensor>; 2],
+    c: &Tensor,
+    accumulate: bool,
+) -> Result<()> {
     let ((a_arg, a_offset), (b_arg, b_offset)) = (a.tensor.read_from(), b.tensor.read_from());
     let device = c.device();
     let halves = a.tensor.dtype() == Dtype::F16 && b.tensor.dtype() == Dtype::F16;
@@ -73,7 +84,9 @@ pub(super) fn product_with_biases(
             biases: biases.iter().flatten().count() as u32,
             accumulate: (accumulate || start > 0).into(),
         };
-        let way = device.choose(|| params.site(&limits), || params.ways(&limits), plan(&params, &limits));
+        let half = [a.tensor, b.tensor, c].iter().any(|tensor| tensor.dtype().is_half());
+        let site = || params.site(half, &limits);
+        let way = device.choose(site, || params.ways(&limits), plan(&params, &limits));
         let wide = way.is_cooperative();
         let widened = |bias: &Tensor| if wide { bias.cast(Dtype::F32) } else { Ok(bias.clone()) };
         let [first, second] = biases.map(|bias| bias.map(widened).transpose());
@@ -83,11 +96,11 @@ pub(super) fn product_with_biases(
             device.launch(&way.plan, &params, &[a_arg, b_arg, bias, bias_2, c.update()])?;
             continue;
         }
-        let parts = [way.parts() as usize, c.count()];
-        let sums = Tensor::empty(&device, Dtype::F32, parts)?;
+        let shape = [way.parts() as usize, c.count()];
+        let sums = Tensor::empty(&device, Dtype::F32, shape)?;
         let split = Matmul { depth: way.depth, accumulate: 0, ..params };
         device.launch(&way.plan, &split, &[a_arg, b_arg, bias, bias_2, sums.update()])?;
-        sum_lines(&sums, [1, parts[0], parts[1]], 1.0, c, params.accumulate == 1)?;
+        sum_lines(&sums, [1, shape[0], shape[1]], 1.0, c, params.accumulate == 1)?;
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use crate::kernel::Dtype;
 /// How the numbers of a model are stored between kernels: its weights, as layers get them, activations, saved gates and
 /// states, and the gradients of activations. Arithmetic, the parameters that the optimizer changes, their gradients and
 /// moments, and losses are 32-bit floats in all of them: what PyTorch calls mixed precision.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
     /// 32 bits.

@@ -229,6 +229,7 @@ impl Task for TextTask {
     }
 }
 
+// ANCHOR: carried
 /// The loss and logits of input and target tokens [T, B], which begin with `states`, and the states behind them.
 fn step(
     model: &CharModel,
@@ -248,6 +249,7 @@ fn step(
     let after = after.into_iter().map(|state| tape.value(state).cloned()).collect::<Result<_>>()?;
     Ok((loss, logits, after))
 }
+// ANCHOR_END: carried
 
 /// How well a model does on a text.
 #[derive(Clone, Copy, Debug, PartialEq)]

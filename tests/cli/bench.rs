@@ -37,6 +37,77 @@ fn training_steps_are_measured_and_written() {
 }
 
 #[test]
+fn every_precision_is_measured_beside_f32() {
+    for device in ["cpu", "gpu"] {
+        let folder = folder();
+        let args = format!("train --only hihello --precision bf16,f32,f16 --json r.json --device {device}");
+        let out = bench(folder.path(), &args).done();
+        assert!(out.contains("off f32") && out.contains(" bf16 "), "{out}");
+        let document = results(&folder.path().join("r.json"));
+        let all = document["results"].as_array().unwrap();
+        let precisions: Vec<&str> = all.iter().map(|result| result["precision"].as_str().unwrap()).collect();
+        assert_eq!(precisions, ["f32", "f16", "bf16"]);
+        assert!(all.iter().all(|result| result["case"] == "hihello"));
+        assert!(all[0]["difference_from_f32"].is_null());
+        for half in &all[1..] {
+            let off = half["difference_from_f32"].as_f64().unwrap();
+            assert!(0.0 < off && off < 0.05, "{half}");
+        }
+        // Each is compared with its own.
+        let args = format!("train --only hihello --precision f16 --compare r.json --device {device}");
+        assert!(bench(folder.path(), &args).done().contains("x  "));
+        let old = serde_json::json!({ "results": [{ "case": "hihello", "ms": 1.0 }] }).to_string();
+        std::fs::write(folder.path().join("old.json"), old).unwrap();
+        let compared = |precision: &str| {
+            let args =
+                format!("train --only hihello --precision {precision} --compare old.json --device {device}");
+            bench(folder.path(), &args).done()
+        };
+        assert!(compared("f16").contains("new") && !compared("f32").contains("new"));
+    }
+}
+
+#[test]
+fn kernels_in_half_precision_move_half_the_bytes() {
+    let folder = folder();
+    // sgd changes parameters, which are in 32 bits always.
+    let args =
+        "kernels --only sgemm_256,table/lstm_forward,table/fill,table/sgd --precision f32,f16 --json r.json";
+    bench(folder.path(), args).done();
+    let document = results(&folder.path().join("r.json"));
+    let number = |case: &str, precision: &str, key: &str| {
+        let all = document["results"].as_array().unwrap();
+        let found = all.iter().find(|result| result["case"] == case && result["precision"] == precision);
+        found.map(|result| result[key].as_f64().unwrap())
+    };
+    let megabytes =
+        |case, precision| Some(number(case, precision, "gb_per_s")? * number(case, precision, "ms")?);
+    let ratio = |case| megabytes(case, "f16").unwrap() / megabytes(case, "f32").unwrap();
+    assert!((ratio("sgemm_256") - 0.5).abs() < 1e-6);
+    assert!((ratio("table/fill") - 0.5).abs() < 1e-6);
+    assert!((0.5..0.6).contains(&ratio("table/lstm_forward")), "all but the lengths");
+    assert_eq!(megabytes("table/sgd", "f16"), None);
+    let off = number("sgemm_256", "f16", "difference_from_f32").unwrap();
+    assert!(1e-5 < off && off < 1e-3, "{off}: roundings of 2^-11");
+}
+
+#[test]
+fn the_memory_of_a_case_is_its_own() {
+    let folder = folder();
+    bench(folder.path(), "train --only hihello,charlm --precision f32,f16 --json all.json").done();
+    bench(folder.path(), "train --only hihello --precision f16 --json one.json").done();
+    let peaks = |file: &str| -> Vec<u64> {
+        let document = results(&folder.path().join(file));
+        let all = document["results"].as_array().unwrap();
+        all.iter().map(|result| result["bytes_peak"].as_u64().unwrap()).collect()
+    };
+    let [hihello, in_half, charlm, charlm_in_half] = peaks("all.json")[..] else { panic!("four results") };
+    assert!(hihello < charlm);
+    assert_eq!(peaks("one.json"), [in_half], "whatever was measured before");
+    assert!(charlm_in_half < charlm);
+}
+
+#[test]
 fn kernels_are_measured_beside_what_the_device_can_do() {
     let folder = folder();
     let args = "kernels --only sgemm_256,table/fill --json r.json";
@@ -95,6 +166,7 @@ fn what_is_wrong_is_said_before_anything_is_measured() {
     std::fs::write(folder.path().join("bad.json"), "{}").unwrap();
     assert!(failed("train --compare bad.json", 3).contains("holds no results"));
     assert_eq!(bptt(folder.path(), "bench train --seconds 0").code, Some(2));
+    assert!(failed("train --precision f64", 2).contains("'f64'"));
 }
 
 #[test]

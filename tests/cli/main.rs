@@ -6,6 +6,7 @@ mod bench;
 mod check;
 mod conform;
 mod contract;
+mod convert;
 mod determinism;
 mod devices;
 #[path = "../common/files.rs"]

@@ -271,7 +271,7 @@ impl Show {
                 overflowed => format!("{overflowed} steps were left out: their gradients"),
             };
             self.output
-                .line(format!("{left_out} did not fit f16 with the loss scale, which is smaller since"))?;
+                .line(format!("{left_out} did not fit f16 with the loss scale, which was made smaller"))?;
         }
         if *stopped_early {
             self.output.line("stopped early: the validation loss no longer fell")?;

@@ -140,19 +140,6 @@ impl Gpu {
         self.faults.poll(&self.device, submission.map(|index| (index, self.patience)))
     }
 
-    /// Whether WGSL's `f16` stores F16 here, found out when it is first asked.
-    fn native_f16(&self) -> Result<bool> {
-        match self.native_f16.get() {
-            Some(native) => Ok(*native),
-            None => {
-                let native = f16::converts_well(&self.device, &self.queue, |submission| {
-                    self.faults.poll(&self.device, Some((submission, self.patience)))
-                })?;
-                Ok(*self.native_f16.get_or_init(|| native))
-            }
-        }
-    }
-
     /// For a read that nobody waits for.
     pub fn discard_read(&self, read: PendingRead) {
         self.lock().reads.discard(read);
@@ -520,6 +507,24 @@ impl Backend for Gpu {
             bind_groups_created: state.pipelines.bind_groups_created,
             pipelines_created: state.pipelines.created(),
             ..state.pool.stats()
+        }
+    }
+
+    /// Found out when it is first asked.
+    fn native_f16(&self) -> Result<bool> {
+        match self.native_f16.get() {
+            Some(native) => Ok(*native),
+            None => {
+                let tested = f16::converts_well(&self.device, &self.queue, |submission| {
+                    self.faults.poll(&self.device, Some((submission, self.patience)))
+                });
+                let native = match tested {
+                    // Whatever the driver has against it: two numbers in a word do as well.
+                    Err(Error::Gpu(fault)) if !fault.ends_device() => false,
+                    tested => tested?,
+                };
+                Ok(*self.native_f16.get_or_init(|| native))
+            }
         }
     }
 

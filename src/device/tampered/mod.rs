@@ -122,4 +122,8 @@ impl Backend for Tampered {
     fn reopen(&self) -> Result<Device> {
         self.inner.reopen()
     }
+
+    fn native_f16(&self) -> Result<bool> {
+        self.inner.native_f16()
+    }
 }

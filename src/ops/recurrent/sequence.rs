@@ -234,6 +234,7 @@ impl Sequence {
         };
         self.all_backward(fresh, &dy, &carried)?;
 
+        // ANCHOR: products
         let da = &carried.da;
         let da_h = carried.da_h.as_ref().unwrap_or(da);
         let (input, before) = (Matrix::new(&self.input), self.states(0)?);
@@ -244,6 +245,7 @@ impl Sequence {
             g.give_with(places.b_ih, |db, more| sum_rows(da, db, more))?;
             g.give_with(places.b_hh, |db, more| sum_rows(da_h, db, more))?;
         }
+        // ANCHOR_END: products
         if let Some(Projection { dp, .. }) = &carried.projection {
             let source = self.h.slice(self.projected(), [time, batch, hidden])?;
             g.give_with(places.w_hr, |dw, more| {

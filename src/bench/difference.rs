@@ -1,0 +1,55 @@
+//! How far half precision is from 32 bits.
+
+use super::Case;
+use crate::device::Device;
+use crate::error::Result;
+use crate::parameters::Precision;
+
+/// Steps after which results are compared. Of training that is enough for each weight to have changed several times, of
+/// kernels it is nothing new.
+const STEPS: usize = 10;
+
+/// How much half precision changes what a case computes: ‖x − y‖ / ‖y‖, where y are results in 32 bits on the same device,
+/// and x those in half precision, after ten steps with the same data; of several results the largest. Of training that is the
+/// relative difference of the losses. Where y is not finite nothing is compared.
+///
+/// # Errors
+/// Those of what it does.
+pub fn difference(device: &Device, case: &Case, precision: Precision) -> Result<f64> {
+    let results = |precision| {
+        let mut bench = (case.prepare)(device, precision)?;
+        for _ in 0..STEPS {
+            bench.step()?;
+        }
+        bench.results()
+    };
+    let [wide, half] = [results(Precision::F32)?, results(precision)?];
+    let largest = |most: f64, x: f64| if most.is_nan() || most > x { most } else { x };
+    Ok(half.iter().zip(&wide).map(|(x, y)| relative(x, y)).fold(0.0, largest))
+}
+
+/// ‖x − y‖ / ‖y‖ over the places where y is finite.
+fn relative(x: &[f64], y: &[f64]) -> f64 {
+    let finite = || x.iter().zip(y).filter(|(_, y)| y.is_finite());
+    let error: f64 = finite().map(|(x, y)| (x - y).powi(2)).sum();
+    let all: f64 = finite().map(|(_, y)| y.powi(2)).sum();
+    if error == 0.0 { 0.0 } else { (error / all).sqrt() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::relative;
+
+    #[test]
+    fn the_difference_is_a_share_of_what_should_be() {
+        assert_eq!(relative(&[3.0, 4.0], &[3.0, 4.0]), 0.0);
+        assert_eq!(relative(&[3.0, 9.0], &[3.0, 4.0]), 1.0);
+        assert_eq!(relative(&[0.0], &[0.0]), 0.0);
+        assert_eq!(relative(&[1.0], &[0.0]), f64::INFINITY);
+        assert_eq!(relative(&[f64::INFINITY], &[1.0]), f64::INFINITY);
+        assert!(relative(&[f64::NAN], &[1.0]).is_nan());
+        // Where 32 bits have no number there is nothing to compare.
+        assert_eq!(relative(&[f64::NAN, 1.0], &[f64::NAN, 1.0]), 0.0);
+        assert_eq!(relative(&[2.0, 1.0], &[f64::INFINITY, 1.0]), 0.0);
+    }
+}
