@@ -57,7 +57,9 @@ fn for_all(cases: u32, property: impl Fn(&Row, usize, u64, Size) -> Result<(), S
 }
 
 fn agrees_with_the_twins(device: &Device) {
-    for_all(CASES, |row, variant, seed, size| agrees(device, row.kernel, variant, &row.case(seed, size)));
+    for_all(CASES, |row, variant, seed, size| {
+        agrees(device, row.kernel, variant, &row.case(seed, size).stored_for(variant))
+    });
 }
 
 fn agrees(device: &Device, kernel: &Kernel, variant: usize, case: &Case) -> Result<(), String> {
@@ -189,24 +191,27 @@ fn plans_keep_to_what_devices_offer() {
     let sizes = [0, 1, 3, 4, 7, 8, 16, 31, 32, 33, 256, 1024, 20_000];
     for processor in processors {
         for subgroup in [0, 8, 16, 32, 64] {
-            let limits = Limits { processor, subgroup, ..LEAST };
-            let allowed = |plan: &Plan| {
-                let variant = &plan.kernel.variants[plan.variant];
-                assert!(limits.allow(variant), "{plan:?} on {limits:?}");
-                assert!(plan.grid.iter().all(|groups| (1..=MAX_GROUPS).contains(groups)), "{plan:?}");
-            };
-            for (m, n) in sizes.iter().flat_map(|m| sizes.map(|n| (*m, n))) {
-                let strides = Matmul { a_row: n, a_col: 1, b_row: n, b_col: 1, ..Matmul::default() };
-                let dense = Matmul { m, n, k: n, depth: n, ..strides };
-                allowed(&matmul_ways::plan(&dense, &limits).plan);
-                dense.ways(&limits).iter().for_each(|way| allowed(&way.plan));
-                let product = Product { batch: m, hidden: n, columns: 4, inner: n };
-                for steps in [1, 2, 1000] {
-                    let Schedule { plan, steps: at_once } = product.schedule(&LSTM_FORWARD, steps, &limits);
-                    allowed(&plan);
-                    assert!((1..=steps).contains(&at_once), "{at_once} of {steps} steps in {plan:?}");
-                    // A launch of several steps needs each row to be one workgroup's.
-                    assert!(at_once == 1 || plan.grid[0] == 1, "{at_once} steps in {plan:?}");
+            for cooperative in [false, true] {
+                let limits = Limits { processor, subgroup, cooperative, ..LEAST };
+                let allowed = |plan: &Plan| {
+                    let variant = &plan.kernel.variants[plan.variant];
+                    assert!(limits.allow(variant), "{plan:?} on {limits:?}");
+                    assert!(plan.grid.iter().all(|groups| (1..=MAX_GROUPS).contains(groups)), "{plan:?}");
+                };
+                for (m, n) in sizes.iter().flat_map(|m| sizes.map(|n| (*m, n))) {
+                    let strides = Matmul { a_row: n, a_col: 1, b_row: n, b_col: 1, ..Matmul::default() };
+                    let dense = Matmul { m, n, k: n, depth: n, ..strides };
+                    allowed(&matmul_ways::plan(&dense, &limits).plan);
+                    dense.ways(&limits).iter().for_each(|way| allowed(&way.plan));
+                    let product = Product { batch: m, hidden: n, columns: 4, inner: n };
+                    for steps in [1, 2, 1000] {
+                        let Schedule { plan, steps: at_once } =
+                            product.schedule(&LSTM_FORWARD, steps, &limits);
+                        allowed(&plan);
+                        assert!((1..=steps).contains(&at_once), "{at_once} of {steps} steps in {plan:?}");
+                        // A launch of several steps needs each row to be one workgroup's.
+                        assert!(at_once == 1 || plan.grid[0] == 1, "{at_once} steps in {plan:?}");
+                    }
                 }
             }
         }

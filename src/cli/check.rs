@@ -141,7 +141,7 @@ fn chosen(only: &[String]) -> Result<Vec<Item>> {
 
 /// What a device offers to kernels.
 fn offers(device: &Device) -> Result<String> {
-    let Limits { threads, memory, subgroup, binding, .. } = *device.limits();
+    let Limits { threads, memory, subgroup, cooperative, binding, .. } = *device.limits();
     if device.info().backend == "cpu" {
         let (arch, os) = (std::env::consts::ARCH, std::env::consts::OS);
         return Ok(format!("bptt's own code for the CPU, {arch} {os}"));
@@ -152,8 +152,13 @@ fn offers(device: &Device) -> Result<String> {
         subgroup => format!("subgroups of {subgroup}"),
     };
     let f16 = if device.native_f16()? { "native" } else { "packed" };
+    let matrices = match device.cooperative_matrices() {
+        _ if !cooperative => String::new(),
+        Ok(()) => "; cooperative matrices".into(),
+        Err(reason) => format!("; no cooperative matrices: {reason}"),
+    };
     Ok(format!(
-        "{kind}; in a workgroup {threads} threads and {memory} bytes; {subgroups}; buffers of {} MB; f16 {f16}",
+        "{kind}; in a workgroup {threads} threads and {memory} bytes; {subgroups}; buffers of {} MB; f16 {f16}{matrices}",
         binding >> 20
     ))
 }

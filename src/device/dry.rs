@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::pool::Pool;
 use super::recorded::Recorded;
 use super::{
-    Arg, Backend, Detail, Device, DeviceInfo, Host, Memory, MemoryKind, Profile, ReadBack, Stats, Values,
-    View, host,
+    Arg, Backend, Checked, Detail, Device, DeviceInfo, Host, Memory, MemoryKind, Profile, ReadBack, Stats,
+    Values, View, host,
 };
 use crate::error::Result;
 use crate::kernel::{Dtype, Limits, MAX_ARGS, Plan, Processor};
@@ -88,6 +88,10 @@ impl Backend for Dry {
 
     fn plans(&self) -> Option<&PlanTable> {
         self.of.plans()
+    }
+
+    fn cooperative_matrices(&self, _: &Device) -> Checked {
+        self.of.cooperative_matrices(&Device { backend: self.of.clone() })
     }
 
     fn bytes(&self, dtype: Dtype, len: usize) -> usize {

@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::kernel::{Access, Dtype, Limits, Plan};
+use crate::kernel::{Access, Dtype, Limits, Plan, Processor, Variant};
 use crate::plans::{PlanTable, Plans, Seen, Site, Way};
 
 pub(crate) use dry::DryRun;
@@ -120,11 +120,19 @@ pub(crate) trait Backend: Send + Sync {
     fn converted_bytes(&self, _: Dtype, _: usize) -> usize {
         0
     }
+    /// See [`Device::cooperative_matrices`]; `device` is this one.
+    fn cooperative_matrices(&self, device: &Device) -> Checked {
+        let _ = device;
+        Err("its products need none".into())
+    }
     /// Where kernels can run in several ways.
     fn plans(&self) -> Option<&PlanTable> {
         None
     }
 }
+
+/// That something works, or what speaks against it.
+pub(crate) type Checked = std::result::Result<(), Arc<str>>;
 
 /// A piece of a device's memory, as its backend made it. The number orders buffers and is never given twice.
 pub(crate) struct Memory {
@@ -300,6 +308,26 @@ impl Device {
     /// What it offers to kernels: what plans are made for.
     pub fn limits(&self) -> &Limits {
         self.backend.limits()
+    }
+
+    /// Whether it can run a variant of a kernel: whether its limits allow it and, where that is in doubt, a check passes.
+    pub fn allows(&self, variant: &Variant) -> bool {
+        let twins = self.limits().processor == Processor::Cpu;
+        self.limits().allow(variant) && (twins || !variant.needs.cooperative || self.is_cooperative())
+    }
+
+    /// Whether products of F16 may be made by cooperative matrices (tensor cores, say); else why not. Where the adapter lists
+    /// them, products of many kinds are made with them and compared with the reference, once, when it is first asked. Nothing
+    /// needs them.
+    ///
+    /// # Errors
+    /// What speaks against it, for a sentence.
+    pub fn cooperative_matrices(&self) -> std::result::Result<(), String> {
+        self.backend.cooperative_matrices(self).map_err(|reason| reason.to_string())
+    }
+
+    pub(crate) fn is_cooperative(&self) -> bool {
+        self.limits().cooperative && self.backend.cooperative_matrices(self).is_ok()
     }
 
     /// Whether F16 is stored by WGSL's type `f16`: the adapter has it, and was found to convert as it should. Else two numbers

@@ -24,9 +24,10 @@ pub struct Form {
 }
 
 impl Form {
-    /// Everything in 32 bits.
-    pub fn widest(kernel: &Kernel, space: ParamSpace) -> Form {
-        Form { space, storage: kernel.widest(), native: false }
+    /// Everything in 32 bits, but for what a variant takes in no other type.
+    pub fn widest(kernel: &Kernel, variant: usize, space: ParamSpace) -> Form {
+        let native = kernel.variants[variant].stored.is_some();
+        Form { space, storage: kernel.widest_of(variant), native }
     }
 
     fn uses(&self, dtype: Dtype) -> bool {
@@ -47,6 +48,9 @@ impl Kernel {
         let mut text = String::new();
         if form.native && form.uses(Dtype::F16) {
             text.push_str("enable f16; ");
+        }
+        if variant.needs.cooperative {
+            text.push_str("enable wgpu_cooperative_matrix; ");
         }
         text.push_str(&unrolled(&variant.text(), variant.constants));
         let mut accesses = String::new();

@@ -4,6 +4,7 @@
 //! Host writes and copies to the host are recorded in the same order.
 
 mod clocks;
+mod cooperative;
 mod f16;
 mod fault;
 mod marks;
@@ -20,8 +21,8 @@ use std::time::Duration;
 use super::pool::Pool;
 use super::recorded::{MOST_LAUNCHES, Recorded};
 use super::{
-    Arg, Backend, Detail, Device, DeviceInfo, Host, Memory, MemoryKind, Profile, ReadBack, Recorder, Stats,
-    Values, View, host, select,
+    Arg, Backend, Checked, Detail, Device, DeviceInfo, Host, Memory, MemoryKind, Profile, ReadBack, Recorder,
+    Stats, Values, View, host, select,
 };
 use crate::cpu::halves;
 use crate::error::{Error, Fault, Result};
@@ -57,6 +58,8 @@ pub struct Gpu {
     profiling: bool,
     /// Whether WGSL's `f16` stores F16: whether the adapter has it, and converts as it should.
     native_f16: OnceLock<bool>,
+    /// Whether products may be made by cooperative matrices.
+    cooperative: OnceLock<Checked>,
     plans: PlanTable,
     recorder: Recorder,
     state: Mutex<State>,
@@ -314,6 +317,20 @@ impl State {
 impl Backend for Gpu {
     fn plans(&self) -> Option<&PlanTable> {
         Some(&self.plans)
+    }
+
+    fn cooperative_matrices(&self, device: &Device) -> Checked {
+        if let Some(known) = self.cooperative.get() {
+            return known.clone();
+        }
+        let found = match self.native_f16() {
+            Ok(true) => {
+                cooperative::multiply_well(device, |plan, params, args| self.launch(plan, params, args))
+            }
+            Ok(false) => Err("its f16 does not round as it should".into()),
+            Err(error) => Err(format!("they cannot be tried: {error}").into()),
+        };
+        self.cooperative.get_or_init(|| found).clone()
     }
 
     fn info(&self) -> &DeviceInfo {

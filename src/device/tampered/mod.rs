@@ -7,7 +7,8 @@ mod sabotage;
 use std::sync::Arc;
 
 use super::{
-    Arg, Backend, Detail, Device, DeviceInfo, Host, Memory, Profile, ReadBack, Recorder, Stats, View, host,
+    Arg, Backend, Checked, Detail, Device, DeviceInfo, Host, Memory, Profile, ReadBack, Recorder, Stats,
+    View, host,
 };
 use crate::error::Result;
 use crate::kernel::{Dtype, Limits, Plan};
@@ -116,6 +117,10 @@ impl Backend for Tampered {
 
     fn plans(&self) -> Option<&PlanTable> {
         self.inner.plans()
+    }
+
+    fn cooperative_matrices(&self, _: &Device) -> Checked {
+        self.inner.cooperative_matrices(&Device { backend: self.inner.clone() })
     }
 
     fn reopen(&self) -> Result<Device> {

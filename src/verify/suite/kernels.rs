@@ -1,5 +1,7 @@
 //! Kernels of the table against the bounded reference, and against themselves.
 
+use std::collections::BTreeMap;
+
 use super::{Failure, Suite, Trial};
 use crate::device::{Device, Values};
 use crate::error::Result;
@@ -41,7 +43,9 @@ fn trials_in(suite: &mut Suite, row: &Row, precision: Precision) -> Result<Vec<T
         if wanted == 0 {
             continue;
         }
-        let taken = (0..variants.len()).filter(|v| device.limits().allow(&variants[*v]));
+        // Cooperative matrices are for products of F16 alone.
+        let known = |at: usize| precision == Precision::F16 || variants[at].stored.is_none();
+        let taken = (0..variants.len()).filter(|at| known(*at) && device.allows(&variants[*at]));
         // Twins know no variants.
         let most = if device.limits().processor == Processor::Cpu { 1 } else { variants.len() };
         tried.extend(taken.take(most).map(|variant| {
@@ -56,9 +60,12 @@ fn trials_in(suite: &mut Suite, row: &Row, precision: Precision) -> Result<Vec<T
             break;
         }
         let size = Size::ALL[seed as usize % Size::ALL.len()];
-        let case = row.case(seed, size).stored(precision.dtype());
-        let mut reference = None;
+        // Most variants share a case and its results; some want other types.
+        let mut cases = BTreeMap::new();
         for tried in open {
+            let (case, reference) = cases.entry(row.kernel.widest_of(tried.variant)).or_insert_with(|| {
+                (row.case(seed, size).stored(precision.dtype()).stored_for(tried.variant), None)
+            });
             let device = suite.devices[tried.device].clone();
             let plans: Vec<Plan> = match device.limits().processor {
                 Processor::Cpu => case.plans[..1].to_vec(),
@@ -66,14 +73,14 @@ fn trials_in(suite: &mut Suite, row: &Row, precision: Precision) -> Result<Vec<T
             };
             for plan in plans {
                 let failure = |message| Failure { message, seed, size: Some(size), grid: Some(plan.grid) };
-                let reference = match &reference {
+                let reference = match reference {
                     Some(known) => known,
-                    None => reference.insert(expected(&case)?),
+                    None => reference.insert(expected(case)?),
                 };
                 let again = tried.trial.cases < REPEATED;
-                match launched(&device, &case, &plan, again) {
+                match launched(&device, case, &plan, again) {
                     Ok((got, differ)) => {
-                        let report = compare(&case, &plan, got, reference);
+                        let report = compare(case, &plan, got, reference);
                         match differ.filter(|_| report.passed()) {
                             Some(message) => tried.trial.add(f64::INFINITY, || failure(message)),
                             None => tried.trial.add(report.share, || failure(report.to_string())),
