@@ -13,6 +13,7 @@ pub mod matmul_ways;
 mod packed;
 pub mod threads;
 mod vector;
+pub mod work;
 
 pub mod gru_backward;
 pub mod gru_forward;

@@ -10,7 +10,7 @@ use super::{
     Arg, Backend, Detail, Device, DeviceInfo, Host, Memory, Profile, ReadBack, Recorder, Stats, View, host,
 };
 use crate::error::Result;
-use crate::kernel::{Dtype, Limits, Plan};
+use crate::kernel::{Dtype, Form, Limits, Plan, Storage};
 use crate::plans::PlanTable;
 
 pub use failure::Failure;
@@ -112,6 +112,10 @@ impl Backend for Tampered {
 
     fn plans(&self) -> Option<&PlanTable> {
         self.inner.plans()
+    }
+
+    fn form(&self, storage: Storage) -> Result<Form> {
+        self.inner.form(storage)
     }
 
     fn reopen(&self) -> Result<Device> {
