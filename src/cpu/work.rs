@@ -156,18 +156,34 @@ pub fn work(kernel: &Kernel, params: &[u8], counts: &[u64]) -> Work {
             let p = params!(ClipGradients);
             u64::from(p.partials) + 6 + u64::from(p.count)
         }
+        "copy" => {
+            set("y", [0, u64::from(params!(super::copy::Copy).count)]);
+            0
+        }
         "adam" => {
             let p = params!(Adam);
+            if p.amsgrad == 0 {
+                set("v_max", [0, 0]);
+            }
             u64::from(p.count) * (16 + u64::from(p.amsgrad)) + 2
         }
         "adagrad" => 9 * u64::from(params!(Adagrad).count) + 4,
         "rmsprop" => {
             let p = params!(Rmsprop);
+            if p.centered == 0 {
+                set("grad_avg", [0, 0]);
+            }
+            if p.momentum == 0.0 {
+                set("buf", [0, 0]);
+            }
             let momentum = u64::from(p.momentum != 0.0);
             u64::from(p.count) * (11 + 6 * u64::from(p.centered) + 2 * momentum)
         }
         "sgd" => {
             let p = params!(Sgd);
+            if p.momentum == 0.0 {
+                set("buf", [0, 0]);
+            }
             let momentum = if p.momentum == 0.0 { 0 } else { 4 + 2 * u64::from(p.nesterov) };
             u64::from(p.count) * (4 + momentum)
         }
@@ -195,7 +211,7 @@ pub fn work(kernel: &Kernel, params: &[u8], counts: &[u64]) -> Work {
         | "unary" => first(kernel.args.len() - 1),
         "sigmoid_backward" => 3 * first(2),
         "tanh_backward" => 4 * first(2),
-        "copy" | "fill" | "cast" | "embedding" | "one_hot" | "gather" | "mask_steps" => 0,
+        "fill" | "cast" | "embedding" | "one_hot" | "gather" | "mask_steps" => 0,
         _ => return Work { operations: None, elements },
     };
     Work { operations: Some(operations), elements }

@@ -47,8 +47,8 @@ pub struct Line {
     pub device: Option<f64>,
     /// The finite difference of the loss, of a gradient that has one.
     pub difference: Option<f64>,
-    /// File and line of the shader that computes it.
-    pub place: Option<String>,
+    /// Files and lines of the shaders that compute it: first the products, where there are any.
+    pub places: Vec<String>,
 }
 
 /// A product of numbers, one of which may stand alone.
@@ -70,7 +70,16 @@ impl Term {
     }
 }
 
-/// The shaders of a cell, and of what its gates are: name, function, the shader's line.
+/// What a number is a sum of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Products {
+    /// x·W_ihᵀ, or the gradient of a weight: matmul makes them for all steps at once.
+    Input,
+    /// h·W_hhᵀ or da·W_hh: the step itself makes them.
+    State,
+}
+
+/// The kernels of a cell.
 struct Shaders {
     forward: &'static Kernel,
     backward: &'static Kernel,
@@ -123,21 +132,31 @@ const PIECES: &[(CellKind, bool, &str, &str)] = &[
     (CellKind::Gru, true, "da_z", "- n) * z * (1.0 - z)"),
 ];
 
-/// The line of a shader that computes a number of a cell, `h_t` or `da_i` say.
-fn place(cell: CellKind, backward: bool, name: &str) -> Option<String> {
-    let (.., piece) =
-        PIECES.iter().find(|(of, pass, found, _)| (*of, *pass, *found) == (cell, backward, name))?;
-    let shaders = Shaders::of(cell);
-    if backward { shaders.backward } else { shaders.forward }.place_of(piece)
-}
+/// Those that add up products: of matmul, and of the steps of recurrent kernels. A variant has one of them.
+const PRODUCTS: [&str; 3] = [
+    "+= left[i][r] * right[j]",
+    "+= left[q][r] * right[j][q]",
+    "subgroupBroadcast(left[number], thread) * right[q]",
+];
+const SUMS: [&str; 2] = ["] += x * w[c]", "] += x.x * w[c]"];
 
 /// The step of the finite differences.
 const STEP: f64 = 1e-3;
 
 impl Walk {
-    /// The line of a shader that computes a number of this walk's cell, forward or backward: `h_t`, `da_i`, `dh_t` say.
-    pub fn place(&self, backward: bool, name: &str) -> Option<String> {
-        place(self.cell, backward, name)
+    /// The lines of shaders that compute a number of a layer's cell, forward or backward, `h_t` or `da_i` say: of the products
+    /// that it is a sum of, `input` for x·W_ihᵀ and `state` for h·W_hhᵀ or da·W_hh, and of itself.
+    pub fn places(&self, layer: usize, backward: bool, name: &str, products: &[Products]) -> Vec<String> {
+        let [product, forward, back] = self.layers[layer].variants;
+        let shaders = Shaders::of(self.cell);
+        let (kernel, variant) = if backward { (shaders.backward, back) } else { (shaders.forward, forward) };
+        let sums = products.iter().filter_map(|of| match of {
+            Products::Input => PRODUCTS.iter().find_map(|piece| MATMUL.place_of(product, piece)),
+            Products::State => SUMS.iter().find_map(|piece| kernel.place_of(variant, piece)),
+        });
+        let own =
+            PIECES.iter().filter(|(of, pass, found, _)| (*of, *pass, *found) == (self.cell, backward, name));
+        sums.chain(own.filter_map(|(.., piece)| kernel.place_of(variant, piece))).collect()
     }
 
     /// Unit `unit` of a layer at step `step`.
@@ -189,16 +208,24 @@ impl Walk {
         let of = &self.layers[layer];
         let hidden = of.h[0].len();
         let mut lines = Vec::new();
-        let mut line = |name: &str,
-                        formula: String,
-                        terms: Vec<Term>,
-                        function: fn(f64) -> f64,
-                        device: Option<f64>| {
-            let computed = function(terms.iter().map(Term::value).sum());
-            let place = place(self.cell, false, name);
-            lines.push(Line { name: name.into(), formula, terms, computed, device, difference: None, place });
-            computed
-        };
+        let mut line =
+            |name: &str, formula: String, terms: Vec<Term>, function: fn(f64) -> f64, device: Option<f64>| {
+                let computed = function(terms.iter().map(Term::value).sum());
+                let of = |part: &str, of| terms.iter().any(|term| term.name.contains(part)).then_some(of);
+                let products = [of("W_ih", Products::Input), of("W_hh", Products::State)];
+                let products: Vec<Products> = products.into_iter().flatten().collect();
+                let places = self.places(layer, false, name, &products);
+                lines.push(Line {
+                    name: name.into(),
+                    formula,
+                    terms,
+                    computed,
+                    device,
+                    difference: None,
+                    places,
+                });
+                computed
+            };
         let same = |x: f64| x;
         let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
         let gate = |gate: usize| of.gates[gate].1[t][k];
@@ -264,9 +291,11 @@ impl Walk {
         let mut line =
             |name: &str, formula: &str, terms: Vec<Term>, device: Option<f64>, difference: Option<f64>| {
                 let computed = terms.iter().map(Term::value).sum();
-                let (name, formula, place) =
-                    (name.to_string(), formula.to_string(), place(self.cell, true, name));
-                lines.push(Line { name, formula, terms, computed, device, difference, place });
+                let products: &[Products] =
+                    if terms.len() > 1 && name == "dh_t" { &[Products::State] } else { &[] };
+                let places = self.places(layer, true, name, products);
+                let (name, formula) = (name.to_string(), formula.to_string());
+                lines.push(Line { name, formula, terms, computed, device, difference, places });
             };
         let mut terms = vec![Term::new(format!("dy_{t}[{k}]"), &[of.dy[t][k]])];
         if !last {
@@ -381,11 +410,6 @@ impl Walk {
     pub fn reference_loss(&self) -> Result<f64> {
         self.loss_with(None)
     }
-
-    /// The line of the shader that adds up matrix products: all of x·W_ihᵀ, and each weight's gradient.
-    pub fn place_of_products(&self) -> Option<String> {
-        MATMUL.place_of("sum[(4u * i + r) * BLOCKS + j] += left")
-    }
 }
 
 fn matrix(tape: &mut Tape, rows: &[Vec<f64>]) -> Result<Var> {
@@ -405,14 +429,18 @@ mod tests {
     #[test]
     fn every_number_has_its_line() {
         for (cell, backward, name, piece) in PIECES {
-            let place = place(*cell, *backward, name);
-            let text = {
-                let shaders = Shaders::of(*cell);
-                let kernel = if *backward { shaders.backward } else { shaders.forward };
-                kernel.variants[0].wgsl[0]
-            };
-            assert!(place.is_some(), "{cell:?} {name}");
-            assert_eq!(text.matches(piece).count(), 1, "{cell:?} {name}: one line has {piece}");
+            let shaders = Shaders::of(*cell);
+            let kernel = if *backward { shaders.backward } else { shaders.forward };
+            let found = kernel.variants[0].wgsl[0].matches(piece).count();
+            assert_eq!(found, 1, "{cell:?} {name}: one line of the shader has {piece}");
+            for variant in 0..kernel.variants.len() {
+                let of_sums = SUMS.iter().filter(|piece| kernel.place_of(variant, piece).is_some()).count();
+                assert_eq!(of_sums, 1, "{kernel:?}, variant {variant}");
+            }
+        }
+        for variant in 0..MATMUL.variants.len() {
+            let found = PRODUCTS.iter().filter(|piece| MATMUL.place_of(variant, piece).is_some()).count();
+            assert_eq!(found, 1, "matmul, variant {variant}");
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::error::Result;
 use crate::kernel::{Access, Dtype};
 use crate::tape::{NodeInfo, Tape, ValueInfo, ValueKind, Var};
 
-pub use at::{At, Line, Term};
+pub use at::{At, Line, Products, Term};
 pub use choice::{Choice, Estimate};
 pub use schedules::{Compared, LayerSchedules, schedules};
 pub use sources::{Shader, find_kernel, shader, twin};

@@ -37,6 +37,11 @@ impl<'p> Recorded<'p> {
         Values::clone(values).f64()[start..].to_vec()
     }
 
+    /// The variant that it ran in.
+    pub fn variant(&self) -> usize {
+        self.launch.plan.variant
+    }
+
     /// A parameter.
     pub fn param(&self, name: &str) -> u32 {
         let place = self.launch.plan.kernel.params.iter().position(|(param, _)| *param == name);

@@ -8,6 +8,7 @@ use crate::cpu::cross_entropy::CROSS_ENTROPY;
 use crate::cpu::matmul::MATMUL;
 use crate::device::{Detail, Profile, Work};
 use crate::error::{Error, Result};
+use crate::kernel::Processor;
 use crate::nn::CellKind;
 use crate::tape::{NodeInfo, Tape, Var};
 
@@ -17,6 +18,8 @@ use crate::tape::{NodeInfo, Tape, Var};
 pub struct Walk {
     /// The kind of the layers.
     pub cell: CellKind,
+    /// Whether twins have computed it, on the CPU, and not the shaders themselves.
+    pub by_twins: bool,
     /// The layers, the one that reads the input first.
     pub layers: Vec<WalkLayer>,
     /// The linear layer that makes the logits, where there is one.
@@ -38,6 +41,8 @@ pub struct Walk {
 /// A recurrent layer of a [`Walk`]. W has a row for each unit of each gate.
 #[derive(Clone, Debug, Serialize)]
 pub struct WalkLayer {
+    /// The variants of matmul, which makes x·W_ihᵀ, and of the cell's kernels forward and backward.
+    pub variants: [usize; 3],
     /// x_t.
     pub x: Vec<Vec<f64>>,
     /// W_ih, W_hh.
@@ -143,6 +148,7 @@ impl Walk {
         let scale = f64::from(f32::from_bits(loss.param("scale")));
         Ok(Walk {
             cell: kind,
+            by_twins: tape.device().limits().processor == Processor::Cpu,
             layers,
             linear: linear.transpose()?,
             probabilities: logits.iter().map(|row| softmax(row)).collect(),
@@ -199,6 +205,7 @@ impl WalkLayer {
             _ => da.clone(),
         };
         let mut layer = WalkLayer {
+            variants: [&input, &forward, &backward].map(Recorded::variant),
             x: rows(tape.value(node.inputs[0])?.to_f64()?, w[0][0].len()),
             b: [b_ih, b_hh],
             xw: rows(forward.values("xw", 0), width),

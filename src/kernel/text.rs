@@ -3,16 +3,11 @@
 use super::Kernel;
 
 impl Kernel {
-    /// The file and text of its shader that says what it computes.
-    fn shader(&self) -> (&'static str, &'static str) {
-        let variant = &self.variants[0];
-        (variant.files[0], variant.wgsl[0])
-    }
-
     /// Its equations, a line each, as the shader's header has them: the lines that are set apart there, else the first
     /// sentence. None where there is no header.
     pub fn equations(&self) -> Vec<String> {
-        let header: Vec<&str> = self.shader().1.lines().map_while(|line| line.strip_prefix("//")).collect();
+        let header: Vec<&str> =
+            self.variants[0].wgsl[0].lines().map_while(|line| line.strip_prefix("//")).collect();
         let apart: Vec<String> = header
             .iter()
             .filter(|line| line.starts_with("     "))
@@ -26,11 +21,13 @@ impl Kernel {
         vec![sentence.trim_end_matches('.').into()]
     }
 
-    /// Where its shader has a piece of text, as `shaders/FILE:LINE`; none where it has not.
-    pub fn place_of(&self, piece: &str) -> Option<String> {
-        let (file, text) = self.shader();
-        let line = text.lines().position(|line| line.contains(piece))? + 1;
-        Some(format!("shaders/{file}:{line}"))
+    /// Where a variant's shader has a piece of text, as `shaders/FILE:LINE`; none where it has not.
+    pub fn place_of(&self, variant: usize, piece: &str) -> Option<String> {
+        let variant = &self.variants[variant];
+        variant.files.iter().zip(variant.wgsl).find_map(|(file, text)| {
+            let line = text.lines().position(|line| line.contains(piece))? + 1;
+            Some(format!("shaders/{file}:{line}"))
+        })
     }
 }
 
@@ -63,10 +60,10 @@ mod tests {
     #[test]
     fn a_kernel_knows_the_lines_of_its_shader() {
         let row = TABLE.iter().find(|row| row.kernel.name == "bias_add").unwrap();
-        let place = row.kernel.place_of("y: array<").unwrap();
+        let place = row.kernel.place_of(0, "y: array<").unwrap();
         let line: usize = place.strip_prefix("shaders/bias_add.wgsl:").unwrap().parse().unwrap();
         let text = include_str!("../../shaders/bias_add.wgsl");
         assert!(text.lines().nth(line - 1).unwrap().contains("y: array<"));
-        assert_eq!(row.kernel.place_of("no such text"), None);
+        assert_eq!(row.kernel.place_of(0, "no such text"), None);
     }
 }

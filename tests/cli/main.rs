@@ -8,6 +8,7 @@ mod conform;
 mod contract;
 mod determinism;
 mod devices;
+mod explain;
 #[path = "../common/files.rs"]
 mod files;
 mod foreign_runs;

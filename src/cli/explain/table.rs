@@ -1,5 +1,7 @@
 //! The step, node by node.
 
+use std::collections::HashSet;
+
 use bptt::bench::Roofline;
 use bptt::device::Device;
 use bptt::error::Result;
@@ -29,10 +31,11 @@ pub fn show(title: &str, device: &Device, steps: &mut dyn Steps, output: Output)
     ))?;
     output.line(
         "An operation is one of + − · / max min e^x ln √ tanh σ. The bound is the time that reading and writing each byte \
-         once, or the operations, would take at the device's rates.",
+         once, or the operations, would take at the device's rates; caches are quicker than that.",
     )?;
+    let mut seen = HashSet::new();
     for part in &explained.parts {
-        show_part(part, output)?;
+        show_part(part, &mut seen, output)?;
     }
     let sum = |of: fn(&Explanation) -> u64| {
         explained.parts.iter().flat_map(|part| &part.launches).map(of).sum::<u64>()
@@ -50,7 +53,7 @@ pub fn show(title: &str, device: &Device, steps: &mut dyn Steps, output: Output)
     }))
 }
 
-fn show_part(part: &Part, output: Output) -> Result<()> {
+fn show_part(part: &Part, seen: &mut HashSet<&'static str>, output: Output) -> Result<()> {
     let node = part.node.map_or(String::new(), |node| format!(", node {node}"));
     let operation = if part.pass == part.operation { String::new() } else { format!(": {}", part.operation) };
     output.line(format!("\n{}{node}{operation}", part.pass))?;
@@ -63,10 +66,11 @@ fn show_part(part: &Part, output: Output) -> Result<()> {
             output.line(format!("    {line}"))?;
         }
     }
-    part.launches.iter().try_for_each(|launch| show_launch(launch, output))
+    part.launches.iter().try_for_each(|launch| show_launch(launch, seen.insert(launch.kernel), output))
 }
 
-fn show_launch(launch: &Explanation, output: Output) -> Result<()> {
+/// A launch, with its equations where it is the first of its kernel.
+fn show_launch(launch: &Explanation, first: bool, output: Output) -> Result<()> {
     let [x, y, z] = launch.grid;
     let times = if launch.count > 1 { format!("{} launches, each ", launch.count) } else { String::new() };
     output.line(format!(
@@ -75,12 +79,12 @@ fn show_launch(launch: &Explanation, output: Output) -> Result<()> {
         launch.variant,
         launch.files.join(" & ")
     ))?;
-    for line in &launch.equations {
+    for line in launch.equations.iter().filter(|_| first) {
         output.line(format!("      {line}"))?;
     }
     let sizes = ["m", "n", "k", "batch", "hidden", "time", "steps", "rows", "cols", "classes", "count"];
     let sizes = launch.params.iter().filter(|(name, _)| sizes.contains(name));
-    let sizes: Vec<String> = sizes.map(|(name, value)| format!("{name} {value}")).collect();
+    let sizes: String = sizes.map(|(name, value)| format!("{name} {value}; ")).collect();
     let present = launch.arguments.iter().filter(|argument| argument.bytes > 0);
     let buffers: Vec<String> = present
         .map(|argument| {
@@ -92,7 +96,7 @@ fn show_launch(launch: &Explanation, output: Output) -> Result<()> {
             format!("{} {} ({moved})", argument.name, count(argument.bytes))
         })
         .collect();
-    output.line(format!("      {}; bytes: {}", sizes.join(", "), buffers.join(", ")))?;
+    output.line(format!("      {sizes}bytes: {}", buffers.join(", ")))?;
     let operations =
         launch.operations.map_or("operations unknown".into(), |n| format!("{} operations", count(n)));
     let intensity = launch.intensity.map_or(String::new(), |x| format!(" ({x:.2} a byte)"));

@@ -1,7 +1,7 @@
 //! The numbers of a step.
 
 use bptt::error::Result;
-use bptt::explain::{At, Steps, Walk, WalkLayer};
+use bptt::explain::{At, Products, Steps, Walk, WalkLayer};
 use bptt::nn::CellKind;
 use serde_json::json;
 
@@ -34,10 +34,10 @@ fn row(values: &[f64]) -> String {
     values.iter().map(|x| format!("{x:9.4}")).collect::<Vec<_>>().join(" ")
 }
 
-/// A named row of numbers with its formula and place.
-fn line(output: Output, name: &str, values: &[f64], formula: &str, place: Option<String>) -> Result<()> {
-    let place = place.map_or(String::new(), |place| format!("   {place}"));
-    output.line(format!("  {name:10} {}   {formula}{place}", row(values)))
+/// A named row of numbers with its formula and places.
+fn line(output: Output, name: &str, values: &[f64], formula: &str, places: &[String]) -> Result<()> {
+    let text = format!("  {name:10} {}   {formula}   {}", row(values), places.join(" "));
+    output.line(text.trim_end())
 }
 
 fn print(walk: &Walk, title: &str, device: &str, vocabulary: &[char], output: Output) -> Result<()> {
@@ -47,8 +47,14 @@ fn print(walk: &Walk, title: &str, device: &str, vocabulary: &[char], output: Ou
     ))?;
     output.line(
         "All steps' x·W_ihᵀ are one launch of matmul, the steps of a layer one or several of its cell's kernel; each number \
-         stands beside its equation and the line of the shader that computes it. Units are columns.",
+         stands beside its equation and the lines of the shaders that compute it: of the products, then of the number. Units are \
+         columns.",
     )?;
+    if walk.by_twins {
+        output.line(
+            "On the CPU the twin of each shader has computed it: src/cpu/NAME.rs of shaders/NAME.wgsl.",
+        )?;
+    }
     output.line(format!(
         "symbols: {}",
         (0..vocabulary.len()).map(|k| format!("{k} {}", symbol(k))).collect::<Vec<_>>().join(", ")
@@ -59,28 +65,28 @@ fn print(walk: &Walk, title: &str, device: &str, vocabulary: &[char], output: Ou
             matrix(output, name, w)?;
         }
         for (name, b) in ["b_ih", "b_hh"].into_iter().zip(&layer.b) {
-            line(output, name, b, "", None)?;
+            line(output, name, b, "", &[])?;
         }
     }
     for t in 0..walk.time() {
         let read = walk.layers[0].x[t].iter().position(|x| *x == 1.0).map_or(String::new(), symbol);
         output.line(format!("\nforward, step {t}: reads {read}, is to say {}", symbol(walk.labels[t])))?;
-        for (index, layer) in walk.layers.iter().enumerate() {
+        for index in 0..walk.layers.len() {
             if walk.layers.len() > 1 {
                 output.line(format!(" layer {index}"))?;
             }
-            forward(walk, layer, t, output)?;
+            forward(walk, index, t, output)?;
         }
         let formula = if walk.linear.is_some() { "h_t·Wᵀ + b" } else { "h_t itself" };
-        let place = walk.linear.as_ref().and_then(|_| walk.place_of_products());
-        line(output, "logits", &walk.logits[t], formula, place)?;
-        line(output, "p", &walk.probabilities[t], "softmax of the logits", place_of("let softmax ="))?;
+        let places = if walk.linear.is_some() { products(walk) } else { Vec::new() };
+        line(output, "logits", &walk.logits[t], formula, &places)?;
+        line(output, "p", &walk.probabilities[t], "softmax of the logits", &place_of("let softmax ="))?;
         line(
             output,
             "loss",
             &[walk.losses[t]],
             &format!("−ln p[{}]", walk.labels[t]),
-            place_of("var loss ="),
+            &place_of("var loss ="),
         )?;
     }
     output.line(format!(
@@ -91,46 +97,53 @@ fn print(walk: &Walk, title: &str, device: &str, vocabulary: &[char], output: Ou
     for t in (0..walk.time()).rev() {
         output.line(format!("\nbackward, step {t}"))?;
         let formula = format!("(p − [c = {}]) / {}", walk.labels[t], walk.time());
-        line(output, "dlogits", &walk.dlogits[t], &formula, place_of("let d = softmax"))?;
-        for (index, layer) in walk.layers.iter().enumerate().rev() {
+        line(output, "dlogits", &walk.dlogits[t], &formula, &place_of("let d = softmax"))?;
+        for index in (0..walk.layers.len()).rev() {
             if walk.layers.len() > 1 {
                 output.line(format!(" layer {index}"))?;
             }
-            backward(walk, layer, t, output)?;
+            backward(walk, index, t, output)?;
         }
     }
     output.line("\nthe gradients, as the device has added them up over all steps in one launch each")?;
     for (index, layer) in walk.layers.iter().enumerate() {
-        output.line(format!(
-            " layer {index}{}",
-            walk.place_of_products().map_or(String::new(), |place| format!("   {place}"))
-        ))?;
+        output.line(format!(" layer {index}   {}", products(walk).join(" ")))?;
         for (name, dw) in ["dW_ih", "dW_hh"].into_iter().zip(&layer.dw) {
             matrix(output, name, dw)?;
         }
         for (name, db) in ["db_ih", "db_hh"].into_iter().zip(&layer.db) {
-            line(output, name, db, "Σ_t da_t", None)?;
+            line(output, name, db, "Σ_t da_t", &[])?;
         }
     }
     if let Some(linear) = &walk.linear {
         output.line(" linear layer")?;
         matrix(output, "dW", &linear.dw)?;
-        line(output, "db", &linear.db, "Σ_t dlogits_t", None)?;
+        line(output, "db", &linear.db, "Σ_t dlogits_t", &[])?;
     }
     output.line("\none unit at one step, product by product, beside finite differences: --at T,K")
 }
 
 /// A line of cross_entropy.wgsl.
-fn place_of(piece: &str) -> Option<String> {
-    bptt::cpu::cross_entropy::CROSS_ENTROPY.place_of(piece)
+fn place_of(piece: &str) -> Vec<String> {
+    bptt::cpu::cross_entropy::CROSS_ENTROPY.place_of(0, piece).into_iter().collect()
 }
 
-fn forward(walk: &Walk, layer: &WalkLayer, t: usize, output: Output) -> Result<()> {
+/// The line of the matrix products over all steps.
+fn products(walk: &Walk) -> Vec<String> {
+    walk.places(0, false, "", &[Products::Input])
+}
+
+fn forward(walk: &Walk, index: usize, t: usize, output: Output) -> Result<()> {
+    let layer = &walk.layers[index];
+    let places = |name: &str, products: &[Products]| walk.places(index, false, name, products);
+    // The first number that takes the sums h·W_hhᵀ.
+    let state: &[Products] = &[Products::State];
+    let after = |name: &str| if ["i", "r"].contains(&name) { state } else { &[] };
     let biases =
         if walk.cell == CellKind::Gru { "x_t·W_ihᵀ + b_ih" } else { "x_t·W_ihᵀ + b_ih + b_hh" };
-    line(output, "x_t", &layer.x[t], "", None)?;
-    line(output, "xw_t", &layer.xw[t], biases, walk.place_of_products())?;
-    line(output, "h", &layer.h[t], "the state before", None)?;
+    line(output, "x_t", &layer.x[t], "", &[])?;
+    line(output, "xw_t", &layer.xw[t], biases, &places("", &[Products::Input]))?;
+    line(output, "h", &layer.h[t], "the state before", &[])?;
     let formulas: &[(&str, &str)] = match walk.cell {
         CellKind::Rnn => &[],
         CellKind::Lstm => {
@@ -145,33 +158,36 @@ fn forward(walk: &Walk, layer: &WalkLayer, t: usize, output: Output) -> Result<(
     };
     for (name, formula) in formulas {
         let (_, gate) = layer.gates.iter().find(|(found, _)| found == name).expect("the cell's gate");
-        line(output, name, &gate[t], formula, walk.place(false, name))?;
+        line(output, name, &gate[t], formula, &places(name, after(name)))?;
     }
     if walk.cell == CellKind::Lstm {
-        line(output, "c_t", &layer.c[t + 1], "f ⊙ c + i ⊙ g", walk.place(false, "c_t"))?;
+        line(output, "c_t", &layer.c[t + 1], "f ⊙ c + i ⊙ g", &places("c_t", &[]))?;
     }
     let formula = match walk.cell {
         CellKind::Rnn => "tanh(xw_t + h·W_hhᵀ)",
         CellKind::Lstm => "o ⊙ tanh(c_t)",
         CellKind::Gru => "(1 − z) ⊙ n + z ⊙ h",
     };
-    line(output, "h_t", &layer.h[t + 1], formula, walk.place(false, "h_t"))
+    let sums = if walk.cell == CellKind::Rnn { state } else { &[] };
+    line(output, "h_t", &layer.h[t + 1], formula, &places("h_t", sums))
 }
 
-fn backward(walk: &Walk, layer: &WalkLayer, t: usize, output: Output) -> Result<()> {
-    line(output, "dy_t", &layer.dy[t], "by way of this step's output", None)?;
+fn backward(walk: &Walk, index: usize, t: usize, output: Output) -> Result<()> {
+    let layer: &WalkLayer = &walk.layers[index];
+    let places = |name: &str, products: &[Products]| walk.places(index, true, name, products);
+    line(output, "dy_t", &layer.dy[t], "by way of this step's output", &[])?;
     let arriving = match walk.cell {
         CellKind::Gru => "da_h·W_hh + dh ⊙ z of the next step",
         _ => "da·W_hh of the next step",
     };
-    line(output, "arriving", &layer.arriving[t], arriving, walk.place(true, "arriving"))?;
-    line(output, "dh_t", &layer.dh[t], "dy_t + arriving", walk.place(true, "dh_t"))?;
+    line(output, "arriving", &layer.arriving[t], arriving, &places("arriving", &[Products::State]))?;
+    line(output, "dh_t", &layer.dh[t], "dy_t + arriving", &places("dh_t", &[]))?;
     let hidden = layer.h[0].len();
     let gates: &[(&str, &str)] = match walk.cell {
         CellKind::Rnn => &[("da", "dh_t ⊙ (1 − h_t²)")],
         CellKind::Lstm => {
             let formula = "dc ⊙ f of the next step + dh_t ⊙ o ⊙ (1 − tanh²c_t)";
-            line(output, "dc_t", &layer.dc[t], formula, walk.place(true, "dc_t"))?;
+            line(output, "dc_t", &layer.dc[t], formula, &places("dc_t", &[]))?;
             &[
                 ("da_i", "dc_t ⊙ g ⊙ i(1 − i)"),
                 ("da_f", "dc_t ⊙ c ⊙ f(1 − f)"),
@@ -187,7 +203,7 @@ fn backward(walk: &Walk, layer: &WalkLayer, t: usize, output: Output) -> Result<
     };
     for (gate, (name, formula)) in gates.iter().enumerate() {
         let da = &layer.da[t][gate * hidden..][..hidden];
-        line(output, name, da, formula, walk.place(true, name))?;
+        line(output, name, da, formula, &places(name, &[]))?;
     }
     for (which, name) in ["dW_ih", "dW_hh"].into_iter().enumerate() {
         let grown = layer.growing(which, t);
@@ -204,14 +220,14 @@ fn backward(walk: &Walk, layer: &WalkLayer, t: usize, output: Output) -> Result<
 fn matrix(output: Output, name: &str, rows: &[Vec<f64>]) -> Result<()> {
     rows.iter()
         .enumerate()
-        .try_for_each(|(k, values)| line(output, if k == 0 { name } else { "" }, values, "", None))
+        .try_for_each(|(k, values)| line(output, if k == 0 { name } else { "" }, values, "", &[]))
 }
 
 fn show_at(at: &At, title: &str, device: &str, output: Output) -> Result<()> {
     output.line(format!("unit {} at step {} of {title} on {device}", at.unit, at.step))?;
     for found in &at.lines {
-        let place = found.place.as_ref().map_or(String::new(), |place| format!("   {place}"));
-        output.line(format!("\n{} = {}{place}", found.name, found.formula))?;
+        let text = format!("\n{} = {}   {}", found.name, found.formula, found.places.join(" "));
+        output.line(text.trim_end())?;
         for term in &found.terms {
             let factors: Vec<String> = term.factors.iter().map(|x| format!("{x:.6}")).collect();
             let product: f64 = term.factors.iter().product();
