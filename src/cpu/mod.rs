@@ -7,6 +7,8 @@ pub mod real;
 pub mod bias_add;
 pub mod common;
 pub mod cost;
+#[cfg(test)]
+mod counted;
 pub mod halves;
 pub mod matmul;
 pub mod matmul_ways;

@@ -153,35 +153,9 @@ pub struct Bounded {
     pub error: f64,
 }
 
-/// The operations that twins have made with [`Bounded`] numbers on this thread, for the test of `work.rs`.
-#[cfg(test)]
-pub(crate) mod counted {
-    use std::cell::Cell;
-
-    thread_local!(static COUNT: Cell<u64> = const { Cell::new(0) });
-
-    /// Counts so many more.
-    pub fn add(operations: u64) {
-        COUNT.set(COUNT.get() + operations);
-    }
-
-    /// Counts one for all that `f` does.
-    pub fn as_one<T>(f: impl FnOnce() -> T) -> T {
-        let before = COUNT.get();
-        let result = f();
-        COUNT.set(before + 1);
-        result
-    }
-
-    /// What was counted since the last call.
-    pub fn take() -> u64 {
-        COUNT.replace(0)
-    }
-}
-
 /// One operation.
 #[cfg(test)]
-use counted::as_one;
+use super::counted::as_one;
 #[cfg(not(test))]
 #[inline(always)]
 fn as_one<T>(f: impl FnOnce() -> T) -> T {
@@ -333,7 +307,7 @@ impl Real for Bounded {
             count += 1;
         }
         #[cfg(test)]
-        counted::add(count as u64);
+        super::counted::add(count as u64);
         Bounded { value, error: error + 2.0 * (count as f64).sqrt() * ULP * magnitude + TINY }
     }
     fn stored(self, dtype: Dtype) -> Self {

@@ -295,7 +295,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::work;
-    use crate::cpu::real::counted;
+    use crate::cpu::counted;
     use crate::device::Device;
     use crate::verify::{Size, TABLE, Value, run};
 

@@ -4,6 +4,7 @@
 
 mod at;
 mod choice;
+mod difference;
 mod recorded;
 mod schedules;
 mod sources;
@@ -67,9 +68,9 @@ pub struct Explanation {
     pub equations: Vec<String>,
     /// How many launches they are.
     pub count: usize,
-    /// The variant, and the file of each part of its shader.
+    /// The variant.
     pub variant: &'static str,
-    /// The shader's files.
+    /// The files of its shader.
     pub files: Vec<&'static str>,
     /// Workgroups in x, y and z.
     pub grid: [u32; 3],

@@ -185,7 +185,10 @@ pub(super) fn about(operation: &str) -> Vec<String> {
     let lines = found.unwrap_or_default().into_iter();
     let lines = lines.map(|line| line.trim_start().trim_start_matches("///").trim().to_string());
     let lines = lines.take_while(|line| !line.starts_with("# "));
-    lines.filter(|line| !line.is_empty()).map(|line| line.replace('`', "")).collect()
+    lines
+        .filter(|line| !line.is_empty())
+        .map(|line| line.replace("[`", "").replace("`]", "").replace('`', ""))
+        .collect()
 }
 
 #[cfg(test)]

@@ -60,11 +60,11 @@ fn show_part(part: &Part, seen: &mut HashSet<&'static str>, output: Output) -> R
     if !part.inputs.is_empty() {
         output.line(format!("    {} -> {}", part.inputs.join(", "), part.outputs.join(", ")))?;
     }
-    // What an operation computes stands at its way forward, its gradients at its way back.
-    if part.pass == "forward" {
-        for line in &part.about {
-            output.line(format!("    {line}"))?;
-        }
+    let gradients =
+        part.about.iter().position(|line| line.starts_with("Gradient")).unwrap_or(part.about.len());
+    let about = if part.pass == "forward" { &part.about[..] } else { &part.about[gradients..] };
+    for line in about {
+        output.line(format!("    {line}"))?;
     }
     part.launches.iter().try_for_each(|launch| show_launch(launch, seen.insert(launch.kernel), output))
 }
