@@ -296,12 +296,12 @@ mod tests {
 
     use super::work;
     use crate::cpu::counted;
+    use crate::cpu::cross_entropy::CrossEntropy;
     use crate::device::Device;
     use crate::verify::{Size, TABLE, Value, run};
 
     /// Kernels whose operations depend on the numbers: there the formula is the most.
-    const DEPEND: [&str; 7] =
-        ["cross_entropy", "clip_gradients", "dropout", "embedding_backward", "sgd", "softmax", "adam"];
+    const DEPEND: [&str; 6] = ["clip_gradients", "dropout", "embedding_backward", "sgd", "softmax", "adam"];
 
     #[test]
     fn operations_are_those_of_the_twins() {
@@ -311,7 +311,15 @@ mod tests {
             for seed in 0..6 {
                 let case = row.case(seed, if seed == 0 { Size::One } else { Size::Small });
                 let counts: Vec<u64> = case.values.iter().map(|value| value.len() as u64).collect();
-                let Some(expected) = work(row.kernel, &case.params, &counts).operations else { continue };
+                let mut params = case.params.clone();
+                if row.kernel.name == "cross_entropy" {
+                    // Rows whose label is to be ignored make nothing.
+                    let mut p: CrossEntropy = bytemuck::pod_read_unaligned(&params);
+                    let Value::Ints(labels) = &case.values[1] else { unreachable!("labels are integers") };
+                    p.rows -= labels.iter().filter(|label| **label == p.ignore_index).count() as u32;
+                    params = bytemuck::bytes_of(&p).to_vec();
+                }
+                let Some(expected) = work(row.kernel, &params, &counts).operations else { continue };
                 counted::take();
                 run(&device, &case, &case.plans[0]).unwrap();
                 let counted = counted::take();
