@@ -17,7 +17,7 @@ impl Walk {
     /// dL/da of a row of the gates at a step, by (8·(L(e) − L(−e)) − (L(2e) − L(−2e))) / 12e in 64 bits, e being added to a.
     ///
     /// # Errors
-    /// [`Error::Argument`] when memory is short.
+    /// [`Error::Argument`](crate::error::Error::Argument) when memory is short.
     pub fn difference(&self, layer: usize, step: usize, row: usize) -> Result<f64> {
         let loss = |e: f64| self.loss_with(Some((layer, step, row, e)));
         let (near, far) = (loss(STEP)? - loss(-STEP)?, loss(2.0 * STEP)? - loss(-2.0 * STEP)?);
@@ -61,7 +61,7 @@ impl Walk {
     /// The loss in 64 bits, from the same inputs and parameters.
     ///
     /// # Errors
-    /// [`Error::Argument`] when memory is short.
+    /// [`Error::Argument`](crate::error::Error::Argument) when memory is short.
     pub fn reference_loss(&self) -> Result<f64> {
         self.loss_with(None)
     }
