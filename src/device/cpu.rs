@@ -189,10 +189,9 @@ impl<R: Element> Backend for Cpu<R> {
         for (i, (arg, declared)) in args.iter().zip(plan.kernel.args).enumerate() {
             let Some(view) = arg.view.filter(|view| view.buffer.dtype().is_half()) else { continue };
             let dtype = view.buffer.dtype();
-            // The twin's slices are gone.
+            // SAFETY: as above, and the twin's slices are gone.
             match (arg.access, declared.elements) {
                 (Access::Read, _) => {}
-                // SAFETY: as for the slots.
                 _ if R::PACKS => halves::pack(dtype, &wide[i], unsafe { Self::elements_mut(&view) }),
                 // It has rounded itself.
                 (_, Elements::Kept) => {}

@@ -88,6 +88,10 @@ pub struct Stats {
 pub(crate) trait Backend: Send + Sync {
     fn info(&self) -> &DeviceInfo;
     fn limits(&self) -> &Limits;
+    /// See [`Device::form`].
+    fn form(&self, storage: Storage) -> Result<Form> {
+        Ok(Form { space: ParamSpace::Uniform, storage, native: false })
+    }
     fn allocate(&self, dtype: Dtype, len: usize) -> Result<Memory>;
     fn release(&self, memory: Memory);
     fn launch(&self, plan: &Plan, params: &[u8], args: &[Arg<'_>]) -> Result<()>;
@@ -106,10 +110,6 @@ pub(crate) trait Backend: Send + Sync {
     fn start_profile(&self, detail: Detail) -> Result<()>;
     fn finish_profile(&self) -> Result<Profile>;
     fn reopen(&self) -> Result<Device>;
-    /// See [`Device::form`].
-    fn form(&self, storage: Storage) -> Result<Form> {
-        Ok(Form { space: ParamSpace::Uniform, storage, native: false })
-    }
     /// The bytes that so many elements take.
     fn bytes(&self, dtype: Dtype, len: usize) -> usize {
         pool::size_class(len * dtype.size())
