@@ -115,6 +115,7 @@
 //! shown that their loops end run without the guards that WGSL puts into loops and divisions; those of others keep them.
 
 mod dtype;
+mod text;
 mod wgsl;
 
 use crate::cpu::real::{Bounded, Twin};
@@ -226,6 +227,8 @@ pub struct Variant {
     /// The files of its WGSL text: what the kernel computes, then perhaps how, where kernels share that.
     /// `shaders/common.wgsl`, the constants and the parameter block are appended.
     pub wgsl: &'static [&'static str],
+    /// Their names in the folder `shaders`; empty of a text that is given in its place.
+    pub files: &'static [&'static str],
     /// Compile-time constants (tile sizes), appended as `const NAME = VALUEu;`.
     pub constants: &'static [(&'static str, u32)],
     /// What an adapter must offer for it.
@@ -354,6 +357,8 @@ macro_rules! kernel {
     (@stored $($dtype:ident)+) => { Some(&[$($crate::kernel::Dtype::$dtype),+]) };
     (@source $file:literal) => { include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/", $file)) };
     (@source ($text:expr)) => { $text };
+    (@file $file:literal) => { $file };
+    (@file ($text:expr)) => { "" };
     (@access read) => { $crate::kernel::Access::Read };
     (@access write) => { $crate::kernel::Access::Write };
     (@access update) => { $crate::kernel::Access::Update };
@@ -397,6 +402,7 @@ macro_rules! kernel {
             variants: &[$($crate::kernel::Variant {
                 name: $vname,
                 wgsl: &[$($crate::kernel!(@source $source)),+],
+                files: &[$($crate::kernel!(@file $source)),+],
                 constants: &[$(($cname, $cvalue)),*],
                 needs: $crate::kernel!(@needs $($needs)?),
                 stored: $crate::kernel!(@stored $($($dtype)+)?),

@@ -74,6 +74,7 @@
 //! | `report` | charts, heat maps, graphs and the HTML page of a training run, from plain data; behind the feature `report` |
 //! | `files/`, [`error`] | files read within limits and replaced whole; the one error type, and the faults of devices |
 //! | [`bench`](mod@bench) | training steps, kernels and launches measured, as peers are |
+//! | [`explain`](mod@explain) | a training step taken apart: launches with their cost and why they run so, schedules side by side, every number of a small network |
 //! | [`verify`] | every kernel and every gradient held to a 64-bit reference with derived limits; whole models to PyTorch's results; all of it on a user's own card ([`verify::suite`]) |
 //!
 //! How a kernel runs (variant, tile, grid) is chosen by a pure function of its parameters and the device's limits, beside its twin: `plan`, or
@@ -104,6 +105,7 @@ pub mod data;
 #[allow(unsafe_code, reason = "drivers, and memory that is shared with them")]
 pub mod device;
 pub mod error;
+pub mod explain;
 mod fault;
 mod files;
 pub mod kernel;

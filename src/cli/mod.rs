@@ -9,6 +9,7 @@ mod curves;
 mod devices;
 mod eval;
 mod experiment;
+mod explain;
 mod generate;
 mod graph;
 mod numbers;
@@ -65,6 +66,8 @@ enum Command {
     Trace(Box<trace::Args>),
     /// Draw what a step of training computes, and which way its gradients flow
     Graph(Box<graph::Args>),
+    /// Take a step of training apart: every operation with its cost, every schedule, every number
+    Explain(Box<explain::Args>),
     /// Check that a device computes what it should
     Check(check::Args),
     /// Compare with PyTorch's results, case by case
@@ -86,6 +89,7 @@ pub fn main() -> ExitCode {
         .mut_subcommand("train", train::with_defaults)
         .mut_subcommand("trace", train::with_defaults)
         .mut_subcommand("graph", train::with_defaults)
+        .mut_subcommand("explain", train::with_defaults)
         .try_get_matches()
         .and_then(|matches| Args::from_arg_matches(&matches));
     let args = match parsed {
@@ -103,6 +107,7 @@ pub fn main() -> ExitCode {
         Command::Report(args) => report::run(args).map(done),
         Command::Trace(args) => trace::run(*args).map(done),
         Command::Graph(args) => graph::run(*args).map(done),
+        Command::Explain(args) => explain::run(*args).map(done),
         Command::Check(args) => check::run(args),
         Command::Conform(args) => conform::run(args),
         Command::Bench(args) => bench::run(args).map(done),

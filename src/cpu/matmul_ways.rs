@@ -303,9 +303,15 @@ impl Matmul {
 
     /// All ways that a device allows.
     pub fn ways(&self, limits: &Limits) -> Vec<Split> {
+        self.estimates(limits).into_iter().map(|(split, _)| split).collect()
+    }
+
+    /// All ways that a device allows, with the seconds that each is estimated to take.
+    pub fn estimates(&self, limits: &Limits) -> Vec<(Split, f64)> {
         let allowed = |variant: &usize| limits.allow(&MATMUL.variants[*variant]);
         let splits = |variant| self.splits(variant, limits);
-        self.candidates().filter(allowed).flat_map(splits).collect()
+        let splits = self.candidates().filter(allowed).flat_map(splits);
+        splits.map(|split| (split, self.seconds(&split, limits))).collect()
     }
 
     /// A plan for each variant that can compute it, with its own depth.

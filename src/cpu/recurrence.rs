@@ -132,11 +132,16 @@ impl Product {
 
     /// All schedules that a device allows.
     pub fn schedules(&self, kernel: &'static Kernel, steps: u32, limits: &Limits) -> Vec<Schedule> {
+        self.estimates(kernel, steps, limits).into_iter().map(|(schedule, _)| schedule).collect()
+    }
+
+    /// All schedules that a device allows, with the seconds that a step is estimated to take in each.
+    pub fn estimates(&self, kernel: &'static Kernel, steps: u32, limits: &Limits) -> Vec<(Schedule, f64)> {
         let suitable = [TILES, LANES_OF_ONE, LANES_OF_FOUR].into_iter();
         let suitable = suitable.filter(|variant| self.suits(kernel, *variant, limits));
         let of_variant = |variant| {
-            let [(sequence, _), (step, _)] = self.both(kernel, variant, steps, costs(limits));
-            [Some(sequence).filter(|sequence| sequence.steps > 1), Some(step)].into_iter().flatten()
+            let [sequence, step] = self.both(kernel, variant, steps, costs(limits));
+            [Some(sequence).filter(|(sequence, _)| sequence.steps > 1), Some(step)].into_iter().flatten()
         };
         suitable.flat_map(of_variant).collect()
     }

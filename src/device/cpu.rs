@@ -205,8 +205,8 @@ impl<R: Element> Backend for Cpu<R> {
             let dtype = view.buffer.dtype();
             match (arg.access, declared.elements) {
                 (Access::Read, _) => {}
-                // SAFETY: as above, and the twin's slices are gone.
                 _ if R::PACKS => {
+                    // SAFETY: as above, and the twin's slices are gone.
                     halves::pack(dtype, &wide[i][..view.len], unsafe { Self::elements_mut(&view) })
                 }
                 // It has rounded itself.

@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::kernel::{Access, Dtype, Limits, Plan, Processor, Variant};
+use crate::kernel::{Access, Dtype, Form, Limits, ParamSpace, Plan, Processor, Storage, Variant};
 use crate::plans::{PlanTable, Plans, Seen, Site, Way};
 
 pub(crate) use dry::DryRun;
@@ -90,6 +90,10 @@ pub struct Stats {
 pub(crate) trait Backend: Send + Sync {
     fn info(&self) -> &DeviceInfo;
     fn limits(&self) -> &Limits;
+    /// See [`Device::form`].
+    fn form(&self, storage: Storage) -> Result<Form> {
+        Ok(Form { space: ParamSpace::Uniform, storage, native: false })
+    }
     fn allocate(&self, dtype: Dtype, len: usize) -> Result<Memory>;
     fn release(&self, memory: Memory);
     fn launch(&self, plan: &Plan, params: &[u8], args: &[Arg<'_>]) -> Result<()>;
@@ -395,7 +399,27 @@ impl Device {
         if args.iter().all(|arg| arg.access == Access::Read || arg.len() == 0) {
             return Ok(());
         }
-        self.backend.launch(plan, bytemuck::bytes_of(params), args)
+        self.backend.launch(plan, bytemuck::bytes_of(params), args)?;
+        match self.recorder().filter(|recorder| recorder.keeps_values()) {
+            None => Ok(()),
+            Some(recorder) => {
+                let held = |arg: &Arg<'_>| match arg.view {
+                    Some(view) => self.read_back(view)?.wait(),
+                    None => Ok(Values::F32(Vec::new())),
+                };
+                recorder.keep_values(args.iter().map(held).collect::<Result<_>>()?);
+                Ok(())
+            }
+        }
+    }
+
+    /// The form in which a kernel's shader is compiled here for arguments of these types; of a device that compiles none, that
+    /// which every GPU takes.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] on a fault.
+    pub fn form(&self, storage: Storage) -> Result<Form> {
+        self.backend.form(storage)
     }
 
     /// Copies host values into a view, in order with the launches.

@@ -9,6 +9,7 @@ mod contract;
 mod convert;
 mod determinism;
 mod devices;
+mod explain;
 #[path = "../common/files.rs"]
 mod files;
 mod foreign_runs;

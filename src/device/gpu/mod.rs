@@ -26,7 +26,7 @@ use super::{
 };
 use crate::cpu::halves;
 use crate::error::{Error, Fault, Result};
-use crate::kernel::{Access, Dtype, Limits, MAX_ARGS, ParamSpace, Plan};
+use crate::kernel::{Access, Dtype, Form, Limits, MAX_ARGS, ParamSpace, Plan, Storage};
 use crate::plans::PlanTable;
 use fault::Faults;
 use marks::Marks;
@@ -315,6 +315,11 @@ impl State {
 }
 
 impl Backend for Gpu {
+    fn form(&self, storage: Storage) -> Result<Form> {
+        let native = storage.contains(&Dtype::F16) && self.native_f16()?;
+        Ok(Form { space: self.lock().pipelines.space(), storage, native })
+    }
+
     fn plans(&self) -> Option<&PlanTable> {
         Some(&self.plans)
     }

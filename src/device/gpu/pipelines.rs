@@ -65,6 +65,11 @@ impl Pipelines {
         }
     }
 
+    /// Where parameters are.
+    pub fn space(&self) -> ParamSpace {
+        self.space
+    }
+
     pub fn created(&self) -> u64 {
         self.pipelines.len() as u64
     }

@@ -11,7 +11,7 @@ use super::{
     View, host,
 };
 use crate::error::Result;
-use crate::kernel::{Dtype, Limits, Plan};
+use crate::kernel::{Dtype, Form, Limits, Plan, Storage};
 use crate::plans::PlanTable;
 
 pub use failure::Failure;
@@ -121,6 +121,10 @@ impl Backend for Tampered {
 
     fn cooperative_matrices(&self, _: &Device) -> Checked {
         self.inner.cooperative_matrices(&Device { backend: self.inner.clone() })
+    }
+
+    fn form(&self, storage: Storage) -> Result<Form> {
+        self.inner.form(storage)
     }
 
     fn reopen(&self) -> Result<Device> {
