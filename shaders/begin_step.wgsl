@@ -38,10 +38,10 @@ fn main() {
     // ANCHOR: scale
     if unbounded {
         if p.interval > 0u && !failed && control[SCALE] > 1.0 {
-            control[SCALE] = max(1.0, control[SCALE] * p.backoff);
-            control[GOOD] = 0.0;
-            control[OVERFLOWED] += 1.0;
             if control[STOP] == 0.0 {
+                control[SCALE] = max(1.0, control[SCALE] * p.backoff);
+                control[GOOD] = 0.0;
+                control[OVERFLOWED] += 1.0;
                 control[STOP] = f32(OVERFLOW);
             }
         } else {

@@ -1,7 +1,7 @@
 // Takes the loss scale out of the gradient, s = SCALE where p.scaled is 1, else 1, and limits the norm: with
 // norm = √(Σ partial) / s, partial being sums of squares, grad[i] *= coefficient where
-// coefficient = min(1, max_norm / (norm + 1e-6)) / s, as torch.nn.utils.clip_grad_norm_. Writes NORM and COEFFICIENT. A norm
-// that is not finite sets NONFINITE and leaves grad alone, with coefficient 1.
+// coefficient = min(1, max_norm / (norm + 1e-6)) / s, as torch.nn.utils.clip_grad_norm_. Writes NORM, COEFFICIENT and
+// NONFINITE, 1 for a norm that is not finite, which leaves grad alone, with coefficient 1, else 0.
 // p: count, partials, max_norm, scaled. Every workgroup adds up the partial sums by the same tree. Twin: src/cpu/clip_gradients.rs.
 
 @group(0) @binding(0) var<storage, read> partial: array<f32>; // [partials]
@@ -38,9 +38,7 @@ fn main(
     if id.x == 0u {
         control[NORM] = norm;
         control[COEFFICIENT] = coefficient;
-        if failed {
-            control[NONFINITE] = 1.0;
-        }
+        control[NONFINITE] = select(0.0, 1.0, failed);
     }
     if coefficient < 1.0 {
         for (var i = id.x; i < p.count; i += groups.x * THREADS) {

@@ -16,14 +16,57 @@ use crate::error::{Error, Result};
 /// written.
 pub(crate) fn write_whole(files: &[(&Path, &[u8])]) -> Result<()> {
     let written = files.iter().map(|(path, bytes)| {
-        let failed = |error| unwritable(path, &error);
-        Ok((path, write_beside(path, bytes).map_err(failed)?))
+        let mut file = NewFile::create(path)?;
+        file.write(bytes)?;
+        file.complete()
     });
-    for (path, file) in written.collect::<Result<Vec<_>>>()? {
-        file.persist(path).map_err(|error| unwritable(path, &error.error))?;
-        sync_folder(path).map_err(|error| unwritable(path, &error))?;
+    written.collect::<Result<Vec<_>>>()?.into_iter().try_for_each(Complete::keep)
+}
+
+/// A file that is being written, in the folder where it will be. Dropped, it leaves what was there.
+pub(crate) struct NewFile<'a> {
+    path: &'a Path,
+    file: NamedTempFile,
+}
+
+impl<'a> NewFile<'a> {
+    pub fn create(path: &'a Path) -> Result<NewFile<'a>> {
+        let file = tempfile::Builder::new().prefix(PARTIAL).tempfile_in(folder(path));
+        // As the kind of error it is, which does not name the temporary file.
+        let file = file.map_err(|error| unwritable(path, &error.kind().into()))?;
+        Ok(NewFile { path, file })
     }
-    Ok(())
+
+    pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.file.as_file_mut().write_all(bytes).map_err(|error| unwritable(self.path, &error))
+    }
+
+    /// Once all of it is safe on the disk.
+    pub fn complete(self) -> Result<Complete<'a>> {
+        let safe = || {
+            #[cfg(unix)]
+            {
+                // Temporary files are made for their owner alone; a model is a file like any other.
+                use std::os::unix::fs::PermissionsExt;
+                self.file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
+            }
+            self.file.as_file().sync_all()
+        };
+        safe().map_err(|error| unwritable(self.path, &error))?;
+        Ok(Complete(self))
+    }
+}
+
+/// A whole [`NewFile`], still without its name.
+pub(crate) struct Complete<'a>(NewFile<'a>);
+
+impl Complete<'_> {
+    /// Gives it its name, in place of a file that has it.
+    pub fn keep(self) -> Result<()> {
+        let NewFile { path, file } = self.0;
+        file.persist(path).map_err(|error| unwritable(path, &error.error))?;
+        sync_folder(path).map_err(|error| unwritable(path, &error))
+    }
 }
 
 /// An error unless a file can be written there.
@@ -65,24 +108,6 @@ pub(crate) fn remove_cut_off(folder: &Path) {
             let _ = std::fs::remove_file(entry.path());
         }
     }
-}
-
-/// A temporary file in the folder of `path`, safe on the disk.
-fn write_beside(path: &Path, bytes: &[u8]) -> io::Result<NamedTempFile> {
-    let mut file = tempfile::Builder::new()
-        .prefix(PARTIAL)
-        .tempfile_in(folder(path))
-        .map_err(|error| io::Error::from(error.kind()))?;
-    // As the file it is, whose errors do not name it.
-    file.as_file_mut().write_all(bytes)?;
-    #[cfg(unix)]
-    {
-        // Temporary files are made for their owner alone; a model is a file like any other.
-        use std::os::unix::fs::PermissionsExt;
-        file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
-    }
-    file.as_file().sync_all()?;
-    Ok(file)
 }
 
 fn folder(path: &Path) -> &Path {

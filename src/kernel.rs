@@ -115,6 +115,7 @@
 //! shown that their loops end run without the guards that WGSL puts into loops and divisions; those of others keep them.
 
 mod dtype;
+mod text;
 mod wgsl;
 
 use crate::cpu::real::{Bounded, Twin};
@@ -178,16 +179,31 @@ pub struct Limits {
     pub memory: u32,
     /// Threads of a subgroup, where all subgroups are of one size and shaders can use them; else 0.
     pub subgroup: u32,
+    /// Whether shaders can multiply matrices of 16 x 16 native F16 and add them up in F32, a subgroup at a time. What a
+    /// device says of itself is what its adapter lists: whether it does so well, [`Device::allows`] has found out.
+    ///
+    /// [`Device::allows`]: crate::device::Device::allows
+    #[serde(default)]
+    pub cooperative: bool,
     /// Bytes that a buffer may have in a launch.
     pub binding: u64,
 }
 
 /// The limits that WebGPU guarantees everywhere.
-pub const LEAST: Limits =
-    Limits { processor: Processor::Gpu, threads: 256, memory: 16_384, subgroup: 0, binding: 128 << 20 };
+pub const LEAST: Limits = Limits {
+    processor: Processor::Gpu,
+    threads: 256,
+    memory: 16_384,
+    subgroup: 0,
+    cooperative: false,
+    binding: 128 << 20,
+};
 
 /// What variants need that run in one subgroup of 8 threads.
 pub const SUBGROUP: Limits = Limits { subgroup: 8, ..LEAST };
+
+/// What variants need that multiply cooperative matrices in one subgroup of 32 threads.
+pub const COOPERATIVE: Limits = Limits { subgroup: 32, cooperative: true, ..LEAST };
 
 impl Limits {
     /// Whether they are enough for a variant.
@@ -196,7 +212,10 @@ impl Limits {
         let subgroup = needs.subgroup == 0 || needs.subgroup == self.subgroup;
         // A twin needs none of it.
         self.processor == Processor::Cpu
-            || subgroup && needs.threads <= self.threads && needs.memory <= self.memory
+            || subgroup
+                && needs.threads <= self.threads
+                && needs.memory <= self.memory
+                && needs.cooperative <= self.cooperative
     }
 }
 
@@ -208,16 +227,25 @@ pub struct Variant {
     /// The files of its WGSL text: what the kernel computes, then perhaps how, where kernels share that.
     /// `shaders/common.wgsl`, the constants and the parameter block are appended.
     pub wgsl: &'static [&'static str],
+    /// Their names in the folder `shaders`; empty of a text that is given in its place.
+    pub files: &'static [&'static str],
     /// Compile-time constants (tile sizes), appended as `const NAME = VALUEu;`.
     pub constants: &'static [(&'static str, u32)],
     /// What an adapter must offer for it.
     pub needs: Limits,
+    /// The only types in which its arguments may be stored, F16 as WGSL's `f16`; none: any that the kernel takes.
+    pub stored: Option<&'static [Dtype]>,
 }
 
 impl Variant {
     /// The files of its text as one.
     pub fn text(&self) -> String {
         self.wgsl.join("\n")
+    }
+
+    /// Whether it runs with arguments that are stored like this.
+    pub fn takes(&self, storage: &[Dtype]) -> bool {
+        self.stored.is_none_or(|stored| storage.starts_with(stored))
     }
 
     /// The value of the constant `name`.
@@ -319,14 +347,18 @@ pub enum Slot<'a, R> {
 /// A variant is its name, its shader and its compile-time constants, `("TILE", 16)` say. The shader is the name of a file
 /// in the folder `shaders` of the package that declares the kernel, or an expression in parentheses: WGSL text, a constant
 /// or `(include_str!("bias_add.wgsl"))`. One of several pieces names them as `"a.wgsl" & "b.wgsl"`; a variant that needs
-/// more than [`LEAST`] ends with `needs Limits { .. }`. A line `fast path::to::function;` before `variants` names a
-/// quicker f32 function with the same arguments as the twin.
+/// more than [`LEAST`] ends with `needs Limits { .. }`, one for certain types of all arguments with `stored [F16, F32]`. A
+/// line `fast path::to::function;` before `variants` names a quicker f32 function with the same arguments as the twin.
 #[macro_export]
 macro_rules! kernel {
     (@needs) => { $crate::kernel::LEAST };
     (@needs $needs:expr) => { $needs };
+    (@stored) => { None };
+    (@stored $($dtype:ident)+) => { Some(&[$($crate::kernel::Dtype::$dtype),+]) };
     (@source $file:literal) => { include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/", $file)) };
     (@source ($text:expr)) => { $text };
+    (@file $file:literal) => { $file };
+    (@file ($text:expr)) => { "" };
     (@access read) => { $crate::kernel::Access::Read };
     (@access write) => { $crate::kernel::Access::Write };
     (@access update) => { $crate::kernel::Access::Update };
@@ -347,7 +379,8 @@ macro_rules! kernel {
             $($arg:ident: $access:ident $elements:ident),* $(,)?);
         fast $fast:path;
         variants [$({
-            $vname:literal, $($source:tt)&+, [$(($cname:literal, $cvalue:expr)),* $(,)?] $(, needs $needs:expr)?
+            $vname:literal, $($source:tt)&+, [$(($cname:literal, $cvalue:expr)),* $(,)?]
+            $(, needs $needs:expr)? $(, stored [$($dtype:ident),+])?
         }),* $(,)?]
     ) => {
         #[doc = concat!("Parameters of [`", stringify!($NAME), "`].")]
@@ -369,8 +402,10 @@ macro_rules! kernel {
             variants: &[$($crate::kernel::Variant {
                 name: $vname,
                 wgsl: &[$($crate::kernel!(@source $source)),+],
+                files: &[$($crate::kernel!(@file $source)),+],
                 constants: &[$(($cname, $cvalue)),*],
                 needs: $crate::kernel!(@needs $($needs)?),
+                stored: $crate::kernel!(@stored $($($dtype)+)?),
             }),*],
             covered: $crate::kernel::is_covered(module_path!()),
             f32: $crate::kernel!(@call $params, $fast, f32; $($access $elements),*),

@@ -74,12 +74,13 @@
 //! | `report` | charts, heat maps, graphs and the HTML page of a training run, from plain data; behind the feature `report` |
 //! | `files/`, [`error`] | files read within limits and replaced whole; the one error type, and the faults of devices |
 //! | [`bench`](mod@bench) | training steps, kernels and launches measured, as peers are |
+//! | [`explain`](mod@explain) | a training step taken apart: launches with their cost and why they run so, schedules side by side, every number of a small network |
 //! | [`verify`] | every kernel and every gradient held to a 64-bit reference with derived limits; whole models to PyTorch's results; all of it on a user's own card ([`verify::suite`]) |
 //!
 //! How a kernel runs (variant, tile, grid) is chosen by a pure function of its parameters and the device's limits, beside its twin: `plan`, or
 //! [`kernel::Plan::elements`] where every element is independent. Matrix products and recurrent kernels ask [`plans`] first, which a measurement may
 //! have filled. A launch on the CPU costs one uncontended lock and about
-//! 50 ns.
+//! 50 ns, and the conversion of what is stored in half precision.
 //!
 //! Tensors are stored as 32-bit floats, or in half precision as [`kernel::Dtype::F16`] or [`BF16`](kernel::Dtype::BF16). A
 //! shader is written once: each argument that may be either is read by `load_NAME(i)` and written by `store_NAME(i, x)`, which
@@ -104,6 +105,7 @@ pub mod data;
 #[allow(unsafe_code, reason = "drivers, and memory that is shared with them")]
 pub mod device;
 pub mod error;
+pub mod explain;
 mod fault;
 mod files;
 pub mod kernel;

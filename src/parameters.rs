@@ -174,6 +174,7 @@ impl Initializer {
             alignment,
             copy,
             stale: AtomicBool::new(true),
+            unscaled: AtomicBool::new(false),
         })))
     }
 }
@@ -195,6 +196,8 @@ struct Inner {
     /// The values in half precision, for layers, and whether they are older than `values`.
     copy: Option<Tensor>,
     stale: AtomicBool,
+    /// Whether a loss scale has been taken out of the gradients that there are.
+    unscaled: AtomicBool,
 }
 
 impl Parameters {
@@ -262,7 +265,7 @@ impl Parameters {
     }
 
     /// A parameter in 32 bits: a view of the arena, which optimizer steps change. Whoever overwrites it in a model of half
-    /// precision asks for it anew each time: what layers get is copied when it has been asked for.
+    /// precision asks for it anew each time: what layers get is copied anew when it has been asked for.
     ///
     /// # Errors
     /// [`Error::Argument`] when it is of another model.
@@ -271,17 +274,20 @@ impl Parameters {
         self.part(&self.0.values, id)
     }
 
-    /// A parameter as layers get it: in half precision a view of the copies, which are made anew where the values may have
-    /// changed.
+    /// A parameter as layers get it: in half precision a view of the copies, which [`Parameters::refresh`] keeps up to date.
     pub(crate) fn in_layers(&self, id: ParameterId) -> Result<Tensor> {
-        let Inner { values, copy: Some(copy), stale, .. } = &*self.0 else {
-            return self.part(&self.0.values, id);
-        };
-        if stale.swap(false, Ordering::Relaxed) {
+        self.part(self.0.copy.as_ref().unwrap_or(&self.0.values), id)
+    }
+
+    /// Makes the copies in half precision anew, where the values may have changed.
+    pub(crate) fn refresh(&self) -> Result<()> {
+        let Inner { values, copy: Some(copy), stale, .. } = &*self.0 else { return Ok(()) };
+        if stale.load(Ordering::Relaxed) {
             let (plan, params) = (Plan::fours(&CAST, values.count()), Cast { count: values.count() as u32 });
             self.device().launch(&plan, &params, &[values.read(), copy.write()])?;
+            stale.store(false, Ordering::Relaxed);
         }
-        self.part(copy, id)
+        Ok(())
     }
 
     /// A parameter's gradient, as the backward passes since the last [`Parameters::zero_grad`] have added it up.
@@ -303,7 +309,18 @@ impl Parameters {
 
     /// Forgets the gradients: the next backward pass begins anew.
     pub fn zero_grad(&self) {
+        self.begin_gradients();
         self.0.fresh.iter().for_each(|fresh| fresh.store(true, Ordering::Relaxed));
+    }
+
+    /// Gradients that come from now on may be multiplied with a loss scale.
+    pub(crate) fn begin_gradients(&self) {
+        self.0.unscaled.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether a loss scale has been taken out of the gradients, which whoever asks does if not.
+    pub(crate) fn take_scale(&self) -> bool {
+        self.0.unscaled.swap(true, Ordering::Relaxed)
     }
 
     /// All values and all gradients, padding included, for kernels that treat the whole model.

@@ -23,12 +23,15 @@ pub struct Site {
     pub kernel: &'static str,
     /// All sizes that a way may depend on.
     pub shape: [u32; 6],
+    /// Whether any of its arguments is stored in half precision.
+    pub half: bool,
 }
 
 impl fmt::Display for Site {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.kernel)?;
-        self.shape.iter().try_for_each(|size| write!(f, " {size}"))
+        self.shape.iter().try_for_each(|size| write!(f, " {size}"))?;
+        f.write_str(if self.half { " half" } else { "" })
     }
 }
 
@@ -174,8 +177,8 @@ mod tests {
         }
     }
 
-    const SITE: Site = Site { kernel: "kernel", shape: [1, 2, 3, 4, 5, 6] };
-    const OTHER: Site = Site { kernel: "kernel", shape: [1, 2, 3, 4, 5, 7] };
+    const SITE: Site = Site { kernel: "kernel", shape: [1, 2, 3, 4, 5, 6], half: false };
+    const OTHER: Site = Site { kernel: "kernel", shape: [1, 2, 3, 4, 5, 7], half: true };
 
     fn ways() -> Vec<Named> {
         vec![Named("slow"), Named("fast")]

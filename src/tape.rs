@@ -144,11 +144,20 @@ impl Tape {
         self.training
     }
 
-    /// From now on backward passes begin with this number `[1]`, which may change on the device, in place of 1: all gradients
-    /// are multiplied with it. An optimizer that [scales losses](crate::optim::Optimizer::scale_loss) gives it, and divides
-    /// the gradients of the parameters by it.
-    pub fn set_loss_scale(&mut self, scale: Option<Tensor>) {
+    /// From now on backward passes of a loss begin with this number `[1]`, which may change on the device, in place of 1: all
+    /// gradients are multiplied with it. An optimizer that [scales losses](crate::optim::Optimizer::scale_loss) gives it, and
+    /// divides the gradients of the parameters by it. What [`Tape::backward_from`] begins with is taken as it is: it has to
+    /// hold the scale already.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when it is not a single real number in 32 bits.
+    pub fn set_loss_scale(&mut self, scale: Option<Tensor>) -> Result<()> {
+        if let Some(scale) = scale.as_ref().filter(|scale| scale.count() != 1 || scale.dtype() != Dtype::F32)
+        {
+            return Err(Error::argument("set_loss_scale", format!("must be a single F32, got {scale:?}")));
+        }
         self.loss_scale = scale;
+        Ok(())
     }
 
     /// From now on reads every result back and returns [`Error::NonFinite`], naming the operation, at the first that holds
@@ -230,7 +239,10 @@ impl Tape {
     /// # Errors
     /// [`Error::Argument`] when the value is not of this tape; [`Error::Gpu`] on a fault.
     pub fn value(&self, var: Var) -> Result<&Tensor> {
-        let Value { tensor, aligned, .. } = &self.values[self.index(var)?];
+        let Value { tensor, aligned, kind, .. } = &self.values[self.index(var)?];
+        if let Kind::Parameter(_) = kind {
+            self.parameters()?.refresh()?;
+        }
         if tensor.is_aligned() {
             return Ok(tensor);
         }
@@ -330,7 +342,7 @@ impl Tape {
         self.walk(loss, None, true)
     }
 
-    /// Computes the gradients of Σ cotangent ⊙ `var`, for a value of any shape.
+    /// Computes the gradients of Σ cotangent ⊙ `var`, for a value of any shape. No loss scale is applied.
     ///
     /// # Errors
     /// [`Error::Argument`] when the shapes differ; else as [`Tape::backward`].
@@ -356,8 +368,16 @@ impl Tape {
         for value in self.values.iter_mut().filter(|value| value.kind == Kind::Output) {
             value.gradient = None;
         }
-        let gradient = cotangent.or(self.loss_scale.as_ref());
-        let gradient = gradient.map_or(Gradient::One, |gradient| Gradient::Tensor(gradient.clone()));
+        let gradient = match (cotangent, &self.loss_scale) {
+            (Some(cotangent), _) => Gradient::Tensor(cotangent.clone()),
+            (None, Some(scale)) => {
+                // A copy: the optimizer changes the scale, and the gradient may stay.
+                let copy = Tensor::empty(&self.device, Dtype::F32, shape)?;
+                scale.reshape(shape)?.copy_into(&copy, 0)?;
+                Gradient::Tensor(copy)
+            }
+            (None, None) => Gradient::One,
+        };
         if self.values[root].kind != Kind::Output {
             return self.add_gradient(root, gradient.tensor(&self.device, shape)?);
         }

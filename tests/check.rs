@@ -7,6 +7,7 @@ use std::cell::Cell;
 use bptt::device::{Device, Sabotage, Wrong};
 use bptt::error::{Error, Fault, Result};
 use bptt::kernel::Plan;
+use bptt::parameters::Precision;
 use bptt::verify::suite::{Finding, Item, OFF, Options, Suite, Trial, named};
 use bptt::verify::{Row, TABLE, check};
 
@@ -24,15 +25,18 @@ fn kernel(name: &str) -> &'static Row {
     TABLE.iter().find(|row| row.kernel.name == name).expect("a kernel of the table")
 }
 
-/// Sabotages a kernel: it alone is found to be wrong, in each of its variants, and the case that is named shows it again.
+/// Sabotages a kernel: it is found to be wrong in each of its variants and in each precision, and the case that is named shows
+/// it again.
 fn is_found(device: &'static str, row: &'static Row) {
     let mut suite = suite(device, Some(sabotage(row.kernel.name, Wrong::Off(OFF))));
     let Finding { trials, .. } = suite.check(Item::Kernel(row)).unwrap();
     for trial in trials {
-        let failure = trial.failure.unwrap_or_else(|| panic!("{row:?} off by {OFF} passes as {}", trial.of));
+        let (of, precision) = (&trial.of, trial.precision);
+        let failure =
+            trial.failure.unwrap_or_else(|| panic!("{row:?} off by {OFF} passes as {of} in {precision:?}"));
         assert!(trial.worst > 1.0 && failure.message.starts_with(row.kernel.name), "{failure:?}");
         if trial.on == "device" {
-            let case = row.case(failure.seed, failure.size.unwrap());
+            let case = row.case(failure.seed, failure.size.unwrap()).stored(trial.precision.dtype());
             let of = |plan: &&Plan| {
                 let named = row.kernel.variants[plan.variant].name == trial.of || trial.of == "twin";
                 named && Some(plan.grid) == failure.grid
@@ -97,12 +101,31 @@ fn wrong_kernels_show_in_gradients_and_in_learning() {
         // Over several steps the limits are wider.
         (Item::Schedules, "gru_forward", Wrong::Off(1e3 * OFF)),
         (Item::Learning, "adam", Wrong::Off(100.0)),
+        (Item::Conversions, "cast", Wrong::Off(OFF)),
     ] {
         for device in ["cpu", "gpu"] {
             let finding = suite(device, Some(sabotage(name, wrong))).check(item).unwrap();
             assert!(!finding.passed(), "{item:?} passes on {device} with a wrong {name}");
             let reference = |trial: &&Trial| trial.on == "finite differences";
             assert!(finding.trials.iter().filter(reference).all(|trial| trial.failure.is_none()));
+        }
+    }
+}
+
+/// Every item that holds in half precision says so, and finds what is wrong in it.
+#[test]
+fn what_is_wrong_in_half_precision_is_named() {
+    for item in [Item::Gradients, Item::Repeatability, Item::Learning] {
+        // More than all that rounding does in half precision.
+        let wrong = match item {
+            Item::Repeatability => sabotage("matmul", Wrong::Unsteady(0.1)),
+            Item::Learning => sabotage("adam", Wrong::Off(100.0)),
+            _ => sabotage("lstm_forward", Wrong::Off(10.0)),
+        };
+        let finding = suite("cpu", Some(wrong)).check(item).unwrap();
+        for precision in [Precision::F32, Precision::F16] {
+            let failed = |trial: &&Trial| trial.precision == precision && trial.failure.is_some();
+            assert!(finding.trials.iter().any(|trial| failed(&trial)), "{precision:?}: {finding:?}");
         }
     }
 }

@@ -11,8 +11,9 @@ use bptt::nn::{GruConfig, LstmConfig, RnnConfig};
 use bptt::ops::cross_entropy::CrossEntropyLoss;
 use bptt::ops::indices::Indices;
 use bptt::ops::recurrent::{Nonlinearity, Order, RecurrentWeights};
+use bptt::parameters::Precision;
 use bptt::tape::{Tape, Var};
-use bptt::verify::gradients::{Computation, compare, gradient_check};
+use bptt::verify::gradients::{Computation, compare, compare_in, gradient_check};
 use bptt::verify::{Layer, computations, network};
 use common::{devices, gpu};
 use proptest::prelude::*;
@@ -28,16 +29,18 @@ fn gradients_agree_with_finite_differences() {
     }
 }
 
-fn agrees_with_the_reference(device: &Device, computation: &Computation, seed: u64) {
-    let report = compare(device, computation, seed).unwrap();
-    assert!(report.passed(), "{computation:?}, seed {seed}, on {device:?}: {report}");
+fn agrees_with_the_reference(device: &Device, computation: &Computation, precision: Precision) {
+    let report = compare_in(device, computation, precision, 0).unwrap();
+    assert!(report.passed(), "{computation:?} in {precision:?} on {device:?}: {report}");
 }
 
 #[test]
 fn devices_agree_with_the_reference() {
     for device in devices() {
         for computation in computations() {
-            agrees_with_the_reference(&device, &computation, 0);
+            for precision in Precision::ALL {
+                agrees_with_the_reference(&device, &computation, precision);
+            }
         }
     }
 }
@@ -100,10 +103,10 @@ fn layer_options() -> impl Strategy<Value = (Kind, bool, bool)> {
 }
 
 /// Networks of all sizes, drawn by proptest; the environment variable PROPTEST_CASES asks for more of them.
-fn networks_agree_with_the_reference(device: &Device) {
+fn networks_agree_with_the_reference(device: &Device, cases: u32, precisions: &[Precision]) {
     let asked = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
     let config = Config {
-        cases: asked.unwrap_or(48),
+        cases: asked.unwrap_or(cases),
         max_shrink_iters: 256,
         source_file: Some(file!()),
         failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),
@@ -155,9 +158,15 @@ fn networks_agree_with_the_reference(device: &Device) {
             }),
         };
         let network = network(&layer, time, batch, states, lengths && batch.is_some());
-        let report =
-            compare(device, &network, seed).map_err(|fault| TestCaseError::fail(fault.to_string()))?;
-        prop_assert!(report.passed(), "{network:?}, seed {seed}: {report}");
+        for precision in precisions {
+            let report = compare_in(device, &network, *precision, seed)
+                .map_err(|fault| TestCaseError::fail(fault.to_string()))?;
+            // Rounded to halves a unit of relu may be on the other side of its corner: its gradient is then there or gone
+            // as a whole, which its limit knows but the error over everything does not.
+            let corners = matches!(kind, Kind::Rnn(Nonlinearity::Relu)) && *precision != Precision::F32;
+            let right = if corners { report.share <= 1.0 } else { report.passed() };
+            prop_assert!(right, "{network:?} in {precision:?}, seed {seed}: {report}");
+        }
         Ok(())
     });
     outcome.unwrap_or_else(|failure| panic!("on {device:?}: {failure}"));
@@ -165,15 +174,28 @@ fn networks_agree_with_the_reference(device: &Device) {
 
 #[test]
 fn networks_on_the_cpu_agree_with_the_reference() {
-    networks_agree_with_the_reference(&Device::cpu());
+    networks_agree_with_the_reference(&Device::cpu(), 48, &[Precision::F32]);
 }
 
 #[test]
 fn networks_on_the_gpu_agree_with_the_reference() {
-    networks_agree_with_the_reference(gpu());
+    networks_agree_with_the_reference(gpu(), 48, &[Precision::F32]);
 }
 
-/// Many steps, where what is left to hold is the error over everything.
+const HALVES: [Precision; 2] = [Precision::F16, Precision::BF16];
+
+#[test]
+fn networks_on_the_cpu_agree_with_the_reference_in_halves() {
+    networks_agree_with_the_reference(&Device::cpu(), 24, &HALVES);
+}
+
+#[test]
+fn networks_on_the_gpu_agree_with_the_reference_in_halves() {
+    networks_agree_with_the_reference(gpu(), 24, &HALVES);
+}
+
+/// Many steps, where what is left to hold is the error over everything. Every gradient points where it should: the cosine of the
+/// angle to the reference is at least 0.9999, which is one less half of the NMSE.
 #[test]
 fn long_sequences_agree_with_the_reference() {
     let (input_size, hidden_size, num_layers) = (5, 17, 2);
@@ -188,7 +210,17 @@ fn long_sequences_agree_with_the_reference() {
         Layer::Gru(GruConfig { input_size, hidden_size, num_layers, ..GruConfig::default() }),
     ] {
         for device in devices() {
-            agrees_with_the_reference(&device, &network(&layer, 150, Some(4), true, true), 0);
+            for precision in Precision::ALL {
+                let network = network(&layer, 150, Some(4), true, true);
+                let report = compare_in(&device, &network, precision, 0).unwrap();
+                assert!(report.passed(), "{network:?} in {precision:?} on {device:?}: {report}");
+                let gradients = report.tensors.iter().filter(|(name, _)| name.starts_with("the gradient"));
+                for (name, nmse) in gradients {
+                    assert!(*nmse <= 2e-4, "{network:?} in {precision:?} on {device:?}: {name}, NMSE {nmse}");
+                }
+                // Most limits of single elements say nothing here.
+                assert!(2 * report.loose > report.elements, "{} of {}", report.loose, report.elements);
+            }
         }
     }
 }
@@ -229,7 +261,7 @@ fn large_arguments_stay_finite_and_right() {
         recurrent("gru", 3, |tape, x, weights| Ok(tape.gru(x, None, weights, Order::default())?[0])),
     ] {
         for device in devices() {
-            agrees_with_the_reference(&device, &computation, 0);
+            agrees_with_the_reference(&device, &computation, Precision::F32);
         }
     }
 }

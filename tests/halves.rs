@@ -104,6 +104,48 @@ fn a_cast_has_a_gradient_and_types_meet_as_in_pytorch() {
     }
 }
 
+/// Longer sums than one launch makes are added up in 32 bits: in between they are beyond F16.
+#[test]
+fn long_sums_are_whole_before_they_are_rounded() {
+    for device in devices() {
+        let k = 40_000;
+        let signs: Vec<f32> = (0..k).map(|i| if i < 30_000 { 4.0 } else { -11.0 }).collect();
+        let mut tape = Tape::without_parameters(&device);
+        let a = Tensor::from_f32(&device, [1, k], &signs).unwrap().cast(Dtype::F16).unwrap();
+        let b = Tensor::from_f32(&device, [k, 1], &vec![1.0; k]).unwrap().cast(Dtype::F16).unwrap();
+        let (a, b) = (tape.constant(&a), tape.constant(&b));
+        let sum = tape.matmul(a, b).unwrap();
+        let sum = tape.value(sum).unwrap();
+        assert_eq!((sum.dtype(), sum.to_vec().unwrap()), (Dtype::F16, vec![10_000.0]), "{device:?}");
+    }
+}
+
+kernel! {
+    /// Its shader declares x as something else.
+    static UNLIKE = unlike(Unlike { count: u32 }; x: read Float, y: write Float);
+    variants [{ "elements", (UNLIKE_WGSL), [] }]
+}
+const UNLIKE_WGSL: &str = "
+@group(0) @binding(0) var<storage, read> x: array<vec2<f32>>;
+@group(0) @binding(1) var<storage, read_write> y: array<f32>;
+
+@compute @workgroup_size(GROUP)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+    store_y(id.x, load_x(id.x).x);
+}";
+fn unlike<R: Real>(_: &Unlike, x: &[R], y: &mut [R]) {
+    y.copy_from_slice(x);
+}
+
+#[test]
+fn a_shader_that_declares_something_else_is_an_error() {
+    let x = counting(common::gpu(), 4, Dtype::F32);
+    let y = Tensor::empty(common::gpu(), Dtype::F32, [4]).unwrap();
+    let launched =
+        common::gpu().launch(&Plan::elements(&UNLIKE, 4), &Unlike { count: 4 }, &[x.read(), y.write()]);
+    assert!(refused("another type", launched).contains("its WGSL must declare x as array<f32>"));
+}
+
 kernel! {
     /// `y[i] = x[i] + 1`, whatever the type.
     static INCREMENT = increment(Increment { count: u32 }; x: read Float, y: write Float);

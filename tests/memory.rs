@@ -10,6 +10,7 @@ use bptt::data::series::synthetic_ohlcv;
 use bptt::data::text::{Text, Unit};
 use bptt::device::{Device, GpuOptions, Stats};
 use bptt::nn::CellKind;
+use bptt::parameters::Precision;
 use bptt::train::{Config, Experiment, Hooks, MemoryPlan, Source, fit_memory, plan_memory, readable, train};
 use common::{assert_refused, open_gpu};
 
@@ -37,15 +38,21 @@ fn assert_exact(device: &Device, config: &Config, source: &Source) {
     let mut on_event = |_| Ok(());
     let mut hooks = Hooks { show_every: 2, ..Hooks::new(&|| false, &mut on_event) };
     train(device, &config, &mut *task, None, &mut hooks).unwrap();
-    let Stats { bytes_peak, bytes_held, bytes_largest, .. } = device.stats();
+    let Stats { bytes_peak, bytes_held, bytes_largest, bytes_converted, .. } = device.stats();
     let about = format!("{:?} in {} parts on {device:?}", config.experiment, config.train.accumulate);
-    assert_eq!([plan.peak, plan.largest], [bytes_peak, bytes_largest], "{about}");
+    assert_eq!(
+        [plan.peak, plan.largest, plan.converted],
+        [bytes_peak, bytes_largest, bytes_converted],
+        "{about}"
+    );
+    let half = config.train.precision != Precision::F32;
+    assert_eq!(plan.converted > 0, half && device.info().name == "cpu", "{about}");
     // The last batch of a pass may be a smaller one, which takes buffers of its own: at most those of a whole one.
     let last = if config.train.batch == 64 { plan.activations } else { 0 };
     assert!((plan.held..=plan.held + last).contains(&bytes_held), "{about}: {bytes_held}, {}", plan.held);
     let MemoryPlan { parameters, gradients, moments, data, activations, peak, held, largest, .. } = plan;
-    assert_eq!(parameters, gradients);
-    assert!(moments > 2 * parameters, "Adam's two, and its control buffer");
+    assert!(if half { parameters > gradients } else { parameters == gradients }, "layers have copies");
+    assert!(moments > 2 * gradients, "Adam's two, and its control buffer");
     assert!(parameters + gradients + moments + data + activations <= peak && peak <= held && largest <= peak);
     assert!((plan.longest_submission > 0.0) == (device.info().backend != "cpu"));
 }
@@ -57,6 +64,7 @@ fn a_plan_is_what_training_takes() {
         (settings(Experiment::Hihello, none), Source::Sentence),
         (settings(Experiment::Charseq, none), Source::Sentence),
         (settings(Experiment::Longseq, none), Source::Sentence),
+        (settings(Experiment::Longseq, |config| config.train.precision = Precision::F16), Source::Sentence),
         (settings(Experiment::Timeseries, none), Source::Table(Arc::new(synthetic_ohlcv(0, 300)))),
         (
             settings(Experiment::Timeseries, |config| {
@@ -69,6 +77,7 @@ fn a_plan_is_what_training_takes() {
             settings(Experiment::Text, |config| {
                 (config.train.batch, config.train.sequence, config.model.hidden) = (4, 9, Some(12));
                 (config.model.layers, config.model.dropout) = (2, 0.2);
+                config.train.precision = Precision::BF16;
                 (config.train.validate_every, config.train.validate_chunks) = (3, 4);
             }),
             text(2000),
@@ -166,4 +175,20 @@ fn memory_that_is_not_there_is_refused() {
 fn bytes_are_shown_in_units_that_suit() {
     let shown = [0, 999, 1000, 6_650, 1_000_000, 268_698_368, 5_000_000_000].map(readable);
     assert_eq!(shown, ["0 B", "999 B", "1.0 kB", "6.7 kB", "1.0 MB", "268.7 MB", "5.0 GB"]);
+}
+
+/// What is saved for backward is half of it, and so is nearly all else of a step.
+#[test]
+fn half_precision_takes_half_of_a_step() {
+    let step = |precision| {
+        let config = settings(Experiment::Text, |config| {
+            (config.train.batch, config.train.sequence, config.model.hidden) = (64, 256, Some(512));
+            config.train.precision = precision;
+        });
+        plan_memory(common::gpu(), &config, &text(200_000)).unwrap().activations as f64
+    };
+    let wide = step(Precision::F32);
+    for half in [Precision::F16, Precision::BF16] {
+        assert!(step(half) <= 0.55 * wide, "{half:?}: {} of {wide}", step(half));
+    }
 }

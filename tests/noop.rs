@@ -72,7 +72,9 @@ fn refused(
     let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
     let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
         label: None,
-        source: wgpu::ShaderSource::Wgsl(kernel.wgsl(variant, &Form::widest(kernel, space)).into()),
+        source: wgpu::ShaderSource::Wgsl(
+            kernel.wgsl(variant, &Form::widest(kernel, variant, space)).unwrap().into(),
+        ),
     });
     let entry = |binding, ty, has_dynamic_offset| wgpu::BindGroupLayoutEntry {
         binding,
@@ -123,7 +125,10 @@ fn every_pipeline_keeps_to_what_its_limits_say() {
                 if profile.kernels.allow(variant) {
                     made += 1;
                     assert!(refused.is_none(), "{name}: {refused:?}");
-                } else if variant.needs.subgroup == 0 || profile.kernels.subgroup == 0 {
+                } else if variant.needs.cooperative
+                    || variant.needs.subgroup == 0
+                    || profile.kernels.subgroup == 0
+                {
                     // A subgroup of another size is refused by nobody but us.
                     forbidden += 1;
                     assert!(refused.is_some(), "{name} is not allowed, and nothing speaks against it");

@@ -27,7 +27,7 @@ impl Line {
 
     fn backward(&self, optimizer: &dyn Optimizer, x: [f32; 4]) -> Tensor {
         let mut tape = Tape::new(&self.parameters);
-        tape.set_loss_scale(optimizer.loss_scale());
+        tape.set_loss_scale(optimizer.loss_scale()).unwrap();
         let w = tape.parameter(self.w).unwrap();
         let mut product = w;
         for factor in [x, [self.y; 4]] {
@@ -214,6 +214,63 @@ fn parameters_stay_in_32_bits_and_layers_get_copies() {
     }
 }
 
+/// A value of the tape that is a parameter is the parameter as it is now, in every precision.
+#[test]
+fn a_parameter_on_the_tape_follows_the_steps() {
+    for device in devices() {
+        for precision in Precision::ALL {
+            let line = Line::new(&device, precision);
+            let mut sgd = Sgd::new(&line.parameters, SgdConfig { lr: 1.0, ..SgdConfig::default() }).unwrap();
+            let mut tape = Tape::new(&line.parameters);
+            let w = tape.parameter(line.w).unwrap();
+            for step in 1..4 {
+                let loss = tape.sum(w).unwrap();
+                sgd.zero_grad();
+                tape.backward(loss).unwrap();
+                sgd.step(None).unwrap();
+                let now = 0.5 - step as f32;
+                assert_eq!(tape.value(w).unwrap().to_vec().unwrap(), [now; 4], "{precision:?} on {device:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn whoever_forgets_gradients_forgets_what_was_done_to_them() {
+    for device in devices() {
+        let line = Line::new(&device, Precision::F16);
+        let mut sgd = sgd(&line, LossScale { init_scale: 1024.0, ..LossScale::default() });
+        // Clipped, but left out by the caller; once with a gradient that overflowed.
+        for x in [0.5, 100.0] {
+            line.backward(&sgd, [x; 4]);
+            sgd.clip_grad_norm(10.0).unwrap();
+            line.parameters.zero_grad();
+        }
+        assert!(sgd.control().state().unwrap().overflow);
+        line.backward(&sgd, [0.25; 4]);
+        sgd.step(None).unwrap();
+        let state = sgd.control().state().unwrap();
+        assert_eq!((state.steps, state.overflow, state.loss_scale), (1, false, Some(1024.0)));
+        assert_eq!(line.values(), [0.25; 4]);
+    }
+}
+
+/// The scale that is saved where training ended is that of the step at which it did.
+#[test]
+fn a_stop_keeps_the_scale() {
+    for device in devices() {
+        let line = Line::new(&device, Precision::F16);
+        let mut sgd = sgd(&line, LossScale::default());
+        line.backward(&sgd, [0.1; 4]);
+        let nan = Tensor::from_f32(&device, [1], &[f32::NAN]).unwrap();
+        sgd.step(Some(&nan)).unwrap();
+        line.backward(&sgd, [3.0; 4]);
+        sgd.step(None).unwrap();
+        let state = sgd.control().state().unwrap();
+        assert_eq!((state.stopped, state.overflowed, state.loss_scale), (true, 0, Some(65_536.0)));
+    }
+}
+
 /// Steps whose updates are too small for half precision add up all the same.
 #[test]
 fn small_updates_are_not_lost() {
@@ -238,6 +295,7 @@ fn trained(device: &Device, experiment: Experiment, precision: Precision, seed: 
     let mut task = task(device, &mut config).unwrap();
     let mut on_event = |_| Ok(());
     let mut hooks = Hooks::new(&|| false, &mut on_event);
+    assert_eq!(task.model().parameters().precision(), precision);
     let summary = train(device, &config, &mut *task, None, &mut hooks).unwrap();
     summary.validation_loss.unwrap_or(summary.loss.into())
 }
@@ -263,6 +321,7 @@ fn half_precision_learns_as_well() {
             let wide = median(Precision::F32);
             for half in [Precision::F16, Precision::BF16] {
                 let loss = median(half);
+                assert_ne!(loss, wide, "{experiment:?} in {half:?} on {device:?} was in 32 bits");
                 let off = (loss - wide) / wide;
                 assert!(off <= limit, "{experiment:?} in {half:?} on {device:?}: {loss}, in 32 bits {wide}");
             }

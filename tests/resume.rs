@@ -185,7 +185,10 @@ fn timeseries() {
 /// In F16 the gradients do not fit with the first loss scale.
 fn in_half(precision: Precision) -> Config {
     settings(Experiment::Text, 14, |config| {
-        (config.train.precision, config.train.loss_scale) = (precision, 8_388_608.0);
+        config.train.precision = precision;
+        if precision == Precision::F16 {
+            config.train.loss_scale = 8_388_608.0;
+        }
         (config.model.layers, config.model.dropout, config.train.checkpoint_every) = (2, 0.2, 3);
     })
 }

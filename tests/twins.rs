@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use bptt::cpu::common::{sigmoid, tanh_rational};
 use bptt::device::Device;
-use bptt::kernel::{Kernel, Slot, Variant};
+use bptt::kernel::{Dtype, Kernel, Slot, Variant};
 use bptt::verify::{Row, Size, TABLE, check};
 
 static GPU: LazyLock<Device> = LazyLock::new(|| {
@@ -26,10 +26,10 @@ fn leak<T>(x: T) -> &'static T {
     Box::leak(Box::new(x))
 }
 
-/// Whether the checks of a few cases find a fault when `kernel` stands in for the row's own.
-fn caught(device: &Device, row: &Row, kernel: &'static Kernel, variant: usize) -> bool {
+/// Whether the checks of a few cases, stored as `dtype`, find a fault when `kernel` stands in for the row's own.
+fn caught(device: &Device, row: &Row, kernel: &'static Kernel, variant: usize, dtype: Dtype) -> bool {
     let fails = |seed, size| {
-        let mut case = row.case(seed, size);
+        let mut case = row.case(seed, size).stored(dtype);
         case.plans.iter_mut().for_each(|plan| plan.kernel = kernel);
         case.plans_of(variant, device).any(|plan| !check(device, &case, plan).unwrap().passed())
     };
@@ -122,19 +122,55 @@ fn a_wrong_shader_is_caught() {
         ("adagrad", 0, "control[T] - 1.0", "control[T]"),
         ("clip_values", 0, "keep_nan(x[i], clamp(x[i], -p.limit, p.limit))", "min(x[i], p.limit)"),
     ] {
-        let row = row(name);
-        let original = &row.kernel.variants[variant];
-        let text = original.text();
-        assert!(text.contains(right), "{name} has changed: find another fault for it");
-        if !GPU.limits().allow(original) {
-            continue; // an adapter with subgroups of another size never runs it
-        }
-        let wgsl = leak([&**leak(text.replace(right, wrong))]);
-        let sabotaged = Variant { name: "sabotaged", wgsl, ..*original };
-        let mut variants: Vec<_> = row.kernel.variants.iter().map(|v| Variant { ..*v }).collect();
-        variants[variant] = sabotaged;
-        let kernel = leak(Kernel { variants: variants.leak(), ..copy(row.kernel) });
-        assert!(caught(&GPU, row, kernel, variant), "{name} with {wrong} for {right} is not caught");
+        is_caught(name, variant, right, wrong, Dtype::F32);
+    }
+}
+
+/// The kernel with `wrong` in place of `right` in its shader fails its check.
+fn is_caught(name: &str, variant: usize, right: &str, wrong: &str, dtype: Dtype) {
+    let row = row(name);
+    let original = &row.kernel.variants[variant];
+    let text = original.text();
+    assert!(text.contains(right), "{name} has changed: find another fault for it");
+    if !GPU.limits().allow(original) {
+        return; // an adapter with subgroups of another size never runs it
+    }
+    let wgsl = leak([&**leak(text.replace(right, wrong))]);
+    let sabotaged = Variant { name: "sabotaged", wgsl, ..*original };
+    let mut variants: Vec<_> = row.kernel.variants.iter().map(|v| Variant { ..*v }).collect();
+    variants[variant] = sabotaged;
+    let kernel = leak(Kernel { variants: variants.leak(), ..copy(row.kernel) });
+    let caught = caught(&GPU, row, kernel, variant, dtype);
+    assert!(caught, "{name} in {dtype:?} with {wrong} for {right} is not caught");
+}
+
+/// What goes wrong only where two numbers share a word, and what is only off by a digit of them.
+#[test]
+fn a_wrong_shader_in_half_precision_is_caught() {
+    const SCALED: &str = "p.factor * load_x(i)";
+    for (name, variant, right, wrong) in [
+        // The other half of the word, read and written; the other half lost; two threads' halves in one.
+        ("tanh", 0, "load_x(i)", "load_x(i ^ 1u)"),
+        ("tanh", 0, "store_y(i,", "store_y(i ^ 1u,"),
+        (
+            "tanh",
+            0,
+            "store_y(i, tanh_rational(load_x(i)))",
+            "atomicStore(&y[i / 2u], to_bf16(tanh_rational(load_x(i))) << (16u * (i % 2u)))",
+        ),
+        ("bias_add", 0, "store_y(i,", "store_y(i & ~1u,"),
+        // Digits cut off in place of rounded, and half of a last digit too many.
+        ("scale", 0, SCALED, "bitcast<f32>(bitcast<u32>(p.factor * load_x(i)) & 0xffff0000u)"),
+        ("scale", 0, SCALED, "bitcast<f32>(bitcast<u32>(p.factor * load_x(i)) + 0x8000u)"),
+        ("binary", 0, "left + right", "(left + right) * 1.02"),
+        ("matmul", 0, "start + DEPTH < end", "start + 2u * DEPTH < end"),
+        ("lstm_forward", 0, "f * old + i * g", "i * old + f * g"),
+        ("lstm_backward", 0, "t * o * (1.0 - o)", "t * o"),
+        ("gru_backward", 0, "da_n * q * r * (1.0 - r)", "da_n * q * r"),
+        ("embedding_backward", 0, "if p.accumulate == 1u", "if p.accumulate == 2u"),
+        ("cross_entropy", 0, "select(0.0, hit, c == label)", "0.0"),
+    ] {
+        is_caught(name, variant, right, wrong, Dtype::BF16);
     }
 }
 
@@ -158,7 +194,7 @@ fn a_wrong_twin_is_caught() {
     for row in TABLE {
         RIGHT.set(row.kernel);
         let wrong = leak(Kernel { f32: off, ..copy(row.kernel) });
-        assert!(caught(&Device::cpu(), row, wrong, 0), "{row:?} off by 1e-5 is not caught");
+        assert!(caught(&Device::cpu(), row, wrong, 0, Dtype::F32), "{row:?} off by 1e-5 is not caught");
     }
 }
 
@@ -167,7 +203,10 @@ fn a_wrong_twin_is_caught() {
 fn a_right_twin_is_not_caught() {
     for row in TABLE {
         let plain = leak(Kernel { f32: row.kernel.plain, ..copy(row.kernel) });
-        assert!(!caught(&Device::cpu(), row, plain, 0), "{row:?} in plain f32 is beyond its limit");
+        assert!(
+            !caught(&Device::cpu(), row, plain, 0, Dtype::F32),
+            "{row:?} in plain f32 is beyond its limit"
+        );
     }
 }
 

@@ -34,7 +34,7 @@ pub struct Rung {
 }
 
 /// Makes a rung's tensors on a device.
-pub type Prepare = dyn FnOnce(&Device) -> Result<Box<Record>>;
+pub type Prepare = dyn Fn(&Device) -> Result<Box<Record>>;
 
 /// Launches a rung's kernels: the tensors which, one after the other, are the result.
 pub type Record = dyn FnMut(&mut Launches) -> Result<Vec<Tensor>>;
@@ -74,8 +74,11 @@ pub struct Outcome {
 
 /// Runs a rung, checks its result, and times it.
 pub fn climb(device: &Device, rung: Rung, reference: &Reference, protocol: &Protocol) -> Result<Outcome> {
-    let launches = Launches { device: device.clone(), numbers: 0.0 };
-    let mut timed = Timed { record: (rung.prepare)(device)?, launches, result: Vec::new() };
+    let ready = |device: &Device, rung: &Rung| -> Result<Timed> {
+        let launches = Launches { device: device.clone(), numbers: 0.0 };
+        Ok(Timed { record: (rung.prepare)(device)?, launches, result: Vec::new() })
+    };
+    let mut timed = ready(device, &rung)?;
     let plans = device.record_plans(|| timed.step())?;
     let mut got = Vec::new();
     for tensor in &timed.result {
@@ -85,8 +88,10 @@ pub fn climb(device: &Device, rung: Rung, reference: &Reference, protocol: &Prot
     let share = shares.fold(0.0, f64::max);
     let bytes = Some(4.0 * timed.launches.numbers).filter(|bytes| *bytes > 0.0);
     let (name, about) = (rung.name.into(), rung.change.into());
-    let case = Case { name, about, prepare: Box::new(move |_| Ok(Box::new(timed))) };
-    let measured = measure(device, case, protocol)?;
+    drop(timed);
+    let prepare = move |device: &Device, _| Ok(Box::new(ready(device, &rung)?) as Box<dyn Bench>);
+    let case = Case { name, about, halves: false, prepare: Box::new(prepare) };
+    let measured = measure(device, &case, Precision::F32, protocol)?;
     Ok(Outcome {
         launches: measured.dispatches,
         bytes,
@@ -120,6 +125,10 @@ impl Bench for Timed {
     fn fetch(&mut self) -> Result<f64> {
         let last = self.result.last().expect("a rung has a result");
         Ok(last.slice(0, [1])?.to_vec()?[0].into())
+    }
+
+    fn results(&mut self) -> Result<Vec<Vec<f64>>> {
+        self.result.iter().map(Tensor::to_f64).collect()
     }
 
     fn facts(&self) -> Facts {

@@ -39,11 +39,10 @@ pub fn kernels(device: &Device) -> Vec<Case> {
         halves: true,
         prepare: Box::new(|device, precision| Update::prepare(device, precision, 10_000_000)),
     });
-    let limits = *device.limits();
     for row in TABLE {
         // Twins know no variants.
-        let most = if limits.processor == Processor::Cpu { 1 } else { row.kernel.variants.len() };
-        for variant in row.kernel.variants[..most].iter().filter(|variant| limits.allow(variant)) {
+        let most = if device.limits().processor == Processor::Cpu { 1 } else { row.kernel.variants.len() };
+        for variant in row.kernel.variants[..most].iter().filter(|variant| device.allows(variant)) {
             let of = variant.name;
             let name = if most == 1 { String::new() } else { format!(" {of}").replace(' ', "_") };
             cases.push(Case {
@@ -257,7 +256,7 @@ impl Bench for OfTable {
 /// transposed factors, say, want others.
 fn of_variant(row: &Row, variant: usize, device: &Device) -> (crate::verify::Case, Plan) {
     let found = (0..SEEDS).find_map(|seed| {
-        let case = (row.make)(&mut Draw::for_bench(row.make, seed));
+        let case = (row.make)(&mut Draw::for_bench(row.make, seed)).stored_for(variant);
         let plan = case.plans_of(variant, device).next().copied()?;
         Some((case, plan))
     });

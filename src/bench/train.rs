@@ -264,7 +264,7 @@ impl Training {
         let mut tape = Tape::new(&parameters);
         if precision == Precision::F16 {
             adam.scale_loss(LossScale::default())?;
-            tape.set_loss_scale(adam.loss_scale());
+            tape.set_loss_scale(adam.loss_scale())?;
         }
         let last_only = matches!(task, Task::Series);
         let device = device.clone();

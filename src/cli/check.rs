@@ -7,6 +7,7 @@ use std::time::Instant;
 use bptt::device::{Device, Sabotage, Wrong};
 use bptt::error::{Error, Result};
 use bptt::kernel::Limits;
+use bptt::parameters::Precision;
 use bptt::verify::TABLE;
 use bptt::verify::suite::{Ending, Finding, Item, OFF, Options, Suite, named, write_report};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -61,7 +62,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
     // A file that cannot be written is rather known now.
     report(&suite, &findings, Ending::Checking(items[0].name()))?;
     output.line(format!("checking {}", suite.device().info()))?;
-    output.line(offers(suite.device()))?;
+    output.line(offers(suite.device())?)?;
     if let Some(wrong) = &wrong {
         output.line(format!("made wrong on purpose: {}", wrong.join(", ")))?;
     }
@@ -139,20 +140,27 @@ fn chosen(only: &[String]) -> Result<Vec<Item>> {
 }
 
 /// What a device offers to kernels.
-fn offers(device: &Device) -> String {
-    let Limits { threads, memory, subgroup, binding, .. } = *device.limits();
+fn offers(device: &Device) -> Result<String> {
+    let Limits { threads, memory, subgroup, cooperative, binding, .. } = *device.limits();
     if device.info().backend == "cpu" {
-        return format!("bptt's own code for the CPU, {} {}", std::env::consts::ARCH, std::env::consts::OS);
+        let (arch, os) = (std::env::consts::ARCH, std::env::consts::OS);
+        return Ok(format!("bptt's own code for the CPU, {arch} {os}"));
     }
     let kind = if device.info().software { "made of software" } else { "a GPU" };
     let subgroups = match subgroup {
         0 => "no subgroups of one size".into(),
         subgroup => format!("subgroups of {subgroup}"),
     };
-    format!(
-        "{kind}; in a workgroup {threads} threads and {memory} bytes; {subgroups}; buffers of {} MB",
+    let f16 = if device.native_f16()? { "native" } else { "packed" };
+    let matrices = match device.cooperative_matrices() {
+        _ if !cooperative => String::new(),
+        Ok(()) => "; cooperative matrices".into(),
+        Err(reason) => format!("; no cooperative matrices: {reason}"),
+    };
+    Ok(format!(
+        "{kind}; in a workgroup {threads} threads and {memory} bytes; {subgroups}; buffers of {} MB; f16 {f16}{matrices}",
         binding >> 20
-    )
+    ))
 }
 
 /// A line of the table, and below it what failed.
@@ -167,7 +175,12 @@ fn lines(finding: &Finding) -> Vec<String> {
     let mut failed = finding.trials.iter().filter_map(|trial| Some((trial, trial.failure.as_ref()?)));
     for (trial, failure) in failed.by_ref().take(SHOWN) {
         let of = format!("{} of {} cases", trial.failed, trial.cases);
-        lines.push(format!("    {}: {of} fail; seed {}: {}", trial.on, failure.seed, failure.message));
+        let precision = match trial.precision {
+            Precision::F32 => String::new(),
+            precision => format!(" in {}", precision.name()),
+        };
+        let (on, seed, message) = (trial.on, failure.seed, &failure.message);
+        lines.push(format!("    {on}{precision}: {of} fail; seed {seed}: {message}"));
     }
     match failed.count() {
         0 => {}

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use bptt::error::{Error, Result};
+use bptt::parameters::Precision;
 use bptt::verify::conform;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::output::Output;
 use super::{device, interruption, sentence};
@@ -21,6 +22,9 @@ pub struct Args {
     /// auto, cpu, gpu, an index, part of a name
     #[arg(long, value_name = "NAME", default_value = "auto")]
     device: String,
+    /// f32, f16 or bf16: how models store numbers
+    #[arg(long, value_name = "TYPE", default_value = "f32", value_parser = ["f32", "f16", "bf16"], hide_possible_values = true)]
+    precision: String,
     /// A folder for what was computed: a file <case>.safetensors each
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -34,18 +38,30 @@ pub fn run(args: Args) -> Result<ExitCode> {
     let output = Output::new(args.json);
     let cases = conform::cases(&args.cases)?;
     let device = device(&args.device)?;
+    let precision = Precision::ALL.into_iter().find(|precision| precision.name() == args.precision);
+    let precision = precision.expect("the parser takes the names of precisions alone");
     if let Some(out) = &args.out {
         std::fs::create_dir_all(out).map_err(|error| Error::data(out, format!("cannot be made: {error}")))?;
     }
     let stop = interruption();
     let (mut passed, mut failed) = (0, 0);
+    // Of each kind of result, the largest share and the case that has it.
+    let mut kinds: Vec<(&str, f64, String)> = Vec::new();
     for case in cases {
         let name = case.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let judged = conform::run(&device, &case).and_then(|results| Ok((results.verdict()?, results)));
+        let judged =
+            conform::run(&device, &case, precision).and_then(|results| Ok((results.verdict()?, results)));
         let (worst, share, reason) = match &judged {
             Ok((verdict, results)) => {
                 if let Some(out) = &args.out {
                     results.write(out, &name)?;
+                }
+                for (kind, share) in &verdict.kinds {
+                    match kinds.iter_mut().find(|(known, ..)| known == kind) {
+                        Some((_, most, _)) if share <= most => {}
+                        Some(known) => *known = (*kind, *share, name.clone()),
+                        None => kinds.push((*kind, *share, name.clone())),
+                    }
                 }
                 let named = &verdict.disagreements[..verdict.disagreements.len().min(NAMED)];
                 let reason = (!verdict.passed()).then(|| named.join("; "));
@@ -69,7 +85,15 @@ pub fn run(args: Args) -> Result<ExitCode> {
             return Err(Error::Interrupted);
         }
     }
+    if !kinds.is_empty() {
+        output.line("\nThe largest error of each kind of result, as a share of its limit:")?;
+    }
+    for (kind, share, name) in &kinds {
+        output.line(format!("{kind:10} {share:8.3}  {name}"))?;
+    }
     output.line(format!("{passed} passed, {failed} failed"))?;
-    output.event(&json!({"event": "done", "passed": passed, "failed": failed}))?;
+    let worst: Map<String, Value> =
+        kinds.into_iter().map(|(kind, share, _)| (kind.into(), json!(share))).collect();
+    output.event(&json!({"event": "done", "passed": passed, "failed": failed, "worst": worst}))?;
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }

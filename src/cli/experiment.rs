@@ -4,7 +4,7 @@ use std::path::Path;
 
 use bptt::device::Device;
 use bptt::error::{Error, Result};
-use bptt::train::{Config, Task, check_writable, fit_memory};
+use bptt::train::{Config, Experiment, Task, check_writable, fit_memory};
 
 use super::output::Output;
 use super::train::{Name, Settings, source};
@@ -32,16 +32,26 @@ pub struct Prepared {
 impl ExperimentArgs {
     /// Reads the data and makes the model.
     pub fn prepare(&self, output: Output) -> Result<Prepared> {
-        let options = self.settings.table(self.device.as_deref())?;
-        let mut config = Config::resolve(None, self.experiment.experiment(), &options)?;
-        let device = super::device(&config.device)?;
-        let mut notes = Vec::new();
-        let source = source(&mut config, self.settings.sizes(), &mut notes)?;
-        fit_memory(&device, &mut config, &source, false, false)?;
-        let task = source.task(&device, &mut config)?;
-        notes.iter().for_each(|note| output.note(note));
-        Ok(Prepared { device, config, task })
+        prepare(self.experiment.experiment(), &self.settings, self.device.as_deref(), output)
     }
+}
+
+/// Reads the data of an experiment and makes its model.
+pub fn prepare(
+    experiment: Experiment,
+    settings: &Settings,
+    device: Option<&str>,
+    output: Output,
+) -> Result<Prepared> {
+    let options = settings.table(device)?;
+    let mut config = Config::resolve(None, experiment, &options)?;
+    let device = super::device(&config.device)?;
+    let mut notes = Vec::new();
+    let source = source(&mut config, settings.sizes(), &mut notes)?;
+    fit_memory(&device, &mut config, &source, false, false)?;
+    let task = source.task(&device, &mut config)?;
+    notes.iter().for_each(|note| output.note(note));
+    Ok(Prepared { device, config, task })
 }
 
 /// The ending of a file's name, which must be one of these; the file can be written.

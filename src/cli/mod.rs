@@ -4,10 +4,12 @@
 mod bench;
 mod check;
 mod conform;
+mod convert;
 mod curves;
 mod devices;
 mod eval;
 mod experiment;
+mod explain;
 mod generate;
 mod graph;
 mod numbers;
@@ -54,6 +56,8 @@ enum Command {
     Predict(predict::Args),
     /// Measure a trained model on a text or a table
     Eval(eval::Args),
+    /// Write a model's weights in another type: half the size in f16 and bf16
+    Convert(convert::Args),
     /// Draw the curves of a run
     Plot(plot::Args),
     /// Make the page of a run: results, curves and a look inside the model
@@ -62,6 +66,8 @@ enum Command {
     Trace(Box<trace::Args>),
     /// Draw what a step of training computes, and which way its gradients flow
     Graph(Box<graph::Args>),
+    /// Take a step of training apart: every operation with its cost, every schedule, every number
+    Explain(Box<explain::Args>),
     /// Check that a device computes what it should
     Check(check::Args),
     /// Compare with PyTorch's results, case by case
@@ -83,6 +89,7 @@ pub fn main() -> ExitCode {
         .mut_subcommand("train", train::with_defaults)
         .mut_subcommand("trace", train::with_defaults)
         .mut_subcommand("graph", train::with_defaults)
+        .mut_subcommand("explain", train::with_defaults)
         .try_get_matches()
         .and_then(|matches| Args::from_arg_matches(&matches));
     let args = match parsed {
@@ -95,10 +102,12 @@ pub fn main() -> ExitCode {
         Command::Generate(args) => generate::run(args).map(done),
         Command::Predict(args) => predict::run(args).map(done),
         Command::Eval(args) => eval::run(args).map(done),
+        Command::Convert(args) => convert::run(args).map(done),
         Command::Plot(args) => plot::run(args).map(done),
         Command::Report(args) => report::run(args).map(done),
         Command::Trace(args) => trace::run(*args).map(done),
         Command::Graph(args) => graph::run(*args).map(done),
+        Command::Explain(args) => explain::run(*args).map(done),
         Command::Check(args) => check::run(args),
         Command::Conform(args) => conform::run(args),
         Command::Bench(args) => bench::run(args).map(done),

@@ -39,10 +39,10 @@ pub fn begin_step<R: Real>(p: &BeginStep, watch: &[R], control: &mut [R]) {
     }
     if unbounded {
         if p.interval > 0 && !failed && control[SCALE as usize] > one {
-            control[SCALE as usize] = (control[SCALE as usize] * R::of(p.backoff.into())).max(one);
-            control[GOOD as usize] = R::zero();
-            control[OVERFLOWED as usize] = control[OVERFLOWED as usize] + one;
             if control[STOP as usize] == R::zero() {
+                control[SCALE as usize] = (control[SCALE as usize] * R::of(p.backoff.into())).max(one);
+                control[GOOD as usize] = R::zero();
+                control[OVERFLOWED as usize] = control[OVERFLOWED as usize] + one;
                 control[STOP as usize] = overflow;
             }
         } else {

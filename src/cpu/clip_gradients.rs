@@ -7,8 +7,8 @@ use crate::kernel::{MAX_GROUPS, Plan};
 crate::kernel! {
     /// Takes the loss scale out of the gradient, s = SCALE where `scaled` is 1, else 1, and limits the norm: with
     /// `norm = √(Σ partial) / s`, partial being sums of squares, `grad[i] *= coefficient` where
-    /// `coefficient = min(1, max_norm / (norm + 1e-6)) / s`, as torch.nn.utils.clip_grad_norm_. Writes NORM and COEFFICIENT. A
-    /// norm that is not finite sets NONFINITE and leaves grad alone, with coefficient 1.
+    /// `coefficient = min(1, max_norm / (norm + 1e-6)) / s`, as torch.nn.utils.clip_grad_norm_. Writes NORM, COEFFICIENT
+    /// and NONFINITE, 1 for a norm that is not finite, which leaves grad alone, with coefficient 1, else 0.
     pub static CLIP_GRADIENTS = clip_gradients(ClipGradients { count: u32, partials: u32, max_norm: f32, scaled: u32 };
         partial: read F32, grad: update F32, control: update F32);
     variants [{ "tree", "clip_gradients.wgsl",
@@ -32,9 +32,8 @@ pub fn clip_gradients<R: Real>(p: &ClipGradients, partial: &[R], grad: &mut [R],
     let mut coefficient = R::of(1.0);
     if norm.is_finite() {
         coefficient = coefficient.min(R::of(p.max_norm.into()) / (norm + R::of(1e-6))) / scale;
-    } else {
-        control[NONFINITE as usize] = R::of(1.0);
     }
+    control[NONFINITE as usize] = if norm.is_finite() { R::zero() } else { R::of(1.0) };
     control[NORM as usize] = norm;
     control[COEFFICIENT as usize] = coefficient;
     for grad in &mut grad[..p.count as usize] {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::packed::{PANEL, Packed, Strided, TILE, Target, with_rows};
 use super::real::Real;
 use super::threads::{Shared, in_blocks, in_large_blocks};
-use crate::kernel::SUBGROUP;
+use crate::kernel::{COOPERATIVE, SUBGROUP};
 
 crate::kernel! {
     /// Matrix product in parts: `c[s, i, j]` = Σ_k a(i, k) · b(k, j) over the k of part s, from s·depth up to (s + 1)·depth or
@@ -41,6 +41,10 @@ crate::kernel! {
             [("ROWS", 16), ("BLOCKS", 2)], needs SUBGROUP },
         { "subgroup TN", "matmul_subgroup.wgsl" & "matmul_fours.wgsl" & "matmul_tn.wgsl",
             [("ROWS", 16), ("BLOCKS", 2)], needs SUBGROUP },
+        { "cooperative 64", "matmul_cooperative.wgsl", [("SIDE", 4)],
+            needs COOPERATIVE, stored [F16, F16, F32, F32, F32] },
+        { "cooperative 32", "matmul_cooperative.wgsl", [("SIDE", 2)],
+            needs COOPERATIVE, stored [F16, F16, F32, F32, F32] },
     ]
 }
 

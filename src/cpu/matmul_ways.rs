@@ -16,6 +16,7 @@ const SUBGROUP_ANY: usize = 9;
 const NN: usize = 10;
 const NT: usize = 11;
 const TN: usize = 12;
+const COOPERATIVE: [usize; 2] = [13, 14];
 
 /// Columns of a workgroup of matmul_subgroup.wgsl, and how deep its steps are.
 const SUBGROUP_COLUMNS: u32 = 32;
@@ -27,6 +28,8 @@ const FEW: u32 = 16;
 const PARTS: [u32; 4] = [1, 4, 16, 64];
 /// Strips that each part has at least.
 const LEAST_STRIPS: u32 = 2;
+/// Rows and columns of a cooperative matrix.
+const MATRIX: u32 = 16;
 
 /// A way to run a product: a variant, and how deep the parts are, of which the plan's grid has one in each z.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +44,11 @@ impl Split {
     /// Into how many parts it splits the sums.
     pub fn parts(&self) -> u32 {
         self.plan.grid[2]
+    }
+
+    /// Whether it multiplies cooperative matrices: c and the biases must be F32.
+    pub fn is_cooperative(&self) -> bool {
+        COOPERATIVE.contains(&self.plan.variant)
     }
 }
 
@@ -77,7 +85,9 @@ fn tile(variant: usize) -> &'static Tile {
 
 /// Measures a tile by the constants of its variant. The speeds: a thread of 8 x 8 elements reads 16 numbers of workgroup memory for 64
 /// multiplications, one of 4 x 4 elements 8 for 16, which keeps the memory as busy as the arithmetic. Loading a block of
-/// 4 x 4 is 4 loads of fours, or 16 of ones, with the arithmetic of their places.
+/// 4 x 4 is 4 loads of fours, or 16 of ones, with the arithmetic of their places. Cooperative matrices, which
+/// could not be measured either, are taken to be multiplied at eight times the speed of numbers, and to come from a cache
+/// that all processors share, to each of them 40 GB in a second.
 fn measured(variant: usize) -> Tile {
     const OF_FOURS: f64 = 40.0;
     const OF_ONES: f64 = 160.0;
@@ -87,6 +97,19 @@ fn measured(variant: usize) -> Tile {
     } else {
         OF_ONES
     };
+    if COOPERATIVE.contains(&variant) {
+        let matrices = constant("SIDE");
+        let side = MATRIX * matrices;
+        return Tile {
+            rows: side,
+            columns: side,
+            depth: MATRIX,
+            threads: 32,
+            multiplications: f64::from(side * side * MATRIX / 32),
+            loading: f64::from(150 * matrices),
+            speed: 8.0,
+        };
+    }
     if variant >= SUBGROUP_ANY {
         let rows = constant("ROWS");
         let multiplications = f64::from(rows * 4 * SUBGROUP_DEPTH);
@@ -154,14 +177,17 @@ fn machine(limits: &Limits) -> &'static Machine {
 }
 
 /// How to run a product: whichever way is estimated to be the quickest. On an adapter made of software that has subgroups,
-/// by the variant for the arrangement of a and b: ten times as fast there.
+/// by the variant for the arrangement of a and b: ten times as fast there. The limits allow cooperative matrices only where a
+/// and b are F16.
 pub fn plan(p: &Matmul, limits: &Limits) -> Split {
     if limits.processor == Processor::Cpu {
         // The twin knows neither variants nor grids.
         return Split { plan: Plan { kernel: &MATMUL, variant: TILES[0], grid: [1; 3] }, depth: p.k };
     }
     let subgroup = limits.processor == Processor::Software && limits.allow(&MATMUL.variants[SUBGROUP_ANY]);
-    let candidates = p.candidates().filter(|variant| subgroup == (*variant >= SUBGROUP_ANY));
+    let candidates = p.candidates().filter(|variant| {
+        limits.allow(&MATMUL.variants[*variant]) && subgroup == (SUBGROUP_ANY..=TN).contains(variant)
+    });
     let splits = candidates.flat_map(|variant| p.splits(variant, limits));
     let quickest = splits.map(|split| (p.seconds(&split, limits), split)).min_by(|a, b| a.0.total_cmp(&b.0));
     quickest.expect("a tile can compute every product").1
@@ -189,7 +215,18 @@ impl Matmul {
         let a_columns = self.a_row == 1 && self.a_col != 1 && fours(&[self.m, self.a_col]);
         let b_rows = self.b_col == 1 && fours(&[self.b_row]);
         let b_columns = self.b_row == 1 && self.b_col != 1 && along_k && fours(&[self.b_col]);
+        let whole = |sizes: &[u32], of: u32| sizes.iter().all(|size| size.is_multiple_of(of));
+        let empty = [self.m, self.n, self.k].contains(&0);
+        let matrices =
+            |row: u32, col: u32| whole(&[row], MATRIX) && col == 1 || whole(&[col], MATRIX) && row == 1;
         match variant {
+            _ if COOPERATIVE.contains(&variant) => {
+                !empty
+                    && whole(&[self.m, self.n], tile(variant).rows)
+                    && whole(&[self.k, self.depth, self.a_offset, self.b_offset], MATRIX)
+                    && matrices(self.a_row, self.a_col)
+                    && matrices(self.b_row, self.b_col)
+            }
             NN => even && along_k && a_rows && b_rows,
             NT => even && along_k && a_rows && self.b_row == 1 && fours(&[self.b_col]),
             TN => even && along_k && self.a_row == 1 && fours(&[self.m, self.a_col]) && b_rows,
@@ -205,7 +242,8 @@ impl Matmul {
         let subgroup = [NN, NT, TN].into_iter().find(|variant| self.suits(*variant)).unwrap_or(SUBGROUP_ANY);
         let few_rows = (self.m <= FEW).then_some(few);
         let few_columns = (self.n <= FEW).then_some(FEW_COLUMNS);
-        tiles.into_iter().chain(few_rows).chain(few_columns).chain([subgroup])
+        let cooperative = COOPERATIVE.into_iter().filter(move |variant| self.suits(*variant));
+        tiles.into_iter().chain(few_rows).chain(few_columns).chain([subgroup]).chain(cooperative)
     }
 
     /// The ways to run a variant: in parts where there are fewer tiles than processors, sums that are long enough, and room
@@ -216,13 +254,15 @@ impl Matmul {
         let longest = product.k / (LEAST_STRIPS * tile(variant).depth);
         let fits = move |parts: u32| {
             let bytes = 4 * u64::from(parts) * u64::from(product.m) * u64::from(product.n);
-            parts == 1 || few && parts <= longest && bytes <= binding
+            let alone = parts == 1 && !whole.is_cooperative();
+            alone || (parts == 1 || few && parts <= longest) && bytes <= binding
         };
         PARTS.into_iter().filter(move |parts| fits(*parts)).map(move |parts| product.split(variant, parts))
     }
 
     /// What a way is estimated to take, from one launch to the next: each processor has its share of the workgroups, and
-    /// needs for their strips as long as the arithmetic, or as the loads of those that it holds at once.
+    /// needs for their strips as long as the arithmetic, or as the loads of those that it holds at once. What cooperative
+    /// matrices give is taken to need a second launch in any case, as it does unless c is F32.
     fn seconds(&self, split: &Split, limits: &Limits) -> f64 {
         let Machine { processors, rate, threads, strip, launch, bandwidth } = *machine(limits);
         let tile = tile(split.plan.variant);
@@ -232,30 +272,46 @@ impl Matmul {
         let arithmetic = f64::from(tile.threads) * (tile.multiplications / tile.speed + tile.loading) / rate;
         let strips = f64::from(split.depth.div_ceil(tile.depth));
         let product = strips * (turns as f64 * arithmetic).max(turns.div_ceil(at_once) as f64 * strip);
-        if parts == 1 {
+        if parts == 1 && !split.is_cooperative() {
             return product;
         }
         let bytes = 4 * (2 * parts + 1) * u64::from(self.m) * u64::from(self.n);
         product + launch + bytes as f64 / bandwidth
     }
 
-    /// What its speed depends on: the sizes, whether c is added to and has a bias, which factors are dense along their rows,
-    /// whether a variant can load by fours.
-    pub fn site(&self) -> Site {
+    /// What its speed depends on: the sizes, whether any factor or the product is stored in half precision, whether c is added
+    /// to and has a bias, which factors are dense along their rows, whether a variant can load by fours, and whether by
+    /// cooperative matrices.
+    pub fn site(&self, half: bool, limits: &Limits) -> Site {
         let dense = u32::from(self.a_col == 1) + 2 * u32::from(self.b_col == 1);
         let fours =
             u32::from(self.suits(FEW_ROWS_OF_FOURS)) + 2 * u32::from((NN..=TN).any(|v| self.suits(v)));
+        let cooperative = limits.cooperative && COOPERATIVE.iter().any(|v| self.suits(*v));
         Site {
             kernel: MATMUL.name,
-            shape: [self.m, self.n, self.k, self.accumulate + 2 * self.biases, dense, fours],
+            shape: [
+                self.m,
+                self.n,
+                self.k,
+                self.accumulate + 2 * self.biases,
+                dense,
+                fours + 4 * u32::from(cooperative),
+            ],
+            half,
         }
     }
 
     /// All ways that a device allows.
     pub fn ways(&self, limits: &Limits) -> Vec<Split> {
+        self.estimates(limits).into_iter().map(|(split, _)| split).collect()
+    }
+
+    /// All ways that a device allows, with the seconds that each is estimated to take.
+    pub fn estimates(&self, limits: &Limits) -> Vec<(Split, f64)> {
         let allowed = |variant: &usize| limits.allow(&MATMUL.variants[*variant]);
         let splits = |variant| self.splits(variant, limits);
-        self.candidates().filter(allowed).flat_map(splits).collect()
+        let splits = self.candidates().filter(allowed).flat_map(splits);
+        splits.map(|split| (split, self.seconds(&split, limits))).collect()
     }
 
     /// A plan for each variant that can compute it, with its own depth.
@@ -272,7 +328,7 @@ impl Matmul {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::{LEAST, SUBGROUP};
+    use crate::kernel::{COOPERATIVE, LEAST, SUBGROUP};
 
     /// a [m, k] times b [k, n], both dense along their rows.
     fn product(m: u32, n: u32, k: u32) -> Matmul {
@@ -291,6 +347,8 @@ mod tests {
         assert_eq!(chosen(&product(1, 4096, 1024), &gpu), "few rows of fours");
         assert!(chosen(&product(1024, 256, 16_384), &gpu).ends_with(" parts"));
         assert_eq!(chosen(&product(64, 128, 40), &gpu), "tile 32 of fours");
+        assert_eq!(chosen(&product(4096, 4096, 4096), &COOPERATIVE), "cooperative 64");
+        assert_eq!(chosen(&product(4096, 4080, 4096), &COOPERATIVE), "tile 128 of fours");
         let software = Limits { processor: Processor::Software, ..SUBGROUP };
         assert_eq!(chosen(&product(1024, 1024, 1024), &software), "subgroup NN");
         assert_eq!(chosen(&product(1023, 1023, 1023), &software), "subgroup");
@@ -300,7 +358,7 @@ mod tests {
     fn every_part_has_work_and_what_is_chosen_is_among_the_ways() {
         let sizes = [0, 1, 4, 5, 8, 40, 100, 1024, 32_768];
         for processor in [Processor::Gpu, Processor::Software] {
-            for limits in [Limits { processor, ..LEAST }, Limits { processor, ..SUBGROUP }] {
+            for limits in [LEAST, SUBGROUP, COOPERATIVE].map(|limits| Limits { processor, ..limits }) {
                 for (m, n) in sizes.iter().flat_map(|m| sizes.map(|n| (*m, n))) {
                     for k in sizes {
                         let p = product(m, n, k);
@@ -308,6 +366,11 @@ mod tests {
                         let names: std::collections::BTreeSet<String> = ways.iter().map(Way::name).collect();
                         assert_eq!(names.len(), ways.len(), "a plan names one way");
                         assert!(names.contains(&chosen(&p, &limits)), "{p:?}");
+                        let cooperative = ways.iter().any(Split::is_cooperative);
+                        let whole = [m, n, k].iter().all(|size| [1024, 32_768].contains(size));
+                        // What they give may have to wait in F32.
+                        let fits = 4 * u64::from(m) * u64::from(n) <= limits.binding;
+                        assert_eq!(cooperative, limits.cooperative && whole && fits, "{p:?}");
                         for way in ways {
                             let parts = Matmul { depth: way.depth, ..p }.parts();
                             assert_eq!(parts, way.parts());

@@ -7,12 +7,15 @@ pub mod real;
 pub mod bias_add;
 pub mod common;
 pub mod cost;
+#[cfg(test)]
+mod counted;
 pub mod halves;
 pub mod matmul;
 pub mod matmul_ways;
 mod packed;
 pub mod threads;
 mod vector;
+pub mod work;
 
 pub mod gru_backward;
 pub mod gru_forward;

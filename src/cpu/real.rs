@@ -155,6 +155,15 @@ pub struct Bounded {
 }
 // ANCHOR_END: bounded
 
+/// One operation.
+#[cfg(test)]
+use super::counted::as_one;
+#[cfg(not(test))]
+#[inline(always)]
+fn as_one<T>(f: impl FnOnce() -> T) -> T {
+    f()
+}
+
 impl Bounded {
     /// `value` computed with relative error `ulps` on top of the inherited `error`.
     fn rounded(value: f64, error: f64, ulps: f64) -> Self {
@@ -175,32 +184,36 @@ impl PartialOrd for Bounded {
 impl Add for Bounded {
     type Output = Self;
     fn add(self, o: Self) -> Self {
-        Self::rounded(self.value + o.value, self.error + o.error, 1.0)
+        as_one(|| Self::rounded(self.value + o.value, self.error + o.error, 1.0))
     }
 }
 impl Sub for Bounded {
     type Output = Self;
     fn sub(self, o: Self) -> Self {
-        Self::rounded(self.value - o.value, self.error + o.error, 1.0)
+        as_one(|| Self::rounded(self.value - o.value, self.error + o.error, 1.0))
     }
 }
 // ANCHOR: product
 impl Mul for Bounded {
     type Output = Self;
     fn mul(self, o: Self) -> Self {
-        let inherited = self.value.abs() * o.error + o.value.abs() * self.error + self.error * o.error;
-        Self::rounded(self.value * o.value, inherited, 1.0)
+        as_one(|| {
+            let inherited = self.value.abs() * o.error + o.value.abs() * self.error + self.error * o.error;
+            Self::rounded(self.value * o.value, inherited, 1.0)
+        })
     }
 }
 // ANCHOR_END: product
 impl Div for Bounded {
     type Output = Self;
     fn div(self, o: Self) -> Self {
-        let quotient = self.value / o.value;
-        let least = o.value.abs() - o.error;
-        let inherited =
-            if least > 0.0 { (self.error + quotient.abs() * o.error) / least } else { f64::INFINITY };
-        Self::rounded(quotient, inherited, 2.5)
+        as_one(|| {
+            let quotient = self.value / o.value;
+            let least = o.value.abs() - o.error;
+            let inherited =
+                if least > 0.0 { (self.error + quotient.abs() * o.error) / least } else { f64::INFINITY };
+            Self::rounded(quotient, inherited, 2.5)
+        })
     }
 }
 impl Neg for Bounded {
@@ -215,16 +228,18 @@ impl Number for Bounded {
         Self::of(x)
     }
     fn max(self, o: Self) -> Self {
-        // f64::max would drop a NaN, and with it a read of what was never written.
-        if self.value.is_nan() || o.value.is_nan() {
-            return Self::of(f64::NAN);
-        }
-        let (low, high) = ((self.value - self.error).max(o.value - o.error), self.value + self.error);
-        let (value, high) = (self.value.max(o.value), high.max(o.value + o.error));
-        Bounded { value, error: (high - value).max(value - low) }
+        as_one(|| {
+            // f64::max would drop a NaN, and with it a read of what was never written.
+            if self.value.is_nan() || o.value.is_nan() {
+                return Self::of(f64::NAN);
+            }
+            let (low, high) = ((self.value - self.error).max(o.value - o.error), self.value + self.error);
+            let (value, high) = (self.value.max(o.value), high.max(o.value + o.error));
+            Bounded { value, error: (high - value).max(value - low) }
+        })
     }
     fn min(self, o: Self) -> Self {
-        -(-self).max(-o)
+        as_one(|| -(-self).max(-o))
     }
 }
 
@@ -236,44 +251,56 @@ impl Real for Bounded {
         self.value
     }
     fn exp(self) -> Self {
-        let y = self.value.exp();
-        // Two forms of e^(x+error) - e^x: the first is exact for small errors, the second never 0·∞.
-        let inherited =
-            if self.error < 1.0 { y * self.error.exp_m1() } else { (self.value + self.error).exp() - y };
-        Self::rounded(y, inherited, 3.0 + 2.0 * self.value.abs())
+        as_one(|| {
+            let y = self.value.exp();
+            // Two forms of e^(x+error) - e^x: the first is exact for small errors, the second never 0·∞.
+            let inherited =
+                if self.error < 1.0 { y * self.error.exp_m1() } else { (self.value + self.error).exp() - y };
+            Self::rounded(y, inherited, 3.0 + 2.0 * self.value.abs())
+        })
     }
     fn ln(self) -> Self {
-        let y = self.value.ln();
-        let least = self.value - self.error;
-        let inherited = if least > 0.0 { self.error / least } else { f64::INFINITY };
-        Self::rounded(y, inherited + 4.0 * ULP, 3.0)
+        as_one(|| {
+            let y = self.value.ln();
+            let least = self.value - self.error;
+            let inherited = if least > 0.0 { self.error / least } else { f64::INFINITY };
+            Self::rounded(y, inherited + 4.0 * ULP, 3.0)
+        })
     }
     fn sqrt(self) -> Self {
-        let y = self.value.sqrt();
-        // |√(x+e) − √x| ≤ min(√e, e/√x)
-        let inherited = self.error.sqrt().min(self.error / y);
-        Self::rounded(y, if y == 0.0 { self.error.sqrt() } else { inherited }, 5.0)
+        as_one(|| {
+            let y = self.value.sqrt();
+            // |√(x+e) − √x| ≤ min(√e, e/√x)
+            let inherited = self.error.sqrt().min(self.error / y);
+            Self::rounded(y, if y == 0.0 { self.error.sqrt() } else { inherited }, 5.0)
+        })
     }
     fn tanh(self) -> Self {
-        let value = self.value.tanh();
-        let nearest_zero = (self.value.abs() - self.error).max(0.0);
-        let steepest = 1.0 - nearest_zero.tanh().powi(2);
-        let inherited = (steepest * self.error).min(1.0 + value.abs());
-        let rounding = tanh_rational(Self::of(self.value)).error;
-        Bounded { value, error: inherited + rounding + TANH_FIT * value.abs() }
+        as_one(|| {
+            let value = self.value.tanh();
+            let nearest_zero = (self.value.abs() - self.error).max(0.0);
+            let steepest = 1.0 - nearest_zero.tanh().powi(2);
+            let inherited = (steepest * self.error).min(1.0 + value.abs());
+            let rounding = tanh_rational(Self::of(self.value)).error;
+            Bounded { value, error: inherited + rounding + TANH_FIT * value.abs() }
+        })
     }
     fn sigmoid(self) -> Self {
-        // By its ends, since it rises everywhere: through exp and the division a large error has no bound.
-        let exact = sigmoid(Self::of(self.value));
-        let inherited =
-            [self.value - self.error, self.value + self.error].map(|end| (sigmoid(end) - exact.value).abs());
-        Bounded { value: exact.value, error: exact.error + inherited[0].max(inherited[1]) }
+        as_one(|| {
+            // By its ends, since it rises everywhere: through exp and the division a large error has no bound.
+            let exact = sigmoid(Self::of(self.value));
+            let inherited = [self.value - self.error, self.value + self.error]
+                .map(|end| (sigmoid(end) - exact.value).abs());
+            Bounded { value: exact.value, error: exact.error + inherited[0].max(inherited[1]) }
+        })
     }
     fn where_positive(self, y: Self) -> Self {
-        let chosen = if y.value > 0.0 { self } else { Self::zero() };
-        // Where the error leaves the sign of y open, either may be right.
-        let open = y.value - y.error <= 0.0 && y.value + y.error > 0.0;
-        Bounded { error: if open { self.value.abs() + self.error } else { chosen.error }, ..chosen }
+        as_one(|| {
+            let chosen = if y.value > 0.0 { self } else { Self::zero() };
+            // Where the error leaves the sign of y open, either may be right.
+            let open = y.value - y.error <= 0.0 && y.value + y.error > 0.0;
+            Bounded { error: if open { self.value.abs() + self.error } else { chosen.error }, ..chosen }
+        })
     }
     fn sum(terms: impl Iterator<Item = Self>) -> Self {
         let (mut value, mut error, mut magnitude, mut count) = (0.0, 0.0, 0.0, 0usize);
@@ -283,6 +310,8 @@ impl Real for Bounded {
             magnitude += x.value.abs();
             count += 1;
         }
+        #[cfg(test)]
+        super::counted::add(count as u64);
         Bounded { value, error: error + 2.0 * (count as f64).sqrt() * ULP * magnitude + TINY }
     }
     fn stored(self, dtype: Dtype) -> Self {

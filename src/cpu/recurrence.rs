@@ -132,19 +132,24 @@ impl Product {
 
     /// All schedules that a device allows.
     pub fn schedules(&self, kernel: &'static Kernel, steps: u32, limits: &Limits) -> Vec<Schedule> {
+        self.estimates(kernel, steps, limits).into_iter().map(|(schedule, _)| schedule).collect()
+    }
+
+    /// All schedules that a device allows, with the seconds that a step is estimated to take in each.
+    pub fn estimates(&self, kernel: &'static Kernel, steps: u32, limits: &Limits) -> Vec<(Schedule, f64)> {
         let suitable = [TILES, LANES_OF_ONE, LANES_OF_FOUR].into_iter();
         let suitable = suitable.filter(|variant| self.suits(kernel, *variant, limits));
         let of_variant = |variant| {
-            let [(sequence, _), (step, _)] = self.both(kernel, variant, steps, costs(limits));
-            [Some(sequence).filter(|sequence| sequence.steps > 1), Some(step)].into_iter().flatten()
+            let [sequence, step] = self.both(kernel, variant, steps, costs(limits));
+            [Some(sequence).filter(|(sequence, _)| sequence.steps > 1), Some(step)].into_iter().flatten()
         };
         suitable.flat_map(of_variant).collect()
     }
 
-    /// The sizes that its speed depends on.
-    pub fn site(&self, kernel: &'static Kernel, steps: u32) -> Site {
+    /// What its speed depends on: the sizes, and whether the numbers are stored in half precision.
+    pub fn site(&self, kernel: &'static Kernel, steps: u32, half: bool) -> Site {
         let Product { batch, hidden, columns, inner } = *self;
-        Site { kernel: kernel.name, shape: [steps, batch, hidden, columns, inner, 0] }
+        Site { kernel: kernel.name, shape: [steps, batch, hidden, columns, inner, 0], half }
     }
 
     /// Whether a variant can make the product on a device.

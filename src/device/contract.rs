@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Arg, Device};
 use crate::error::{Error, Result};
-use crate::kernel::{Access, MAX_ARGS, MAX_GROUPS, Plan};
+use crate::kernel::{Access, MAX_ARGS, MAX_GROUPS, Plan, Storage};
 
 /// The most bytes of parameters a kernel may have: what immediates hold everywhere.
 pub const MAX_PARAMS: usize = 128;
@@ -17,7 +17,7 @@ pub fn check(device: &Device, plan: &Plan, params: usize, args: &[Arg<'_>]) -> R
         return fail(plan, format!("{plan:?} is beyond what every adapter takes"));
     }
     let variant = &plan.kernel.variants[plan.variant];
-    if !device.limits().allow(variant) {
+    if !device.allows(variant) {
         return fail(plan, format!("'{}' is more than {device:?} offers", variant.name));
     }
     if args.len() != declared.len() {
@@ -26,6 +26,13 @@ pub fn check(device: &Device, plan: &Plan, params: usize, args: &[Arg<'_>]) -> R
     let declared_params = 4 * plan.kernel.params.len();
     if params != declared_params {
         return fail(plan, format!("takes {declared_params} bytes of parameters, got {params}"));
+    }
+    if variant.stored.is_some() && !variant.takes(&stored(plan, args)) {
+        let found = &stored(plan, args)[..args.len()];
+        return fail(
+            plan,
+            format!("'{}' takes {:?}, got {found:?}", variant.name, variant.stored.unwrap_or(&[])),
+        );
     }
     for (i, (arg, declared)) in args.iter().zip(declared).enumerate() {
         if arg.access != declared.access {
@@ -60,6 +67,15 @@ pub fn check(device: &Device, plan: &Plan, params: usize, args: &[Arg<'_>]) -> R
         }
     }
     Ok(())
+}
+
+/// The types of the arguments; of those that are absent in 32 bits.
+fn stored(plan: &Plan, args: &[Arg<'_>]) -> Storage {
+    let mut storage = plan.kernel.widest();
+    for (dtype, arg) in storage.iter_mut().zip(args) {
+        *dtype = arg.view.filter(|view| view.len > 0).map_or(*dtype, |view| view.buffer.dtype());
+    }
+    storage
 }
 
 fn fail(plan: &Plan, message: String) -> Result<()> {

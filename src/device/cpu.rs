@@ -84,7 +84,8 @@ impl<R: Element> Cpu<R> {
     ///
     /// # Safety
     /// The caller holds the lock of the device that owns the view while the slice lives, and no `elements_mut` of the
-    /// same buffer lives beside it. `T` is `R` where the buffer holds reals and `i32` where it holds integers.
+    /// same buffer lives beside it. `T` is `R` where the buffer holds reals, `u16`
+    /// where they are of 16 bits and the device packs them, and `i32` where it holds integers.
     unsafe fn elements<'a, T: bytemuck::Pod>(view: &View<'a>) -> &'a [T] {
         // SAFETY: see above; the allocation holds `buffer.len()` elements of `T` (allocate).
         unsafe { std::slice::from_raw_parts(Self::start::<T>(view), view.len) }
@@ -124,6 +125,10 @@ impl<R: Element> Backend for Cpu<R> {
         size_class(len * element)
     }
 
+    fn converted_bytes(&self, dtype: Dtype, len: usize) -> usize {
+        if R::PACKS && dtype.is_half() { len * size_of::<R>() } else { 0 }
+    }
+
     fn allocate(&self, dtype: Dtype, len: usize) -> Result<Memory> {
         let bytes = self.bytes(dtype, len);
         let blocks = bytes / size_of::<Block>();
@@ -136,6 +141,7 @@ impl<R: Element> Backend for Cpu<R> {
         if taken.is_err() {
             // What is only kept for reuse is given up.
             state.pool.clear();
+            state.wide = Default::default();
             taken = state.pool.take(bytes, create);
         }
         let (device, wanted, in_use) = (self.info.name.clone(), bytes as u64, state.pool.bytes_in_use);
@@ -169,7 +175,10 @@ impl<R: Element> Backend for Cpu<R> {
                     (Access::Read, Dtype::I32) => Slot::ReadInt(Self::elements(&view)),
                     (_, Dtype::I32) => Slot::WriteInt(Self::elements_mut(&view)),
                     (access, _) if R::PACKS && dtype.is_half() => {
-                        wide.resize(view.len, 0.0);
+                        if wide.len() < view.len {
+                            *wide = vec![0.0; view.len];
+                        }
+                        let wide = &mut wide[..view.len];
                         if access != Access::Write {
                             halves::unpack(dtype, Self::elements(&view), wide);
                         } else if cfg!(debug_assertions) {
@@ -194,10 +203,12 @@ impl<R: Element> Backend for Cpu<R> {
         for (i, (arg, declared)) in args.iter().zip(plan.kernel.args).enumerate() {
             let Some(view) = arg.view.filter(|view| view.buffer.dtype().is_half()) else { continue };
             let dtype = view.buffer.dtype();
-            // SAFETY: as above, and the twin's slices are gone.
             match (arg.access, declared.elements) {
                 (Access::Read, _) => {}
-                _ if R::PACKS => halves::pack(dtype, &wide[i], unsafe { Self::elements_mut(&view) }),
+                _ if R::PACKS => {
+                    // SAFETY: as above, and the twin's slices are gone.
+                    halves::pack(dtype, &wide[i][..view.len], unsafe { Self::elements_mut(&view) })
+                }
                 // It has rounded itself.
                 (_, Elements::Kept) => {}
                 _ => {
@@ -267,7 +278,8 @@ impl<R: Element> Backend for Cpu<R> {
 
     fn stats(&self) -> Stats {
         let state = self.lock();
-        Stats { dispatches: state.dispatches, ..state.pool.stats() }
+        let bytes_converted = state.wide.iter().map(|wide| size_of_val(&wide[..]) as u64).sum();
+        Stats { dispatches: state.dispatches, bytes_converted, ..state.pool.stats() }
     }
 
     fn reopen(&self) -> Result<Device> {

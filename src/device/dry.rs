@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::pool::Pool;
 use super::recorded::Recorded;
 use super::{
-    Arg, Backend, Detail, Device, DeviceInfo, Host, Memory, MemoryKind, Profile, ReadBack, Stats, Values,
-    View, host,
+    Arg, Backend, Checked, Detail, Device, DeviceInfo, Host, Memory, MemoryKind, Profile, ReadBack, Stats,
+    Values, View, host,
 };
 use crate::error::Result;
-use crate::kernel::{Dtype, Limits, Plan, Processor};
+use crate::kernel::{Dtype, Limits, MAX_ARGS, Plan, Processor};
 use crate::plans::PlanTable;
 
 /// A run without work on a device that stands for another. Its tensors may be larger than the other could make; what is
@@ -27,6 +27,8 @@ struct Dry {
 
 struct State {
     pool: Pool<()>,
+    /// The bytes of the largest copy in 32 bits of each argument.
+    converted: [usize; MAX_ARGS],
     dispatches: u64,
     submits: u64,
     recorded: Recorded,
@@ -39,6 +41,7 @@ impl DryRun {
     pub fn of(device: &Device) -> DryRun {
         let state = State {
             pool: Pool::new(),
+            converted: [0; MAX_ARGS],
             dispatches: 0,
             submits: 0,
             recorded: Recorded::default(),
@@ -87,8 +90,16 @@ impl Backend for Dry {
         self.of.plans()
     }
 
+    fn cooperative_matrices(&self, _: &Device) -> Checked {
+        self.of.cooperative_matrices(&Device { backend: self.of.clone() })
+    }
+
     fn bytes(&self, dtype: Dtype, len: usize) -> usize {
         self.of.bytes(dtype, len)
+    }
+
+    fn converted_bytes(&self, dtype: Dtype, len: usize) -> usize {
+        self.of.converted_bytes(dtype, len)
     }
 
     fn allocate(&self, dtype: Dtype, len: usize) -> Result<Memory> {
@@ -104,6 +115,10 @@ impl Backend for Dry {
     fn launch(&self, plan: &Plan, params: &[u8], args: &[Arg<'_>]) -> Result<()> {
         let mut state = self.lock();
         state.dispatches += 1;
+        for (converted, view) in state.converted.iter_mut().zip(args.iter().map(|arg| arg.view)) {
+            let bytes = view.map_or(0, |view| self.of.converted_bytes(view.buffer.dtype(), view.len));
+            *converted = bytes.max(*converted);
+        }
         if self.limits().processor != Processor::Cpu {
             if state.recorded.is_full() {
                 state.submit();
@@ -140,7 +155,8 @@ impl Backend for Dry {
 
     fn stats(&self) -> Stats {
         let state = self.lock();
-        Stats { dispatches: state.dispatches, submits: state.submits, ..state.pool.stats() }
+        let bytes_converted = state.converted.iter().map(|bytes| *bytes as u64).sum();
+        Stats { dispatches: state.dispatches, submits: state.submits, bytes_converted, ..state.pool.stats() }
     }
 
     fn reopen(&self) -> Result<Device> {

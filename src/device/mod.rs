@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::kernel::{Access, Dtype, Limits, Plan};
+use crate::kernel::{Access, Dtype, Form, Limits, ParamSpace, Plan, Processor, Storage, Variant};
 use crate::plans::{PlanTable, Plans, Seen, Site, Way};
 
 pub(crate) use dry::DryRun;
@@ -82,12 +82,18 @@ pub struct Stats {
     pub bytes_held: u64,
     /// Bytes of the largest tensor: no launch has bound more.
     pub bytes_largest: u64,
+    /// Bytes in which the CPU device keeps 32-bit copies of what launches take in half precision; 0 on GPUs.
+    pub bytes_converted: u64,
 }
 
 /// What a device must do; see the methods of [`Device`] for their meaning.
 pub(crate) trait Backend: Send + Sync {
     fn info(&self) -> &DeviceInfo;
     fn limits(&self) -> &Limits;
+    /// See [`Device::form`].
+    fn form(&self, storage: Storage) -> Result<Form> {
+        Ok(Form { space: ParamSpace::Uniform, storage, native: false })
+    }
     fn allocate(&self, dtype: Dtype, len: usize) -> Result<Memory>;
     fn release(&self, memory: Memory);
     fn launch(&self, plan: &Plan, params: &[u8], args: &[Arg<'_>]) -> Result<()>;
@@ -106,15 +112,31 @@ pub(crate) trait Backend: Send + Sync {
     fn start_profile(&self, detail: Detail) -> Result<()>;
     fn finish_profile(&self) -> Result<Profile>;
     fn reopen(&self) -> Result<Device>;
+    /// See [`Device::native_f16`].
+    fn native_f16(&self) -> Result<bool> {
+        Ok(false)
+    }
     /// The bytes that so many elements take.
     fn bytes(&self, dtype: Dtype, len: usize) -> usize {
         pool::size_class(len * dtype.size())
+    }
+    /// The bytes of a 32-bit copy that a launch is given of so many elements of a type.
+    fn converted_bytes(&self, _: Dtype, _: usize) -> usize {
+        0
+    }
+    /// See [`Device::cooperative_matrices`]; `device` is this one.
+    fn cooperative_matrices(&self, device: &Device) -> Checked {
+        let _ = device;
+        Err("its products need none".into())
     }
     /// Where kernels can run in several ways.
     fn plans(&self) -> Option<&PlanTable> {
         None
     }
 }
+
+/// That something works, or what speaks against it.
+pub(crate) type Checked = std::result::Result<(), Arc<str>>;
 
 /// A piece of a device's memory, as its backend made it. The number orders buffers and is never given twice.
 pub(crate) struct Memory {
@@ -292,6 +314,35 @@ impl Device {
         self.backend.limits()
     }
 
+    /// Whether it can run a variant of a kernel: whether its limits allow it and, where that is in doubt, a check passes.
+    pub fn allows(&self, variant: &Variant) -> bool {
+        let twins = self.limits().processor == Processor::Cpu;
+        self.limits().allow(variant) && (twins || !variant.needs.cooperative || self.is_cooperative())
+    }
+
+    /// Whether products of F16 may be made by cooperative matrices (tensor cores, say); else why not. Where the adapter lists
+    /// them, products of many kinds are made with them and compared with the reference, once, when it is first asked. Nothing
+    /// needs them.
+    ///
+    /// # Errors
+    /// What speaks against it, for a sentence.
+    pub fn cooperative_matrices(&self) -> std::result::Result<(), String> {
+        self.backend.cooperative_matrices(self).map_err(|reason| reason.to_string())
+    }
+
+    pub(crate) fn is_cooperative(&self) -> bool {
+        self.limits().cooperative && self.backend.cooperative_matrices(self).is_ok()
+    }
+
+    /// Whether F16 is stored by WGSL's type `f16`: the adapter has it, and was found to convert as it should. Else two numbers
+    /// share a word and the shaders convert them.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] on a fault.
+    pub fn native_f16(&self) -> Result<bool> {
+        self.backend.native_f16()
+    }
+
     /// Lets kernels run as was found to be best on this adapter. What is not a way of this device is passed over. On the CPU
     /// device there is one way only.
     pub fn set_plans(&self, plans: Plans) {
@@ -348,7 +399,27 @@ impl Device {
         if args.iter().all(|arg| arg.access == Access::Read || arg.len() == 0) {
             return Ok(());
         }
-        self.backend.launch(plan, bytemuck::bytes_of(params), args)
+        self.backend.launch(plan, bytemuck::bytes_of(params), args)?;
+        match self.recorder().filter(|recorder| recorder.keeps_values()) {
+            None => Ok(()),
+            Some(recorder) => {
+                let held = |arg: &Arg<'_>| match arg.view {
+                    Some(view) => self.read_back(view)?.wait(),
+                    None => Ok(Values::F32(Vec::new())),
+                };
+                recorder.keep_values(args.iter().map(held).collect::<Result<_>>()?);
+                Ok(())
+            }
+        }
+    }
+
+    /// The form in which a kernel's shader is compiled here for arguments of these types; of a device that compiles none, that
+    /// which every GPU takes.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] on a fault.
+    pub fn form(&self, storage: Storage) -> Result<Form> {
+        self.backend.form(storage)
     }
 
     /// Copies host values into a view, in order with the launches.

@@ -11,8 +11,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::ThreadId;
 use std::time::Instant;
 
-use super::Arg;
-use crate::kernel::{Access, Plan};
+use super::{Arg, Values};
+use crate::kernel::{Access, Plan, Storage};
 
 /// How much a profile keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub enum Detail {
     Kernels,
     /// Each launch and each span of the host too: memory grows with them, so for some steps only.
     Launches,
+    /// With each launch the numbers that its arguments hold after it too: slow, for each is waited for.
+    Values,
 }
 
 /// What a device did while it was profiled.
@@ -28,7 +30,7 @@ pub enum Detail {
 pub struct Profile {
     /// The time by kernel, longest first.
     pub kernels: Vec<KernelTime>,
-    /// The launches, in order; none unless [`Detail::Launches`] was asked for.
+    /// The launches, in order; none with [`Detail::Kernels`].
     pub launches: Vec<Launch>,
     /// What the host did; as above.
     pub spans: Vec<Span>,
@@ -56,6 +58,10 @@ pub struct Launch {
     pub params: Vec<u32>,
     /// The bytes of each argument, in the order of the kernel's declaration; 0 of one that is absent.
     pub bytes: Vec<u64>,
+    /// The types of the arguments, in the same order.
+    pub storage: Storage,
+    /// What each argument held after it, nothing of one that is absent; empty unless [`Detail::Values`] was asked for.
+    pub values: Vec<Values>,
     /// When the host recorded it.
     pub recorded: f64,
     /// When it began to run.
@@ -172,6 +178,18 @@ impl Recorder {
         self.on.load(Ordering::Relaxed)
     }
 
+    /// Whether the numbers of each launch's arguments are wanted.
+    pub fn keeps_values(&self) -> bool {
+        self.is_on() && self.lock().as_ref().is_some_and(|recording| recording.detail == Detail::Values)
+    }
+
+    /// What the arguments of the last launch hold after it.
+    pub fn keep_values(&self, values: Vec<Values>) {
+        if let Some(launch) = self.lock().as_mut().and_then(|recording| recording.launches.last_mut()) {
+            launch.values = values;
+        }
+    }
+
     /// A launch that is recorded now; its number, by which its time is told later.
     pub fn launch(&self, plan: &Plan, params: &[u8], args: &[Arg<'_>]) -> usize {
         self.lock().as_mut().map_or(0, |recording| recording.launch(plan, params, args, recording.now()))
@@ -256,7 +274,7 @@ impl Recorder {
         let mut guard = self.lock();
         let recording = guard
             .as_mut()
-            .filter(|recording| recording.detail == Detail::Launches && recording.is_of_this_thread())?;
+            .filter(|recording| recording.detail != Detail::Kernels && recording.is_of_this_thread())?;
         Some(f(recording))
     }
 
@@ -275,12 +293,18 @@ impl Recording {
     }
 
     fn launch(&mut self, plan: &Plan, params: &[u8], args: &[Arg<'_>], recorded: f64) -> usize {
-        if self.detail == Detail::Launches {
+        if self.detail != Detail::Kernels {
+            let mut storage = plan.kernel.widest();
+            for (stored, arg) in storage.iter_mut().zip(args) {
+                *stored = arg.view.map_or(*stored, |view| view.buffer.dtype());
+            }
             let span = self.open.last().copied().filter(|_| self.is_of_this_thread());
             self.launches.push(Launch {
                 plan: *plan,
                 params: params.chunks_exact(4).map(bytemuck::pod_read_unaligned).collect(),
                 bytes: args.iter().map(Arg::bytes).collect(),
+                storage,
+                values: Vec::new(),
                 recorded,
                 start: recorded,
                 end: recorded,

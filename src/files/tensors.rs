@@ -5,7 +5,7 @@
 //! dimensions and tensors without end, and sizes whose sum overflows. Sums of what a file says are in 128 bits: release builds
 //! do not check for overflow.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -40,6 +40,7 @@ pub(crate) struct TensorFile<R = File> {
     metadata: Metadata,
     /// Where the tensors begin.
     start: u64,
+    length: u64,
 }
 
 impl TensorFile {
@@ -68,12 +69,22 @@ impl<R: Read + Seek> TensorFile<R> {
             return Err(format!("its tensors take {bytes} bytes, {found} come behind its header"));
         }
         let metadata = serde_json::from_slice(&text).map_err(|error| format!("its header: {error}"))?;
-        Ok(TensorFile { reader, metadata, start })
+        Ok(TensorFile { reader, metadata, start, length })
+    }
+
+    /// Its bytes.
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// The texts beside the tensors.
+    pub fn texts(&self) -> Option<&HashMap<String, String>> {
+        self.metadata.metadata().as_ref()
     }
 
     /// A text beside the tensors.
     pub fn text(&self, key: &str) -> Option<&str> {
-        self.metadata.metadata().as_ref()?.get(key).map(String::as_str)
+        self.texts()?.get(key).map(String::as_str)
     }
 
     /// The names of the tensors, sorted.

@@ -127,6 +127,14 @@ impl Kernel {
         storage
     }
 
+    /// Its arguments as a variant takes them: in 32 bits, unless it takes no other types than its own.
+    pub fn widest_of(&self, variant: usize) -> Storage {
+        let mut storage = self.widest();
+        let stored = self.variants[variant].stored.unwrap_or_default();
+        storage.iter_mut().zip(stored).for_each(|(dtype, stored)| *dtype = *stored);
+        storage
+    }
+
     /// Its arguments as stored in a type, those that can be.
     pub fn stored(&self, dtype: Dtype) -> Storage {
         self.stored_as([dtype; MAX_ARGS])

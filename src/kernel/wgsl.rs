@@ -1,6 +1,7 @@
 //! The whole text of a shader: a kernel's own files, loops unrolled, and what the form asks for.
 
 use super::{Declared, Dtype, Elements, GROUP, Kernel, Storage};
+use crate::error::{Error, Result};
 
 /// How a shader receives its parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,9 +24,10 @@ pub struct Form {
 }
 
 impl Form {
-    /// Everything in 32 bits.
-    pub fn widest(kernel: &Kernel, space: ParamSpace) -> Form {
-        Form { space, storage: kernel.widest(), native: false }
+    /// Everything in 32 bits, but for what a variant takes in no other type.
+    pub fn widest(kernel: &Kernel, variant: usize, space: ParamSpace) -> Form {
+        let native = kernel.variants[variant].stored.is_some();
+        Form { space, storage: kernel.widest_of(variant), native }
     }
 
     fn uses(&self, dtype: Dtype) -> bool {
@@ -37,18 +39,28 @@ impl Kernel {
     /// The whole WGSL of a variant: the kernel's own text first, so that messages keep its line numbers, then
     /// `common.wgsl`, the constants, the parameter block `p`, and of each argument that is `Float` or `Kept` the functions
     /// `load_NAME` and `store_NAME`.
-    pub fn wgsl(&self, variant: usize, form: &Form) -> String {
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when the text does not declare such an argument as `array<f32>` or `array<vec4<f32>>`.
+    pub fn wgsl(&self, variant: usize, form: &Form) -> Result<String> {
         use std::fmt::Write;
         let variant = &self.variants[variant];
         let mut text = String::new();
         if form.native && form.uses(Dtype::F16) {
             text.push_str("enable f16; ");
         }
+        if variant.needs.cooperative {
+            text.push_str("enable wgpu_cooperative_matrix; ");
+        }
         text.push_str(&unrolled(&variant.text(), variant.constants));
         let mut accesses = String::new();
         for (declared, dtype) in self.args.iter().zip(form.storage) {
             if matches!(declared.elements, Elements::Float | Elements::Kept) {
-                let binding = Binding::find(declared, &text);
+                let binding = Binding::find(declared, &text).ok_or_else(|| {
+                    let message =
+                        format!("its WGSL must declare {} as array<f32> or array<vec4<f32>>", declared.name);
+                    Error::argument(self.name, message)
+                })?;
                 accesses.push_str(&binding.functions(dtype, form.native));
                 text = binding.stored(dtype, form.native);
             }
@@ -73,7 +85,7 @@ impl Kernel {
             ParamSpace::Immediate => "}\nvar<immediate> p: Params;\n",
             ParamSpace::Uniform => "}\n@group(1) @binding(0) var<uniform> p: Params;\n",
         });
-        text
+        Ok(text)
     }
 }
 
@@ -89,24 +101,22 @@ struct Binding<'a> {
 }
 
 impl<'a> Binding<'a> {
-    fn find(declared: &Declared, text: &'a str) -> Binding<'a> {
+    /// `None` where there is none, or of another type.
+    fn find(declared: &Declared, text: &'a str) -> Option<Binding<'a>> {
         let name = declared.name;
         let head = format!("> {name}: array<");
-        let start = text.find(&head).expect("a shader declares every argument as an array") + head.len();
-        let end = start + text[start..].find(">;").expect("the declaration ends");
+        let start = text.find(&head)? + head.len();
+        let end = start + text[start..].find(">;")?;
         let element = &text[start..end];
         let alias = format!("alias {element} = ");
-        let element = match text.find(&alias) {
-            Some(at) => text[at + alias.len()..].split(';').next().expect("a split has a first part"),
-            None => element,
-        };
+        let element = text.split_once(&alias).and_then(|(_, rest)| rest.split(';').next()).unwrap_or(element);
         let fours = match element {
             "f32" => false,
             "vec4<f32>" => true,
-            other => unreachable!("{name} is an array of f32 or vec4<f32>, not of {other}"),
+            _ => return None,
         };
         let written = declared.access != super::Access::Read;
-        Binding { name, text, place: start..end, fours, written }
+        Some(Binding { name, text, place: start..end, fours, written })
     }
 
     /// The shader's text with the argument declared as it is stored.

@@ -44,19 +44,18 @@ impl Tape {
                     if sorted.is_empty() && !accumulate {
                         return dw.fill(0.0);
                     }
-                    for (index, part) in sorted.iter().enumerate() {
-                        let dy = dy.slice(index * PART * width, [part.order.count(), width])?;
-                        let accumulate = (accumulate || index > 0).into();
-                        let params =
-                            EmbeddingBackward { rows: rows as u32, width: width as u32, padding, accumulate };
-                        let args = [part.starts.read(), part.order.read(), dy.read(), dw.update()];
-                        dw.device().launch(
-                            &Plan::elements(&EMBEDDING_BACKWARD, dw.count()),
-                            &params,
-                            &args,
-                        )?;
-                    }
-                    Ok(())
+                    super::added_up(dw, sorted.len() > 1, accumulate, |dw, accumulate| {
+                        for (index, part) in sorted.iter().enumerate() {
+                            let dy = dy.slice(index * PART * width, [part.order.count(), width])?;
+                            let accumulate = (accumulate || index > 0).into();
+                            let (rows, width) = (rows as u32, width as u32);
+                            let params = EmbeddingBackward { rows, width, padding, accumulate };
+                            let args = [part.starts.read(), part.order.read(), dy.read(), dw.update()];
+                            let plan = Plan::elements(&EMBEDDING_BACKWARD, dw.count());
+                            dw.device().launch(&plan, &params, &args)?;
+                        }
+                        Ok(())
+                    })
                 })
             })
         })

@@ -22,6 +22,11 @@ fn backward(
     dx: &Tensor,
     accumulate: bool,
 ) -> Result<()> {
+    super::added_up(dx, m > LONGEST, accumulate, |dx, accumulate| parts(lines, m, index, dy, dx, accumulate))
+}
+
+/// [`backward`], a launch for each part of the indices.
+fn parts(lines: &Lines, m: usize, index: &Tensor, dy: &Tensor, dx: &Tensor, accumulate: bool) -> Result<()> {
     for start in (0..m.max(1)).step_by(LONGEST) {
         let params = GatherBackward {
             outer: lines.outer as u32,

@@ -5,7 +5,7 @@ use crate::cpu::matmul::Matmul;
 use crate::cpu::matmul_ways::plan;
 use crate::device::Arg;
 use crate::error::{Error, Result};
-use crate::kernel::Dtype;
+use crate::kernel::{Dtype, Limits};
 use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
 
@@ -50,8 +50,21 @@ pub(super) fn product_with_biases(
     c: &Tensor,
     accumulate: bool,
 ) -> Result<()> {
+    super::added_up(c, a.cols > LONGEST, accumulate, |c, accumulate| parts(a, b, biases, c, accumulate))
+}
+
+/// [`product_with_biases`], a launch for each part of the sums.
+fn parts(
+    a: Matrix<'_>,
+    b: Matrix<'_>,
+    biases: [Option<&Tensor>; 2],
+    c: &Tensor,
+    accumulate: bool,
+) -> Result<()> {
     let ((a_arg, a_offset), (b_arg, b_offset)) = (a.tensor.read_from(), b.tensor.read_from());
-    let (device, limits) = (c.device(), *c.device().limits());
+    let device = c.device();
+    let halves = a.tensor.dtype() == Dtype::F16 && b.tensor.dtype() == Dtype::F16;
+    let limits = Limits { cooperative: halves && device.is_cooperative(), ..*device.limits() };
     // A sum over nothing is a launch too: it writes zeros.
     for start in (0..a.cols.max(1)).step_by(LONGEST) {
         // The biases come last.
@@ -71,17 +84,23 @@ pub(super) fn product_with_biases(
             biases: biases.iter().flatten().count() as u32,
             accumulate: (accumulate || start > 0).into(),
         };
-        let way = device.choose(|| params.site(), || params.ways(&limits), plan(&params, &limits));
-        let [bias, bias_2] = biases.map(|bias| bias.map_or(Arg::absent(), Tensor::read));
-        if way.parts() == 1 {
+        let half = [a.tensor, b.tensor, c].iter().any(|tensor| tensor.dtype().is_half());
+        let site = || params.site(half, &limits);
+        let way = device.choose(site, || params.ways(&limits), plan(&params, &limits));
+        let wide = way.is_cooperative();
+        let widened = |bias: &Tensor| if wide { bias.cast(Dtype::F32) } else { Ok(bias.clone()) };
+        let [first, second] = biases.map(|bias| bias.map(widened).transpose());
+        let biases = [first?, second?];
+        let [bias, bias_2] = [0, 1].map(|at| biases[at].as_ref().map_or(Arg::absent(), Tensor::read));
+        if way.parts() == 1 && !(wide && c.dtype() != Dtype::F32) {
             device.launch(&way.plan, &params, &[a_arg, b_arg, bias, bias_2, c.update()])?;
             continue;
         }
-        let parts = [way.parts() as usize, c.count()];
-        let sums = Tensor::empty(&device, Dtype::F32, parts)?;
+        let shape = [way.parts() as usize, c.count()];
+        let sums = Tensor::empty(&device, Dtype::F32, shape)?;
         let split = Matmul { depth: way.depth, accumulate: 0, ..params };
         device.launch(&way.plan, &split, &[a_arg, b_arg, bias, bias_2, sums.update()])?;
-        sum_lines(&sums, [1, parts[0], parts[1]], 1.0, c, params.accumulate == 1)?;
+        sum_lines(&sums, [1, shape[0], shape[1]], 1.0, c, params.accumulate == 1)?;
     }
     Ok(())
 }

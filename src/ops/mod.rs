@@ -27,9 +27,29 @@ mod sum;
 mod unary;
 
 use crate::error::{Error, Result};
-use crate::tensor::Shape;
+use crate::kernel::Dtype;
+use crate::tensor::{Shape, Tensor};
 
 pub(crate) use sum::{PARTIALS, partial_sums};
+
+/// Lets `compute` write a result, or add to it, in one launch or in `many`: what several give is added up in 32 bits also where
+/// the result is stored in fewer.
+fn added_up(
+    to: &Tensor,
+    many: bool,
+    accumulate: bool,
+    compute: impl FnOnce(&Tensor, bool) -> Result<()>,
+) -> Result<()> {
+    if !many || !to.dtype().is_half() {
+        return compute(to, accumulate);
+    }
+    let wide = Tensor::empty(&to.device(), Dtype::F32, to.shape())?;
+    if accumulate {
+        to.copy_into(&wide, 0)?;
+    }
+    compute(&wide, accumulate)?;
+    wide.copy_into(to, 0)
+}
 
 /// The error of an op that was given two shapes that do not fit.
 fn mismatch<T>(op: &'static str, left: Shape, right: Shape) -> Result<T> {

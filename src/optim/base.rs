@@ -1,7 +1,6 @@
 //! What all optimizers are made of: the parameters in runs of equal settings, the state, the control buffer.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{Control, LossScale, MOST_STEPS, clip};
 use crate::cpu::control::MOST_SCALE;
@@ -58,8 +57,6 @@ pub struct OptimizerBase {
     lr: f64,
     pub(super) skip_nonfinite: bool,
     states: Vec<State>,
-    /// Whether the gradients that there are have been divided by the loss scale.
-    unscaled: AtomicBool,
 }
 
 /// torch.amp.GradScaler's names of its state.
@@ -139,7 +136,6 @@ impl OptimizerBase {
             lr,
             skip_nonfinite: false,
             states,
-            unscaled: AtomicBool::new(false),
         })
     }
 
@@ -178,22 +174,14 @@ impl OptimizerBase {
         Ok(())
     }
 
-    /// Gradients that come from now on are multiplied with the loss scale, if there is one.
-    pub(super) fn begin_gradients(&self) {
-        self.unscaled.store(false, Ordering::Relaxed);
-    }
-
     /// Whether the gradients are still to be divided by a loss scale, which whoever asks does.
     pub(super) fn take_scale(&self) -> bool {
-        self.control.loss_scale().is_some() && !self.unscaled.swap(true, Ordering::Relaxed)
+        self.control.loss_scale().is_some() && !self.parameters.take_scale()
     }
 
     /// Divides the gradients by the loss scale, unless that is done or there is none.
     pub(super) fn unscale(&self) -> Result<()> {
-        if self.control.loss_scale().is_some() && !self.unscaled.load(Ordering::Relaxed) {
-            clip::clip_grad_norm(self, f32::MAX.into())?;
-        }
-        Ok(())
+        if self.take_scale() { clip::clip(self, f32::MAX, true) } else { Ok(()) }
     }
 
     pub(super) fn set_lr(&mut self, lr: f64) -> Result<()> {

@@ -12,11 +12,15 @@ pub fn clip_grad_norm(base: &OptimizerBase, max_norm: f64) -> Result<()> {
     if !(max_norm > 0.0 && max_norm.is_finite()) {
         return Err(Error::argument("clip_grad_norm", format!("max_norm must be above 0, got {max_norm}")));
     }
+    clip(base, max_norm as f32, base.take_scale())
+}
+
+/// Takes the loss scale out of the gradients where they are `scaled`, and limits their norm.
+pub fn clip(base: &OptimizerBase, max_norm: f32, scaled: bool) -> Result<()> {
     let (_, gradients) = base.parameters.arenas()?;
     let partial = partial_sums(gradients, PARTIALS, 2, 1.0)?;
     let count = gradients.count() as u32;
-    let (max_norm, scaled) = (max_norm as f32, base.take_scale().into());
-    let params = ClipGradients { count, partials: PARTIALS as u32, max_norm, scaled };
+    let params = ClipGradients { count, partials: PARTIALS as u32, max_norm, scaled: scaled.into() };
     let args = [partial.read(), gradients.update(), base.control.words().update()];
     base.parameters.device().launch(&plan(&params), &params, &args)
 }

@@ -45,13 +45,17 @@ impl StateReadBack {
     pub fn wait(self) -> Result<StepState> {
         let words = self.0.wait()?.f32();
         let word = |index: u32| words[index as usize];
+        let loss_scale = words.get(control::SCALE as usize).copied();
+        // Of a step that has been clipped, but not made yet.
+        let unbounded = word(control::NONFINITE) != 0.0;
+        let bearable = loss_scale.is_some_and(|scale| scale > 1.0);
         Ok(StepState {
             steps: word(control::T) as u64,
-            stopped: word(control::STOP) == 1.0 || word(control::NONFINITE) != 0.0,
+            stopped: word(control::STOP) == 1.0 || unbounded && !bearable,
             skipped: word(control::SKIPPED) as u64,
-            overflow: word(control::STOP) == control::OVERFLOW as f32,
+            overflow: word(control::STOP) == control::OVERFLOW as f32 || unbounded && bearable,
             overflowed: word(control::OVERFLOWED) as u64,
-            loss_scale: words.get(control::SCALE as usize).copied(),
+            loss_scale,
             grad_norm: word(control::NORM),
             watched: word(control::WATCHED),
         })

@@ -9,6 +9,9 @@ use crate::error::Result;
 /// out and the scale becomes smaller; after a number of steps without that it becomes larger. All of it happens on the
 /// device: the host waits for nothing.
 ///
+/// A loss that is not finite is none of its matters, also where an activation was too large for F16: a watched one ends
+/// training, unless such steps are [skipped](crate::optim::Optimizer::skip_nonfinite), as GradScaler skips them.
+///
 /// Where the scale is 1 and the gradient still not finite, more than the scale is wrong: that ends training like any other
 /// number that is not finite. The largest scale is 2²⁴.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -139,7 +139,7 @@ pub trait Optimizer {
     fn step(&mut self, watch: Option<&Tensor>) -> Result<()> {
         let base = self.base();
         base.unscale()?;
-        base.begin_gradients();
+        base.parameters.begin_gradients();
         base.control.begin_step(self.betas(), watch, base.skip_nonfinite)?;
         base.runs().iter().try_for_each(|run| self.update(run))
     }
@@ -170,7 +170,6 @@ pub trait Optimizer {
 
     /// Forgets the gradients: the next backward pass begins anew.
     fn zero_grad(&self) {
-        self.base().begin_gradients();
         self.parameters().zero_grad();
     }
 
@@ -185,7 +184,8 @@ pub trait Optimizer {
 
     /// Scales all gradients by min(1, max_norm / (norm + 1e-6)), where norm is the 2-norm over all of them together, as
     /// torch.nn.utils.clip_grad_norm_. Nothing waits for the host; [`StepState::grad_norm`] tells the norm before clipping.
-    /// A norm that is not finite sets the stop flag.
+    /// A norm that is not finite sets the stop flag; with a loss scale above 1 the step is left out, and the scale becomes
+    /// smaller.
     ///
     /// # Errors
     /// [`Error::Argument`](crate::error::Error::Argument) when `max_norm` is not above 0;

@@ -227,28 +227,23 @@ impl<'m> Unroll<'m> {
         let tape = &mut self.tape;
         let probes = tape.input(&zeros);
         let first = tape.constant(&zeros);
-        let mut h = tape.select(first, 0, 0)?;
-        let mut c = h;
+        let mut now = [tape.select(first, 0, 0)?; 2];
         let mut states = Vec::with_capacity(steps);
         let mut gates: Vec<(&str, GateFunction, Vec<Var>)> = Vec::new();
         for step in 0..steps {
             let xw = tape.select(xw, 0, step)?;
-            let hw = tape.linear(h, w_hh, Some(b_hh))?;
-            let now = match cell {
-                CellKind::Rnn => rnn(tape, xw, hw, &mut h, nonlinearity)?,
-                CellKind::Lstm => lstm(tape, xw, hw, &mut h, &mut c)?,
-                CellKind::Gru => gru(tape, xw, hw, &mut h)?,
-            };
+            let hw = tape.linear(now[0], w_hh, Some(b_hh))?;
+            let of_step = unrolled(tape, cell, nonlinearity, [xw, hw], &mut now)?;
             let probe = tape.select(probes, 0, step)?;
-            h = tape.add(h, probe)?;
-            states.push(h);
+            now[0] = tape.add(now[0], probe)?;
+            states.push(now[0]);
             if gates.is_empty() {
-                gates = now
+                gates = of_step
                     .iter()
                     .map(|(name, function, _)| (*name, *function, Vec::with_capacity(steps)))
                     .collect();
             }
-            gates.iter_mut().zip(now).for_each(|(gate, (.., value))| gate.2.push(value));
+            gates.iter_mut().zip(of_step).for_each(|(gate, (.., value))| gate.2.push(value));
         }
         let states = tape.stack(&states, 0)?;
         self.layers.push(UnrolledLayer { states, probes, gates });
@@ -277,6 +272,22 @@ impl<'m> Unroll<'m> {
 
 /// The gates of a step: name, function, values [B, H].
 type Gates = Vec<(&'static str, GateFunction, Var)>;
+
+/// A step of a cell by single operations, from x·W_ihᵀ + b_ih and h·W_hhᵀ + b_hh [B, G·H]: its gates. The states h and c, which
+/// only an LSTM has, become those after it.
+pub(crate) fn unrolled(
+    tape: &mut Tape,
+    cell: CellKind,
+    nonlinearity: Nonlinearity,
+    [xw, hw]: [Var; 2],
+    [h, c]: &mut [Var; 2],
+) -> Result<Gates> {
+    match cell {
+        CellKind::Rnn => rnn(tape, xw, hw, h, nonlinearity),
+        CellKind::Lstm => lstm(tape, xw, hw, h, c),
+        CellKind::Gru => gru(tape, xw, hw, h),
+    }
+}
 
 /// h = act(xw + hw).
 fn rnn(tape: &mut Tape, xw: Var, hw: Var, h: &mut Var, nonlinearity: Nonlinearity) -> Result<Gates> {

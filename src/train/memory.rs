@@ -32,6 +32,8 @@ pub struct MemoryPlan {
     /// What the device holds then: in use, or free for a tensor of about the same size. The last batch of a pass may be a
     /// smaller one, which adds tensors of its own sizes.
     pub held: u64,
+    /// 32-bit copies of what kernels take in half precision, which the CPU device keeps beside the tensors; 0 on GPUs.
+    pub converted: u64,
     /// The largest tensor.
     pub largest: u64,
     /// The largest that the device can bind; none where nothing is bound.
@@ -88,6 +90,7 @@ pub fn plan_memory(device: &Device, config: &Config, source: &Source) -> Result<
         activations: steps.bytes_peak - fixed,
         peak: end.bytes_peak,
         held: end.bytes_held,
+        converted: end.bytes_converted,
         largest: end.bytes_largest,
         binding: (limits.processor != Processor::Cpu).then_some(limits.binding),
         available: if shared { available() } else { None },
@@ -140,8 +143,9 @@ impl MemoryPlan {
                 "training takes a tensor of {largest}, and a kernel can use at most {binding}"
             ));
         }
-        let available = self.available.filter(|available| self.peak > *available)?;
-        let (peak, available) = (readable(self.peak), readable(available));
+        let peak = self.peak + self.converted;
+        let available = self.available.filter(|available| peak > *available)?;
+        let (peak, available) = (readable(peak), readable(available));
         Some(format!("training takes {peak} of memory, and {available} are free"))
     }
 

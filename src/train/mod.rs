@@ -2,6 +2,7 @@
 //! done with a trained model ([`Generate`], [`forecast`], [`inspect`]).
 
 mod config;
+mod convert;
 pub mod forecast;
 mod generate;
 pub mod inspect;
@@ -10,6 +11,7 @@ mod memory;
 mod model;
 mod observe;
 mod recovery;
+mod rounding;
 mod run;
 mod sentence;
 mod source;
@@ -23,6 +25,7 @@ pub mod weights;
 pub use config::{
     Config, ConfigFile, DataConfig, Experiment, LARGEST, LayersConfig, ScheduleKind, TrainConfig,
 };
+pub use convert::{Conversion, convert_weights};
 pub use forecast::{Forecast, ForecastMetrics};
 pub use generate::{Generate, Sampler};
 pub use memory::{MemoryPlan, fit_memory, plan_memory, readable};
@@ -36,7 +39,7 @@ pub use stepper::Stepper;
 pub use task::{Part, Place, Task};
 pub use text::{TextMetrics, TextTask, evaluate_text};
 pub use timeseries::SeriesTask;
-pub use weights::{load_weights, save_weights};
+pub use weights::{load_weights, save_weights, save_weights_in};
 
 use serde::{Deserialize, Serialize};
 

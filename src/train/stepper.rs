@@ -31,7 +31,7 @@ impl Stepper {
         let mut tape = Tape::new(parameters);
         if parameters.precision() == Precision::F16 {
             optimizer.scale_loss(LossScale { init_scale: config.loss_scale, ..LossScale::default() })?;
-            tape.set_loss_scale(optimizer.loss_scale());
+            tape.set_loss_scale(optimizer.loss_scale())?;
         }
         Ok(Stepper {
             optimizer,

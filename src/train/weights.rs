@@ -1,4 +1,5 @@
-//! Parameters as a safetensors file with PyTorch's names and shapes: [`save_weights`] and [`load_weights`], for any model.
+//! Parameters as a safetensors file with PyTorch's names and shapes: [`save_weights`] and [`load_weights`], for any model;
+//! [`save_weights_in`] makes one of half the size.
 //!
 //! PyTorch keeps a state dict in a pickled `.pt` file. Three lines of Python turn one into a safetensors file:
 //!
@@ -17,17 +18,19 @@
 //! The names are equal where the layers have the names of the module's attributes: `Lstm::new(&mut init, "rnn", ..)` for
 //! `self.rnn = torch.nn.LSTM(..)`. (For the state dict of an LSTM alone, name the attribute of a wrapping module.)
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use safetensors::tensor::{Dtype, TensorView};
 
+use super::rounding::Rounding;
 use super::run::Tensors;
 use crate::device::Host;
 use crate::error::{Error, Result};
 use crate::files::tensors::{TensorFile, is_float};
 use crate::files::write_whole;
-use crate::parameters::Parameters;
+use crate::parameters::{Parameters, Precision};
 use crate::tensor::Shape;
 
 /// Writes all parameters to `path`, or nothing: an existing file is replaced only by a whole one.
@@ -35,24 +38,52 @@ use crate::tensor::Shape;
 /// # Errors
 /// [`Error::NonFinite`] when a value is; [`Error::Data`] when the file cannot be written; [`Error::Gpu`] on a fault.
 pub fn save_weights(parameters: &Parameters, path: &Path) -> Result<()> {
-    write_whole(&[(path, &to_bytes(&parameters.to_host()?)?)])
+    save_weights_in(parameters, path, Precision::F32)
+}
+
+/// [`save_weights`], rounded to nearest, ties to even, to a type: half the file in F16 and BF16.
+///
+/// # Errors
+/// As [`save_weights`]; also [`Error::Argument`] when a value is beyond the type's range: from 65,520 on in F16.
+pub fn save_weights_in(parameters: &Parameters, path: &Path, precision: Precision) -> Result<()> {
+    write_whole(&[(path, &to_bytes(&parameters.to_host()?, precision)?)])
 }
 
 /// Parameters as the contents of a safetensors file.
-pub(super) fn to_bytes(tensors: &Tensors) -> Result<Vec<u8>> {
+pub(super) fn to_bytes(tensors: &Tensors, precision: Precision) -> Result<Vec<u8>> {
     if let Some((name, ..)) = tensors.iter().find(|(.., values)| !values.iter().all(|x| x.is_finite())) {
         let at = Some("it was not saved".into());
         return Err(Error::NonFinite { what: format!("the parameter {name}"), at });
     }
-    let views = tensors.iter().map(|(name, shape, values)| {
-        let bytes = bytemuck::cast_slice(values);
-        (
-            name,
-            TensorView::new(Dtype::F32, shape.to_vec(), bytes).expect("a parameter's values fill its shape"),
-        )
+    let bytes = tensors.iter().map(|(name, _, values)| {
+        if precision == Precision::F32 {
+            return Ok(Cow::Borrowed(bytemuck::cast_slice(values)));
+        }
+        let (mut rounding, mut bytes) = (Rounding::new(precision), Vec::with_capacity(2 * values.len()));
+        match rounding.append(values.iter().map(|x| f64::from(*x)), &mut bytes) {
+            Ok(()) => Ok(Cow::Owned(bytes)),
+            Err((at, value)) => {
+                let misfit = rounding.misfit(at, value);
+                Err(Error::argument("save_weights_in", format!("the parameter {name} {misfit}")))
+            }
+        }
+    });
+    let bytes: Vec<Cow<[u8]>> = bytes.collect::<Result<_>>()?;
+    let views = tensors.iter().zip(&bytes).map(|((name, shape, _), bytes)| {
+        let view = TensorView::new(dtype(precision), shape.to_vec(), bytes);
+        (name, view.expect("a parameter's values fill its shape"))
     });
     Ok(safetensors::serialize(views, None)
         .expect("parameters have distinct names, and lengths that fit a file"))
+}
+
+/// The type of a file's tensors.
+pub(super) fn dtype(precision: Precision) -> Dtype {
+    match precision {
+        Precision::F32 => Dtype::F32,
+        Precision::F16 => Dtype::F16,
+        Precision::BF16 => Dtype::BF16,
+    }
 }
 
 /// Overwrites all parameters with those of a safetensors file in F32, F64, F16 or BF16. Names and shapes must be exactly
@@ -111,7 +142,7 @@ impl Weights<'_> {
     }
 }
 
-fn not_whole(why: &str) -> String {
+pub(super) fn not_whole(why: &str) -> String {
     format!("is no whole safetensors file: {why}")
 }
 

@@ -134,12 +134,21 @@ impl Case {
         self
     }
 
-    /// The plans for a variant that a device can take.
+    /// The same problem stored as a variant takes it.
+    pub fn stored_for(self, variant: usize) -> Self {
+        let kernel = self.plans[0].kernel;
+        if kernel.variants[variant].takes(&self.storage) {
+            self
+        } else {
+            self.stored_as(kernel.widest_of(variant))
+        }
+    }
+
+    /// The plans for a variant that a device can take, with the types in which the arguments are stored.
     pub fn plans_of(&self, variant: usize, device: &Device) -> impl Iterator<Item = &Plan> {
-        let limits = *device.limits();
-        let fits =
-            move |plan: &&Plan| plan.variant == variant && limits.allow(&plan.kernel.variants[plan.variant]);
-        self.plans.iter().filter(fits)
+        let declared = &self.plans[0].kernel.variants[variant];
+        let taken = declared.takes(&self.storage) && device.allows(declared);
+        self.plans.iter().filter(move |plan| taken && plan.variant == variant)
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::gradients::Computation;
 use crate::error::Result;
+use crate::kernel::Dtype;
 use crate::nn::{
     Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig, Rnn, RnnConfig,
 };
@@ -43,6 +44,13 @@ fn operations() -> Vec<Computation> {
         Computation::new("sigmoid", &[("x", &[3, 5])], |tape, v| tape.sigmoid(v[0])),
         Computation::new("tanh", &[("x", &[3, 5])], |tape, v| tape.tanh(v[0])),
         Computation::new("relu", &[("x", &[3, 5])], |tape, v| tape.relu(v[0])),
+        // Nothing but tanh where x is in 32 bits.
+        Computation::new("cast", &[("x", &[3, 5])], |tape, v| {
+            let dtype = tape.value(v[0])?.dtype();
+            let wide = tape.cast(v[0], Dtype::F32)?;
+            let y = tape.tanh(wide)?;
+            tape.cast(y, dtype)
+        }),
         Computation::new("scale", &[("x", &[3, 5])], |tape, v| tape.scale(v[0], -1.5)),
         Computation::new("sum", &[("x", &[3, 5])], |tape, v| tape.sum(v[0])),
         Computation::new("reshape", &[("x", &[2, 6])], |tape, v| tape.reshape(v[0], [3, 4])),

@@ -11,7 +11,8 @@ use crate::cpu::philox;
 use crate::cpu::real::Bounded;
 use crate::device::{Device, Host, ReadBack, Values};
 use crate::error::Result;
-use crate::parameters::{Initializer, ParameterId, Parameters};
+use crate::kernel::Dtype;
+use crate::parameters::{Initializer, ParameterId, Parameters, Precision};
 use crate::tape::{Tape, Var};
 use crate::tensor::{Shape, Tensor};
 
@@ -49,12 +50,12 @@ impl Computation {
         Computation { name: name.into(), inputs, make: Box::new(make) }
     }
 
-    /// The names of the operations that it records.
+    /// The names of the operations that it records, in half precision: casts too.
     ///
     /// # Errors
     /// Those of the computation.
     pub fn operations(&self) -> Result<Vec<&'static str>> {
-        Ok(Placed::new(self, &Device::cpu(), 0)?.record()?.0.operations().collect())
+        Ok(Placed::new(self, &Device::cpu(), Precision::F16, 0)?.record()?.0.operations().collect())
     }
 }
 
@@ -77,6 +78,13 @@ pub struct Report {
     pub got: f64,
     /// What it should be, and how much it may differ.
     pub expected: Bounded,
+    /// How many elements were compared.
+    pub elements: usize,
+    /// Those of them whose limit is larger than what is expected, so that it leaves even the sign open.
+    pub loose: usize,
+    /// Of each tensor, as they are named above, what [`Report::nmse`] is of all.
+    pub tensors: Vec<(String, f64)>,
+    precision: Precision,
     /// Σ (got − expected)² and Σ expected² over everything.
     sums: [f64; 2],
 }
@@ -84,32 +92,69 @@ pub struct Report {
 /// The most that [`Report::nmse`] may be: what right 32-bit arithmetic needs, with some decades to spare.
 pub const NMSE: f64 = 1e-10;
 
+/// The most that [`Report::nmse`] may be in a precision. A number that is stored in half precision is off by at most u = 2⁻¹¹
+/// (F16) or 2⁻⁸ (BF16) of its size, whose square is u²/6 on average: 4e-8 and 2.5e-6. These are some hundred such errors,
+/// each independent of the others, on the way to a number.
+pub const fn most_nmse(precision: Precision) -> f64 {
+    match precision {
+        Precision::F32 => NMSE,
+        Precision::F16 => 1e-5,
+        Precision::BF16 => 1e-3,
+    }
+}
+
 impl Report {
-    /// Whether every element is within its limit, and everything together is within [`NMSE`].
+    /// Whether every element is within its limit, and everything together is within [`most_nmse`].
     pub fn passed(&self) -> bool {
-        self.share <= 1.0 && self.nmse() <= NMSE
+        self.worst() <= 1.0
+    }
+
+    /// Of the single elements or of all together, whichever used up more of its limit.
+    pub fn worst(&self) -> f64 {
+        self.share.max(self.nmse() / most_nmse(self.precision))
     }
 
     /// Σ (got − expected)² / Σ expected² over the result and all gradients. Over a long sequence, where the limits of
     /// single elements grow beyond use, it is what tells right from wrong.
     pub fn nmse(&self) -> f64 {
-        let [error, norm] = self.sums;
-        if error == 0.0 { 0.0 } else { error / norm }
+        nmse(self.sums)
     }
 
     /// Compares a tensor.
     fn add(&mut self, tensor: &str, got: &[f64], expected: &[Bounded]) {
         assert_eq!(got.len(), expected.len(), "{tensor} has as many elements as it should");
+        self.elements += got.len();
+        let mut sums = [0.0; 2];
         for (index, (got, expected)) in got.iter().zip(expected).enumerate() {
-            self.sums[0] += (got - expected.value).powi(2);
-            self.sums[1] += expected.value.powi(2);
-            let share = share(*got, expected.value, expected.error, true);
+            sums[0] += (got - expected.value).powi(2);
+            sums[1] += expected.value.powi(2);
+            self.loose += usize::from(expected.error.is_nan() || expected.error > expected.value.abs());
+            let share = if self.proves_nothing(*got, expected) {
+                0.0
+            } else {
+                share(*got, expected.value, expected.error, true)
+            };
             if share > self.share {
-                let (sums, tensor) = (self.sums, tensor.to_string());
-                *self = Report { tensor, index, share, got: *got, expected: *expected, sums };
+                self.tensor = tensor.into();
+                (self.index, self.share, self.got, self.expected) = (index, share, *got, *expected);
             }
         }
+        self.tensors.push((tensor.into(), nmse(sums)));
+        self.sums = [self.sums[0] + sums[0], self.sums[1] + sums[1]];
     }
+
+    /// Where the worst cases of half precision add up to no limit at all, the errors of all elements together must do.
+    fn proves_nothing(&self, got: f64, expected: &Bounded) -> bool {
+        self.precision != Precision::F32
+            && !expected.error.is_finite()
+            && got.is_finite()
+            && expected.value.is_finite()
+    }
+}
+
+/// The first sum relative to the second.
+fn nmse([error, norm]: [f64; 2]) -> f64 {
+    if error == 0.0 { 0.0 } else { error / norm }
 }
 
 impl std::fmt::Display for Report {
@@ -130,10 +175,10 @@ const RELATIVE: f64 = 1e-8;
 /// # Errors
 /// Those of the computation. A wrong gradient is no error: see [`Report::passed`].
 pub fn gradient_check(computation: &Computation, seed: u64) -> Result<Report> {
-    let placed = Placed::new(computation, &Device::reference(), seed)?;
+    let placed = Placed::new(computation, &Device::reference(), Precision::F32, seed)?;
     let mut outcome = placed.outcome()?.into_iter().map(|(name, values)| (name, values.f64()));
     let (_, result) = outcome.next().expect("the result comes first");
-    let cotangent = placed.cotangent(result.len());
+    let cotangent = placed.cotangent([result.len()].into(), Dtype::F32)?.to_f64()?;
     // f64's rounding of the result, some dozens of times over, divided by the step.
     let magnitude: f64 = result.iter().zip(&cotangent).map(|(y, c)| (y * c).abs()).sum();
     let rounding = 64.0 * f64::EPSILON * magnitude / STEP;
@@ -153,9 +198,24 @@ pub fn gradient_check(computation: &Computation, seed: u64) -> Result<Report> {
 /// Those of the computation; [`Error::Gpu`](crate::error::Error::Gpu) on a fault. A wrong result is no error: see
 /// [`Report::passed`].
 pub fn compare(device: &Device, computation: &Computation, seed: u64) -> Result<Report> {
-    let got = Placed::new(computation, device, seed)?.outcome()?;
-    let reference = Placed::new(computation, &Device::bounded(), seed)?.outcome()?;
-    let mut report = Report::default();
+    compare_in(device, computation, Precision::F32, seed)
+}
+
+/// [`compare`] where inputs, parameters as layers get them, and what operations make of them are stored in a precision. Limits
+/// follow from what each number loses when it is stored. Over many steps these worst cases add up beyond use, or to no limit:
+/// [`Report::loose`] counts them, and [`most_nmse`] is what they are held to.
+///
+/// # Errors
+/// As [`compare`].
+pub fn compare_in(
+    device: &Device,
+    computation: &Computation,
+    precision: Precision,
+    seed: u64,
+) -> Result<Report> {
+    let got = Placed::new(computation, device, precision, seed)?.outcome()?;
+    let reference = Placed::new(computation, &Device::bounded(), precision, seed)?.outcome()?;
+    let mut report = Report { precision, ..Report::default() };
     for ((name, got), (_, expected)) in got.into_iter().zip(reference) {
         // What is exact still has to be rounded to 32 bits.
         let rounded =
@@ -170,13 +230,14 @@ pub fn compare(device: &Device, computation: &Computation, seed: u64) -> Result<
 const INPUTS: u32 = 1 << 16;
 const COTANGENT: u32 = u32::MAX;
 
-/// `count` numbers of either sign, from 0.1 to 1 in size: beside the kink of relu, and exact in 32 bits.
-fn draw(seed: u64, stream: u32, count: usize) -> Vec<f64> {
+/// Numbers of either sign, from 0.1 to 1 in size: beside the kink of relu, and exact in their type.
+fn draw(device: &Device, shape: Shape, dtype: Dtype, seed: u64, stream: u32) -> Result<Tensor> {
     let number = |i| {
         let u = 2.0 * philox::uniform(seed, stream, i) - 1.0;
-        f64::from((0.1 + 0.9 * u.abs()).copysign(u))
+        f64::from(dtype.round((0.1 + 0.9 * u.abs()).copysign(u)))
     };
-    (0..count as u64).map(number).collect()
+    let numbers: Vec<f64> = (0..shape.count() as u64).map(number).collect();
+    Tensor::from_f64(device, shape, &numbers)?.cast(dtype)
 }
 
 /// A computation on a device, with the values that follow from a seed.
@@ -190,18 +251,25 @@ struct Placed {
 }
 
 impl Placed {
-    fn new(computation: &Computation, device: &Device, seed: u64) -> Result<Self> {
-        let mut init = Initializer::new(device, seed);
+    fn new(computation: &Computation, device: &Device, precision: Precision, seed: u64) -> Result<Self> {
+        let mut init = Initializer::in_precision(device, seed, precision);
         let forward = (computation.make)(&mut init)?;
         let parameters = init.build()?;
         let mut variables = Vec::new();
         for (stream, (name, shape)) in (INPUTS..).zip(&computation.inputs) {
-            let values = draw(seed, stream, shape.count());
-            variables.push((name.to_string(), Tensor::from_f64(device, *shape, &values)?));
+            variables.push((name.to_string(), draw(device, *shape, precision.dtype(), seed, stream)?));
         }
         let id = |name| parameters.id(name).expect("the name is one of theirs");
         let ids: Vec<ParameterId> = parameters.names().map(|(name, _)| id(name)).collect();
         let values = ids.iter().map(|id| parameters.value(*id)).collect::<Result<Vec<_>>>()?;
+        if precision != Precision::F32 {
+            // Numbers that its type holds: limits grow from what is computed alone.
+            for value in &values {
+                let round = |x: f64| f64::from(precision.dtype().round(x as f32));
+                let rounded: Vec<f64> = value.to_f64()?.into_iter().map(round).collect();
+                value.assign(Host::F64(&rounded))?;
+            }
+        }
         variables.extend(parameters.names().map(|(name, _)| name.to_string()).zip(values));
         Ok(Placed { seed, ids, parameters, forward, variables })
     }
@@ -215,15 +283,15 @@ impl Placed {
         Ok((tape, inputs, result))
     }
 
-    fn cotangent(&self, count: usize) -> Vec<f64> {
-        draw(self.seed, COTANGENT, count)
+    fn cotangent(&self, shape: Shape, dtype: Dtype) -> Result<Tensor> {
+        draw(self.parameters.device(), shape, dtype, self.seed, COTANGENT)
     }
 
     /// The result and the gradient of every variable, with names.
     fn outcome(&self) -> Result<Vec<(String, Values)>> {
         let (mut tape, inputs, result) = self.record()?;
         let y = tape.value(result)?.clone();
-        let cotangent = Tensor::from_f64(tape.device(), y.shape(), &self.cotangent(y.count()))?;
+        let cotangent = self.cotangent(y.shape(), y.dtype())?;
         tape.backward_from(result, &cotangent)?;
         // All copies are recorded before the first is waited for.
         let mut reads = vec![("the result".to_string(), Some(y.read_back()?))];

@@ -8,6 +8,7 @@
 mod case;
 mod computations;
 pub mod conform;
+pub mod conversions;
 mod draw;
 pub mod gradients;
 mod rows;

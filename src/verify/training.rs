@@ -5,8 +5,8 @@ use crate::error::Result;
 use crate::nn::{Embedding, EmbeddingConfig, Linear, LinearConfig, Recurrent, RecurrentConfig};
 use crate::ops::cross_entropy::CrossEntropyLoss;
 use crate::ops::indices::Indices;
-use crate::optim::{Adam, AdamConfig, Optimizer};
-use crate::parameters::{Initializer, Parameters};
+use crate::optim::{Adam, AdamConfig, LossScale, Optimizer};
+use crate::parameters::{Initializer, Parameters, Precision};
 use crate::tape::{DropoutStream, Tape};
 use crate::tensor::Tensor;
 
@@ -36,7 +36,15 @@ impl Training {
     /// [`Error::Argument`](crate::error::Error::Argument) when the layers cannot be made,
     /// [`Error::Gpu`](crate::error::Error::Gpu) on a fault.
     pub fn new(device: &Device, config: &RecurrentConfig) -> Result<Training> {
-        let mut init = Initializer::new(device, 7);
+        Training::in_precision(device, config, Precision::F32)
+    }
+
+    /// [`Training::new`], to compute in a precision. In F16 the loss is scaled.
+    ///
+    /// # Errors
+    /// As [`Training::new`].
+    pub fn in_precision(device: &Device, config: &RecurrentConfig, precision: Precision) -> Result<Training> {
+        let mut init = Initializer::in_precision(device, 7, precision);
         let (embedding_dim, in_features) = (config.input_size, config.hidden_size);
         let tokens = EmbeddingConfig { num_embeddings: Self::CLASSES, embedding_dim, padding_idx: None };
         let embedding = Embedding::new(&mut init, "embedding", &tokens)?;
@@ -46,8 +54,13 @@ impl Training {
         let parameters = init.build()?;
         let mut tape = Tape::new(&parameters);
         tape.set_training(Some(DropoutStream { seed: 7, calls: 0 }));
+        let mut adam = Adam::new(&parameters, AdamConfig { lr: 1e-2, ..AdamConfig::default() })?;
+        if precision == Precision::F16 {
+            adam.scale_loss(LossScale::default())?;
+            tape.set_loss_scale(adam.loss_scale())?;
+        }
         Ok(Training {
-            adam: Adam::new(&parameters, AdamConfig { lr: 1e-2, ..AdamConfig::default() })?,
+            adam,
             device: device.clone(),
             parameters,
             embedding,

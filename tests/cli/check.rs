@@ -50,9 +50,19 @@ fn a_right_device_passes() {
             assert!(trial["cases"].as_u64().unwrap() >= 1, "{trial}");
             assert!(trial["worst"].as_f64().unwrap() <= 1.0 && trial["failure"].is_null(), "{trial}");
         }
+        for (name, precisions) in
+            [("matmul", &["f32", "f16", "bf16"][..]), ("repeatability", &["f32", "f16", "bf16"])]
+        {
+            let finding = findings.iter().find(|finding| finding["name"] == name).unwrap();
+            let trials = finding["trials"].as_array().unwrap();
+            for precision in precisions {
+                assert!(trials.iter().any(|trial| trial["precision"] == *precision), "{name} in {precision}");
+            }
+        }
     }
     let gpu = &report(&folder.path().join("gpu.json"))["device"];
     assert!(gpu["adapter"]["features"]["immediates"].is_boolean() && gpu["driver"] != "", "{gpu}");
+    assert!(["native", "packed"].contains(&gpu["f16"].as_str().unwrap()), "{gpu}");
 }
 
 #[test]
@@ -96,7 +106,7 @@ fn bad_options() {
     let fails = |args: &str, code| bptt(folder.path(), &format!("check {args}")).failed(code).to_string();
     assert_eq!(
         fails("--sabotage matmull", 2),
-        "no name begins with 'matmull'; the nearest are matmul, multiply_add, adam"
+        "no name begins with 'matmull'; the nearest are matmul, multiply_add, cast"
     );
     // What is no kernel cannot be sabotaged.
     assert!(fails("--sabotage learning", 2).contains("no name begins with 'learning'"));

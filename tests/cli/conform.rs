@@ -32,11 +32,17 @@ fn cases_that_agree() {
     let (folder, names) = some(3);
     let out = bptt(folder.path(), "conform cases").done();
     let lines: Vec<&str> = out.lines().collect();
-    assert_eq!(lines.len(), 4, "{out}");
+    assert!(lines.len() > 9, "{out}");
     for (line, name) in lines.iter().zip(&names) {
         assert!(line.starts_with(&format!("{name}  pass  ")) && line.ends_with(" of its limit"), "{line}");
     }
-    assert_eq!(lines[3], "3 passed, 0 failed");
+    // The largest share of each kind of result, and whose it is.
+    let rows: Vec<Vec<&str>> = lines[5..].iter().map(|line| line.split_whitespace().collect()).collect();
+    for kind in ["output", "h_n", "loss", "grad", "param"] {
+        let row = rows.iter().find(|row| row[0] == kind).unwrap_or_else(|| panic!("no {kind}: {out}"));
+        assert!(row[1].parse::<f64>().unwrap() <= 1.0 && names.iter().any(|name| name == row[2]), "{row:?}");
+    }
+    assert_eq!(lines[lines.len() - 1], "3 passed, 0 failed");
 
     let run = bptt(folder.path(), "conform cases --json --out results/new");
     assert_eq!(run.code, Some(0), "{run:?}");
@@ -48,7 +54,17 @@ fn cases_that_agree() {
         assert_eq!((&event["passed"], &event["reason"]), (&Value::from(true), &Value::Null));
         assert!(event["worst"].is_string() && event["share"].as_f64().unwrap() <= 1.0, "{event}");
     }
-    assert_eq!(events[3..], [serde_json::json!({"event": "done", "passed": 3, "failed": 0})]);
+    let done = &events[3];
+    assert_eq!((&done["event"], &done["passed"], &done["failed"]), (&"done".into(), &3.into(), &0.into()));
+    assert!(done["worst"]["grad"].as_f64().unwrap() <= 1.0, "{done}");
+    assert_eq!(events.len(), 4);
+
+    // In half precision the errors are larger by far, and within the limits of it.
+    for precision in ["f16", "bf16"] {
+        let half = bptt(folder.path(), &format!("conform cases --json --precision {precision}")).events();
+        let error = |run: &[Value]| run[0]["share"].as_f64().unwrap();
+        assert!(half[0]["passed"] == true && error(&half) > 5.0 * error(&events), "{half:?}");
+    }
 
     // Each result has the shape of what was expected.
     for name in &names {
@@ -141,6 +157,7 @@ fn folders_that_hold_no_cases() {
         assert_eq!(sentence, says);
     }
     assert!(bptt(folder.path(), "conform").failed(2).contains("<CASES>"));
+    assert!(bptt(folder.path(), "conform empty --precision f8").failed(2).contains("invalid value 'f8'"));
     assert!(bptt(folder.path(), "conform empty --device nonsense").failed(3).contains("holds no cases"));
     let (cases, _) = some(1);
     fs::write(cases.path().join("taken"), "").unwrap();

@@ -6,8 +6,10 @@ mod bench;
 mod check;
 mod conform;
 mod contract;
+mod convert;
 mod determinism;
 mod devices;
+mod explain;
 #[path = "../common/files.rs"]
 mod files;
 mod foreign_runs;

@@ -10,10 +10,13 @@ use bptt::data::csv::{CsvOptions, read_table};
 use bptt::data::text::{Text, Unit};
 use bptt::device::Device;
 use bptt::error::Result;
+use bptt::parameters::Precision;
 use bptt::plans::{load_plans, save_plans};
 use bptt::prelude::*;
 use bptt::train::forecast::read_forecasts;
-use bptt::train::{Config, ConfigFile, Hooks, Model, Record, Run, SentenceTask, TextTask, train};
+use bptt::train::{
+    Config, ConfigFile, Hooks, Model, Record, Run, SentenceTask, TextTask, convert_weights, train,
+};
 use bptt::verify::conform;
 use tempfile::TempDir;
 use xxhash_rust::xxh3::Xxh3;
@@ -59,6 +62,16 @@ pub fn weights(bytes: &[u8]) -> bool {
         init.build().expect("it is small")
     });
     load_weights(&PARAMETERS, &file("weights.safetensors", bytes)).is_ok()
+}
+
+/// Any safetensors file, whose floats are rounded to each type.
+pub fn converted(bytes: &[u8]) -> bool {
+    let (path, to) = (file("any.safetensors", bytes), FOLDER.path().join("converted.safetensors"));
+    Precision::ALL.into_iter().any(|precision| {
+        let taken = convert_weights(&path, &to, precision, true, &|| false).is_ok();
+        assert!(!taken || convert_weights(&to, &path, precision, true, &|| false).is_ok());
+        taken
+    })
 }
 
 /// The settings of the run whose checkpoints [`checkpoint`] reads.
@@ -184,7 +197,7 @@ pub fn case(description: &[u8], tensors: &[u8]) -> bool {
     file("case/case.json", description);
     let path = file("case/tensors.safetensors", tensors);
     let folder = path.parent().expect("it is in a folder");
-    conform::run(&Device::cpu(), folder).and_then(|results| results.verdict()).is_ok()
+    conform::run(&Device::cpu(), folder, Precision::F32).and_then(|results| results.verdict()).is_ok()
 }
 
 /// The file of `bptt tune`.

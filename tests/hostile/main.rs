@@ -206,6 +206,10 @@ fn models_and_weights() {
     each("weights of PyTorch", 600, CONSTANT, |random| {
         plain(safetensors(random, &whole, &models[0].1), parsers::weights)
     });
+    each("weights converted", 300, CONSTANT, |random| {
+        let weights = &models[random.below(models.len())].1;
+        plain(safetensors(random, weights, &whole), parsers::converted)
+    });
 }
 
 #[test]

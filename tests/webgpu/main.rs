@@ -31,7 +31,7 @@ fn cases() -> u64 {
 /// The shader as a device with nothing optional compiles it.
 fn portable(case: &Case, plan: &Plan) -> String {
     let form = Form { space: ParamSpace::Uniform, storage: case.storage, native: false };
-    plan.kernel.wgsl(plan.variant, &form)
+    plan.kernel.wgsl(plan.variant, &form).unwrap()
 }
 
 /// A launch that has the page run `wgsl` on the values of a case.

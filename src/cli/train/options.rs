@@ -373,6 +373,13 @@ pub fn with_defaults(command: clap::Command, experiment: Option<Experiment>) -> 
     });
     // A changed option moves behind all others; so the others do the same.
     let others = [
+        "time",
+        "kernel",
+        "variant",
+        "schedules",
+        "values",
+        "at",
+        "layer",
         "device",
         "record",
         "before",

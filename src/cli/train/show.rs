@@ -54,9 +54,15 @@ impl Show {
         let [parts @ .., peak, held, largest] =
             [parameters, gradients, moments, data, activations, peak, held, largest].map(readable);
         let [parameters, gradients, moments, data, activations] = parts;
+        let copies = match plan.converted {
+            0 => String::new(),
+            bytes => {
+                format!("; beside them {} for copies in 32 bits, in which the CPU computes", readable(bytes))
+            }
+        };
         self.output.line(format!(
             "memory: parameters {parameters}, gradients {gradients}, optimizer {moments}, data {data}, a step \
-             {activations}; at most {peak} of tensors at once, {held} with those kept for reuse"
+             {activations}; at most {peak} of tensors at once, {held} with those kept for reuse{copies}"
         ))?;
         let of = plan.binding.map_or(String::new(), |binding| format!(" of {}", readable(binding)));
         let launches = plan.launches;
@@ -69,7 +75,7 @@ impl Show {
         self.output.event(&json!({
             "event": "memory", "parameters": plan.parameters, "gradients": plan.gradients, "moments": plan.moments,
             "data": plan.data, "activations": plan.activations, "bytes_peak": plan.peak, "bytes_held": plan.held,
-            "bytes_largest": plan.largest, "binding": plan.binding, "launches": launches,
+            "bytes_largest": plan.largest, "bytes_converted": plan.converted, "binding": plan.binding, "launches": launches,
             "longest_submission_ms": plan.longest_submission * 1e3,
         }))
     }
@@ -271,7 +277,7 @@ impl Show {
                 overflowed => format!("{overflowed} steps were left out: their gradients"),
             };
             self.output
-                .line(format!("{left_out} did not fit f16 with the loss scale, which is smaller since"))?;
+                .line(format!("{left_out} did not fit f16 with the loss scale, which was made smaller"))?;
         }
         if *stopped_early {
             self.output.line("stopped early: the validation loss no longer fell")?;

@@ -4,6 +4,7 @@
 //! Host writes and copies to the host are recorded in the same order.
 
 mod clocks;
+mod cooperative;
 mod f16;
 mod fault;
 mod marks;
@@ -20,12 +21,12 @@ use std::time::Duration;
 use super::pool::Pool;
 use super::recorded::{MOST_LAUNCHES, Recorded};
 use super::{
-    Arg, Backend, Detail, Device, DeviceInfo, Host, Memory, MemoryKind, Profile, ReadBack, Recorder, Stats,
-    Values, View, host, select,
+    Arg, Backend, Checked, Detail, Device, DeviceInfo, Host, Memory, MemoryKind, Profile, ReadBack, Recorder,
+    Stats, Values, View, host, select,
 };
 use crate::cpu::halves;
 use crate::error::{Error, Fault, Result};
-use crate::kernel::{Access, Dtype, Limits, MAX_ARGS, ParamSpace, Plan};
+use crate::kernel::{Access, Dtype, Form, Limits, MAX_ARGS, ParamSpace, Plan, Storage};
 use crate::plans::PlanTable;
 use fault::Faults;
 use marks::Marks;
@@ -57,6 +58,8 @@ pub struct Gpu {
     profiling: bool,
     /// Whether WGSL's `f16` stores F16: whether the adapter has it, and converts as it should.
     native_f16: OnceLock<bool>,
+    /// Whether products may be made by cooperative matrices.
+    cooperative: OnceLock<Checked>,
     plans: PlanTable,
     recorder: Recorder,
     state: Mutex<State>,
@@ -135,19 +138,6 @@ impl Gpu {
     /// Waits for a submission, or just collects what is finished.
     fn wait(&self, submission: Option<wgpu::SubmissionIndex>) -> Result<()> {
         self.faults.poll(&self.device, submission.map(|index| (index, self.patience)))
-    }
-
-    /// Whether WGSL's `f16` stores F16 here, found out when it is first asked.
-    fn native_f16(&self) -> Result<bool> {
-        match self.native_f16.get() {
-            Some(native) => Ok(*native),
-            None => {
-                let native = f16::converts_well(&self.device, &self.queue, |submission| {
-                    self.faults.poll(&self.device, Some((submission, self.patience)))
-                })?;
-                Ok(*self.native_f16.get_or_init(|| native))
-            }
-        }
     }
 
     /// For a read that nobody waits for.
@@ -325,8 +315,27 @@ impl State {
 }
 
 impl Backend for Gpu {
+    fn form(&self, storage: Storage) -> Result<Form> {
+        let native = storage.contains(&Dtype::F16) && self.native_f16()?;
+        Ok(Form { space: self.lock().pipelines.space(), storage, native })
+    }
+
     fn plans(&self) -> Option<&PlanTable> {
         Some(&self.plans)
+    }
+
+    fn cooperative_matrices(&self, device: &Device) -> Checked {
+        if let Some(known) = self.cooperative.get() {
+            return known.clone();
+        }
+        let found = match self.native_f16() {
+            Ok(true) => {
+                cooperative::multiply_well(device, |plan, params, args| self.launch(plan, params, args))
+            }
+            Ok(false) => Err("its f16 does not round as it should".into()),
+            Err(error) => Err(format!("they cannot be tried: {error}").into()),
+        };
+        self.cooperative.get_or_init(|| found).clone()
     }
 
     fn info(&self) -> &DeviceInfo {
@@ -503,6 +512,24 @@ impl Backend for Gpu {
             bind_groups_created: state.pipelines.bind_groups_created,
             pipelines_created: state.pipelines.created(),
             ..state.pool.stats()
+        }
+    }
+
+    /// Found out when it is first asked.
+    fn native_f16(&self) -> Result<bool> {
+        match self.native_f16.get() {
+            Some(native) => Ok(*native),
+            None => {
+                let tested = f16::converts_well(&self.device, &self.queue, |submission| {
+                    self.faults.poll(&self.device, Some((submission, self.patience)))
+                });
+                let native = match tested {
+                    // Whatever the driver has against it: two numbers in a word do as well.
+                    Err(Error::Gpu(fault)) if !fault.ends_device() => false,
+                    tested => tested?,
+                };
+                Ok(*self.native_f16.get_or_init(|| native))
+            }
         }
     }
 

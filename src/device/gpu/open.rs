@@ -8,22 +8,26 @@ use super::pipelines::PARAM_BYTES;
 use super::{Gpu, State};
 use crate::device::Recorder;
 use crate::error::{Error, Fault, Result};
-use crate::kernel::{Limits, ParamSpace, Processor};
+use crate::kernel::{COOPERATIVE, Limits, ParamSpace, Processor};
 use crate::plans::PlanTable;
 
 /// How to open a GPU. The default takes what the adapter offers. An environment variable of the name sets an option for all
-/// devices: `BPTT_DEFAULT_LIMITS=1`, `BPTT_UNIFORM_PARAMETERS=1`, `BPTT_CHECKED_SHADERS=1`, `BPTT_PACKED_F16=1`.
+/// devices: `BPTT_DEFAULT_LIMITS=1`, `BPTT_UNIFORM_PARAMETERS=1`, `BPTT_CHECKED_SHADERS=1`, `BPTT_PACKED_F16=1`,
+/// `BPTT_COOPERATIVE=0`.
 #[derive(Clone, Debug, Default)]
 pub struct GpuOptions {
     /// Keep to WebGPU's default limits although the adapter offers more, and take none of WebGPU's optional features:
-    /// neither subgroups, nor the type `f16`, nor the timestamps of profiles.
+    /// neither subgroups, nor the type `f16`, nor cooperative matrices, nor the timestamps of profiles.
     pub default_limits: bool,
     /// Pass parameters through uniform buffers although the adapter offers immediates, which WebGPU has not.
     pub uniform_parameters: bool,
     /// Keep naga's guards in the shaders (loops, integer division).
     pub checked_shaders: bool,
-    /// Store two F16 in a word although the adapter has the type `f16`, which WebGPU has not everywhere.
+    /// Store two F16 in a word although the adapter has the type `f16`, which WebGPU has not everywhere. Cooperative matrices
+    /// need that type.
     pub packed_f16: bool,
+    /// Make products of F16 without cooperative matrices although the adapter lists them.
+    pub no_cooperative: bool,
     /// How long a submission may take before the device counts as hung; none: two minutes, or twenty of an adapter made of
     /// software, which never hangs and is as slow as the other work of its machine lets it be.
     pub patience: Option<Duration>,
@@ -48,6 +52,11 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// The same of an adapter made of software: SwiftShader takes over a minute for some launches.
 const SOFTWARE_PATIENCE: Duration = Duration::from_secs(1200);
 
+/// wgpu's permission for cooperative matrices.
+// SAFETY: one shader uses them, which keeps to what is sound in wgpu 30 (shaders/matmul_cooperative.wgsl), and no result
+// depends on it before its products have been checked.
+pub(super) const EXPERIMENTAL: wgpu::ExperimentalFeatures = unsafe { wgpu::ExperimentalFeatures::enabled() };
+
 /// An error unless an adapter offers what every kernel counts on: WebGPU's default limits.
 fn enough(adapter: &str, available: &wgpu::Limits) -> Result<()> {
     let default = wgpu::Limits::default();
@@ -68,6 +77,20 @@ fn enough(adapter: &str, available: &wgpu::Limits) -> Result<()> {
     Ok(())
 }
 
+/// Whether an adapter lists cooperative matrices of the kind that kernels use; wgpu lists those of subgroups only.
+fn lists_matrices(adapter: &wgpu::Adapter) -> bool {
+    let wanted = wgpu::CooperativeMatrixProperties {
+        m_size: 16,
+        n_size: 16,
+        k_size: 16,
+        ab_type: wgpu::CooperativeScalarType::F16,
+        cr_type: wgpu::CooperativeScalarType::F32,
+        saturating_accumulation: false,
+    };
+    adapter.features().contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX)
+        && adapter.cooperative_matrix_properties().contains(&wanted)
+}
+
 impl GpuOptions {
     /// The least that bptt runs on, whatever the adapter offers: WebGPU's default limits, no immediates, naga's guards.
     pub const LEAST: GpuOptions = GpuOptions {
@@ -75,6 +98,7 @@ impl GpuOptions {
         uniform_parameters: true,
         checked_shaders: true,
         packed_f16: true,
+        no_cooperative: true,
         patience: None,
         memory_budget: None,
         provoke: None,
@@ -84,12 +108,14 @@ impl GpuOptions {
 impl GpuOptions {
     /// With what the environment asks for.
     fn with_env(&self) -> Self {
-        let asked = |option, variable| option || std::env::var(variable).is_ok_and(|value| value == "1");
+        let says = |variable, word| std::env::var(variable).is_ok_and(|value| value == word);
+        let asked = |option, variable| option || says(variable, "1");
         GpuOptions {
             default_limits: asked(self.default_limits, "BPTT_DEFAULT_LIMITS"),
             uniform_parameters: asked(self.uniform_parameters, "BPTT_UNIFORM_PARAMETERS"),
             checked_shaders: asked(self.checked_shaders, "BPTT_CHECKED_SHADERS"),
             packed_f16: asked(self.packed_f16, "BPTT_PACKED_F16"),
+            no_cooperative: self.no_cooperative || says("BPTT_COOPERATIVE", "0"),
             ..self.clone()
         }
     }
@@ -141,23 +167,47 @@ impl Gpu {
         let binding =
             limits.max_storage_buffer_binding_size.min(limits.max_buffer_size).min(u64::from(u32::MAX));
         let software = about.device_type == wgpu::DeviceType::Cpu;
+        let subgroup = if subgroups { about.subgroup_min_size } else { 0 };
+        let cooperative = if options.no_cooperative {
+            Err("they are switched off")
+        } else if !lists_matrices(adapter) {
+            Err("the adapter does not list 16 x 16 x 16 from f16 to f32")
+        } else if !f16 || software || subgroup != COOPERATIVE.subgroup {
+            Err("they are for GPUs with f16 and subgroups of 32")
+        } else {
+            Ok(())
+        };
+        let request = |features, experimental_features| {
+            pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
+                label: Some("bptt"),
+                required_features: features,
+                required_limits: limits.clone(),
+                experimental_features,
+                memory_hints: wgpu::MemoryHints::Performance,
+                ..Default::default()
+            }))
+        };
+        let without = || request(features, wgpu::ExperimentalFeatures::disabled());
+        let opened = match cooperative {
+            Ok(()) => {
+                let with_matrices = features | wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+                request(with_matrices, EXPERIMENTAL).or_else(|_| without())
+            }
+            Err(_) => without(),
+        };
+        let (device, queue) = opened.map_err(|error| {
+            Error::Gpu(Fault::Unusable { adapter: about.name.clone(), message: error.to_string() })
+        })?;
+        let refused = !device.features().contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX);
+        let cooperative = cooperative.and(if refused { Err("the driver refuses them") } else { Ok(()) });
         let kernel_limits = Limits {
             processor: if software { Processor::Software } else { Processor::Gpu },
             threads: limits.max_compute_invocations_per_workgroup.min(limits.max_compute_workgroup_size_x),
             memory: limits.max_compute_workgroup_storage_size,
-            subgroup: if subgroups { about.subgroup_min_size } else { 0 },
+            subgroup,
+            cooperative: cooperative.is_ok(),
             binding,
         };
-        let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
-            label: Some("bptt"),
-            required_features: features,
-            required_limits: limits,
-            memory_hints: wgpu::MemoryHints::Performance,
-            ..Default::default()
-        }))
-        .map_err(|error| {
-            Error::Gpu(Fault::Unusable { adapter: about.name.clone(), message: error.to_string() })
-        })?;
         let faults = Faults::watch(&device);
         let space = if immediates { ParamSpace::Immediate } else { ParamSpace::Uniform };
         let trusted = !options.checked_shaders;
@@ -174,6 +224,8 @@ impl Gpu {
             profiling,
             // Where there is nothing to be found out, it is known.
             native_f16: if f16 { OnceLock::new() } else { OnceLock::from(false) },
+            cooperative: cooperative
+                .map_or_else(|reason| OnceLock::from(Err(reason.into())), |()| OnceLock::new()),
             plans: PlanTable::default(),
             recorder: Recorder::default(),
             state: Mutex::new(state),

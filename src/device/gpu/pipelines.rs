@@ -65,6 +65,11 @@ impl Pipelines {
         }
     }
 
+    /// Where parameters are.
+    pub fn space(&self) -> ParamSpace {
+        self.space
+    }
+
     pub fn created(&self) -> u64 {
         self.pipelines.len() as u64
     }
@@ -109,7 +114,7 @@ impl Pipelines {
         let read_only = bits.fold(0, |bits, (i, arg)| bits | u32::from(arg.access == Access::Read) << i);
         let layout = (read_only, kernel.args.len());
         let index = self.pipelines.len();
-        let text = kernel.wgsl(plan.variant, form);
+        let text = kernel.wgsl(plan.variant, form)?;
         let (device, trusted) = (self.device.clone(), self.trusted && kernel.covered);
         let what = format!("kernel {} ({})", kernel.name, kernel.variants[plan.variant].name);
         let invalid =

@@ -50,7 +50,7 @@ impl Timestamps {
                 usage: wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC,
                 mapped_at_creation: false,
             }),
-            each: detail == Detail::Launches,
+            each: detail != Detail::Kernels,
             recorded: Vec::new(),
             pending: VecDeque::new(),
             ended: Vec::new(),

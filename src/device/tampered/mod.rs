@@ -7,10 +7,11 @@ mod sabotage;
 use std::sync::Arc;
 
 use super::{
-    Arg, Backend, Detail, Device, DeviceInfo, Host, Memory, Profile, ReadBack, Recorder, Stats, View, host,
+    Arg, Backend, Checked, Detail, Device, DeviceInfo, Host, Memory, Profile, ReadBack, Recorder, Stats,
+    View, host,
 };
 use crate::error::Result;
-use crate::kernel::{Dtype, Limits, Plan};
+use crate::kernel::{Dtype, Form, Limits, Plan, Storage};
 use crate::plans::PlanTable;
 
 pub use failure::Failure;
@@ -90,6 +91,10 @@ impl Backend for Tampered {
         self.inner.end_step()
     }
 
+    fn converted_bytes(&self, dtype: Dtype, len: usize) -> usize {
+        self.inner.converted_bytes(dtype, len)
+    }
+
     fn bytes(&self, dtype: Dtype, len: usize) -> usize {
         self.inner.bytes(dtype, len)
     }
@@ -114,7 +119,19 @@ impl Backend for Tampered {
         self.inner.plans()
     }
 
+    fn cooperative_matrices(&self, _: &Device) -> Checked {
+        self.inner.cooperative_matrices(&Device { backend: self.inner.clone() })
+    }
+
+    fn form(&self, storage: Storage) -> Result<Form> {
+        self.inner.form(storage)
+    }
+
     fn reopen(&self) -> Result<Device> {
         self.inner.reopen()
+    }
+
+    fn native_f16(&self) -> Result<bool> {
+        self.inner.native_f16()
     }
 }

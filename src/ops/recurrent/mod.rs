@@ -56,6 +56,9 @@ impl Tape {
     /// h_t = act(x_t·W_ihᵀ + b_ih + h·W_hhᵀ + b_hh), h being the state before step t, for x [T, B, I]: all h_t [T, B, H]
     /// and the final state [B, H]. The initial state h0 [B, H] is 0 where it is not given.
     ///
+    /// Gradients, da_t being that of what the activation takes: dx_t = da_t·W_ih, dW_ih = Σ_t da_tᵀ·x_t, dW_hh = Σ_t da_tᵀ·h,
+    /// db_ih = db_hh = Σ_t da_t.
+    ///
     /// # Errors
     /// [`Error::Argument`] when T is 0 or shapes or lengths do not fit; [`Error::Gpu`] on a fault.
     pub fn rnn(
@@ -75,6 +78,8 @@ impl Tape {
     /// r, z = σ(x_t·W_iᵀ + b_i + h·W_hᵀ + b_h) with the rows of each, n = tanh(x_t·W_inᵀ + b_in + r ⊙ (h·W_hnᵀ + b_hn)),
     /// h_t = (1 − z) ⊙ n + z ⊙ h: all h_t [T, B, H] and the final state [B, H]. As [`Tape::rnn`] in all else.
     ///
+    /// Gradients as in [`Tape::rnn`], but those of W_hh and b_hh with da_n ⊙ r in the place of da_n.
+    ///
     /// # Errors
     /// As [`Tape::rnn`].
     pub fn gru(
@@ -92,6 +97,8 @@ impl Tape {
     /// i, f, o = σ(..), g = tanh(..) of x_t·W_ihᵀ + b_ih + h·W_hhᵀ + b_hh with the rows of each, c_t = f ⊙ c + i ⊙ g,
     /// h_t = o ⊙ tanh(c_t), or (o ⊙ tanh(c_t))·W_hrᵀ with a projection: all h_t [T, B, S] and the final states h [B, S] and
     /// c [B, H]. The initial states, h0 [B, S] and c0 [B, H], are 0 where they are not given. As [`Tape::rnn`] in all else.
+    ///
+    /// Gradients as in [`Tape::rnn`], da_t being (da_i, da_f, da_g, da_o), the gradients of what σ and tanh take.
     ///
     /// # Errors
     /// As [`Tape::rnn`].

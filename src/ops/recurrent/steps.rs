@@ -11,7 +11,7 @@ use crate::cpu::lstm_project_forward::{LSTM_PROJECT_FORWARD, LstmProjectForward}
 use crate::cpu::recurrence::{Product, Schedule};
 use crate::cpu::rnn_backward::{RNN_BACKWARD, RnnBackward};
 use crate::cpu::rnn_forward::{RNN_FORWARD, RnnForward};
-use crate::device::{Arg, Device};
+use crate::device::Arg;
 use crate::error::Result;
 use crate::kernel::{Kernel, Plan};
 use crate::ops::matmul::{Matrix, product};
@@ -58,10 +58,11 @@ fn maybe(tensor: Option<&Tensor>) -> Arg<'_> {
 }
 
 /// How a recurrent kernel is to run.
-fn scheduled(device: &Device, kernel: &'static Kernel, product: Product, steps: u32) -> Schedule {
+fn scheduled(states: &Tensor, kernel: &'static Kernel, product: Product, steps: u32) -> Schedule {
+    let (device, half) = (states.device(), states.dtype().is_half());
     let limits = *device.limits();
     let ways = || product.schedules(kernel, steps, &limits);
-    device.choose(|| product.site(kernel, steps), ways, product.schedule(kernel, steps, &limits))
+    device.choose(|| product.site(kernel, steps, half), ways, product.schedule(kernel, steps, &limits))
 }
 
 impl Sequence {
@@ -75,7 +76,7 @@ impl Sequence {
         args: &[Arg<'_>],
     ) -> Result<()> {
         let device = self.h.device();
-        let schedule = scheduled(&device, kernel, product, self.time as u32);
+        let schedule = scheduled(&self.h, kernel, product, self.time as u32);
         for from in (0..self.time).step_by(schedule.steps as usize) {
             let steps = schedule.steps.min((self.time - from) as u32);
             device.launch(&schedule.plan, &params(from, steps), args)?;
@@ -143,7 +144,7 @@ impl Sequence {
                     return self.in_parts(&LSTM_FORWARD, p.product(), params, &args);
                 };
                 let device = self.h.device();
-                let plan = scheduled(&device, &LSTM_FORWARD, p.product(), 1).plan;
+                let plan = scheduled(&self.h, &LSTM_FORWARD, p.product(), 1).plan;
                 for step in (0..self.time).map(|k| self.forward_time(k)) {
                     let one = LstmForward { start: step as u32, steps: 1, ..p };
                     device.launch(&plan, &one, &args)?;
@@ -238,7 +239,7 @@ impl Sequence {
                 let args =
                     [dm.read(), w_hh.read(), gates, c, lengths, projection.nothing.update(), dc, da.update()];
                 let device = self.h.device();
-                let plan = scheduled(&device, &LSTM_BACKWARD, p.product(), 1).plan;
+                let plan = scheduled(&self.h, &LSTM_BACKWARD, p.product(), 1).plan;
                 let mut later = None;
                 for step in (0..self.time).rev().map(|k| self.forward_time(k)) {
                     if let Some(later) = later.replace(step) {

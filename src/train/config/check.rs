@@ -7,6 +7,8 @@ use toml::Table;
 use super::{Config, Experiment, ScheduleKind};
 use crate::cpu::control::MOST_SCALE;
 use crate::error::{Error, Result};
+use crate::optim::LossScale;
+use crate::parameters::Precision;
 
 /// The largest setting: the devices compute in 32 bits, where larger numbers are infinite.
 pub const LARGEST: f64 = 3e38;
@@ -93,6 +95,9 @@ impl Config {
         }
         if !(train.lr > 0.0 && train.lr <= LARGEST) {
             return fault("lr", format!("must be above 0 and at most {LARGEST:e}, got {}", train.lr));
+        }
+        if train.loss_scale != LossScale::default().init_scale && train.precision != Precision::F16 {
+            return fault("loss_scale", "is for the precision f16 alone".into());
         }
         if !(1.0..=LARGEST_SCALE).contains(&train.loss_scale) {
             let message = format!("must be from 1 to {LARGEST_SCALE}, got {}", train.loss_scale);

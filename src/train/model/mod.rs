@@ -3,7 +3,7 @@
 mod char;
 mod series;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -47,24 +47,9 @@ impl Model {
     /// # Errors
     /// [`Error::Data`] names the file and what is wrong with it; [`Error::Gpu`] on a fault.
     pub fn load(path: &Path, device: &Device) -> Result<Model> {
-        if !path.is_dir() {
-            let found = if path.exists() { "is no folder" } else { "no such folder" };
-            return Err(Error::data(
-                path,
-                format!("{found}; a model is a folder with {CONFIG} and {WEIGHTS}"),
-            ));
-        }
-        let (file, weights) = (path.join(CONFIG), path.join(WEIGHTS));
+        let StoredModel { config: file, text, experiment, weights } = StoredModel::open(path)?;
         let bad = |message: String| Error::data(&file, message);
-        for file in [&file, &weights] {
-            if !file.exists() {
-                let message = format!("no such file; a model's folder holds {CONFIG} and {WEIGHTS}");
-                return Err(Error::data(file, message));
-            }
-        }
-        let text = read_whole(&file, MAX_CONFIG)?;
-        let unreadable = |error| bad(format!("is no configuration of a model: {error}"));
-        let experiment = experiment(&text).map_err(unreadable)?;
+        let unreadable = |error| bad(format!("{NO_CONFIG}: {error}"));
         let init = Initializer::new(device, 0);
         // What the file holds is compared with the model before memory is taken for either.
         let build = |init: Initializer| {
@@ -130,6 +115,42 @@ impl Model {
             Model::Char(model) => model,
             Model::Series(model) => model,
         }
+    }
+}
+
+const NO_CONFIG: &str = "is no configuration of a model";
+
+/// The files of a model in its folder, by what is seen without a look at the weights.
+pub(in crate::train) struct StoredModel {
+    /// The path of `config.json`.
+    config: PathBuf,
+    /// What is in it.
+    pub text: Vec<u8>,
+    experiment: String,
+    /// The path of the weights.
+    pub weights: PathBuf,
+}
+
+impl StoredModel {
+    pub fn open(path: &Path) -> Result<StoredModel> {
+        if !path.is_dir() {
+            let found = if path.exists() { "is no folder" } else { "no such folder" };
+            return Err(Error::data(
+                path,
+                format!("{found}; a model is a folder with {CONFIG} and {WEIGHTS}"),
+            ));
+        }
+        let [config, weights] = [CONFIG, WEIGHTS].map(|name| path.join(name));
+        for file in [&config, &weights] {
+            if !file.exists() {
+                let message = format!("no such file; a model's folder holds {CONFIG} and {WEIGHTS}");
+                return Err(Error::data(file, message));
+            }
+        }
+        let text = read_whole(&config, MAX_CONFIG)?;
+        let unreadable = |error| Error::data(&config, format!("{NO_CONFIG}: {error}"));
+        let experiment = experiment(&text).map_err(unreadable)?;
+        Ok(StoredModel { config, text, experiment, weights })
     }
 }
 

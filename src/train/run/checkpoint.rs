@@ -148,7 +148,7 @@ pub(crate) enum Unreadable {
 }
 
 /// Keys of the file's metadata.
-const PROGRESS: &str = "bptt";
+pub(in crate::train) const PROGRESS: &str = "bptt";
 const CHECKSUM: &str = "checksum";
 
 /// The parts of a checkpoint: a tensor's name begins with its part and a dot.

@@ -64,7 +64,7 @@ pub(super) fn check_links(folder: &Path) -> Result<()> {
 
 /// Whether there is nothing in a folder, but for the lock, and a file that is not whole, of a process that ended before it
 /// began.
-pub(super) fn is_unused(folder: &Path) -> bool {
+pub(in crate::train) fn is_unused(folder: &Path) -> bool {
     let unused = |name: &OsStr| name == LOCK || is_cut_off(name);
     fs::read_dir(folder)
         .is_ok_and(|mut entries| entries.all(|entry| entry.is_ok_and(|entry| unused(&entry.file_name()))))
@@ -76,7 +76,7 @@ fn is_ours(folder: &Path) -> bool {
 }
 
 /// Folders that are removed again when dropped, unless there is something in them.
-pub(super) struct Made(pub Vec<PathBuf>);
+pub(in crate::train) struct Made(pub Vec<PathBuf>);
 
 impl Made {
     /// Makes the folder, which must be new, and those above it that are missing.

@@ -27,12 +27,15 @@ use super::weights::to_bytes;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::files::{read_whole, remove_cut_off, sync_folder, unwritable, write_whole};
+use crate::parameters::Precision;
 
+pub(in crate::train) use checkpoint::PROGRESS;
 pub(crate) use checkpoint::{Checkpoint, MOST_COUNTED, Platform, Progress};
 pub use checkpoint::{DataFacts, Tensors};
 use checkpoint::{Saved, Unreadable};
 pub use folder::newest_text_model;
-use folder::{LOCK, Made, check_folder, check_links, is_unused, lock, may_take};
+use folder::{LOCK, check_folder, check_links, lock, may_take};
+pub(in crate::train) use folder::{Made, is_unused};
 pub(crate) use metrics::Metrics;
 pub use metrics::Row;
 pub use record::Record;
@@ -219,7 +222,7 @@ impl Run {
     /// # Errors
     /// [`Error::NonFinite`] when a parameter is; [`Error::Data`] when it cannot be written.
     pub(crate) fn save_model(&mut self, config: &serde_json::Value, parameters: &Tensors) -> Result<()> {
-        let weights = to_bytes(parameters).map_err(smaller_lr)?;
+        let weights = to_bytes(parameters, Precision::F32).map_err(smaller_lr)?;
         self.begin()?;
         let [config_file, weights_file] = [MODEL_CONFIG, WEIGHTS].map(|name| self.path.join(name));
         let config = serde_json::to_string_pretty(config).expect("it is a value");

@@ -374,6 +374,14 @@ impl Tensors {
 }
 
 impl Stored {
+    /// The values; none where they are integers.
+    pub fn as_floats(&self) -> &[f32] {
+        match self {
+            Stored::Floats(_, values) => values,
+            Stored::Integers(..) => &[],
+        }
+    }
+
     /// The number of elements.
     pub fn count(&self) -> usize {
         match self {

@@ -3,19 +3,32 @@
 use super::format::{Stored, Tensors, malformed};
 use super::training::Computed;
 use crate::error::Result;
+use crate::parameters::Precision;
 
-/// Of each kind of result, named by the second part of its key, the limit of ‖got − expected‖ relative to ‖expected‖.
-const LIMITS: [(&str, f64); 7] = [
-    ("output", 2e-5),
-    ("h_n", 2e-5),
-    ("c_n", 2e-5),
-    ("loss", 2e-5),
-    ("grad", 2e-4),
-    ("grad_norm", 2e-4),
-    ("param", 1e-3),
+/// Of each kind of result, named by the second part of its key, the limit of ‖got − expected‖ relative to ‖expected‖ in 32
+/// bits, and in half precision as a multiple of what a number loses when it is stored. tests/conformance/README.md says why.
+const LIMITS: [(&str, f64, f64); 7] = [
+    ("output", 2e-5, 8.0),
+    ("h_n", 2e-5, 8.0),
+    ("c_n", 2e-5, 8.0),
+    ("loss", 2e-5, 8.0),
+    ("grad", 2e-4, GRADIENT),
+    ("grad_norm", 2e-4, GRADIENT),
+    (PARAM, 1e-3, GRADIENT),
 ];
+const GRADIENT: f64 = 16.0;
+const PARAM: &str = "param";
 /// The limit's share for each element, whatever is expected: that of numbers near 0.
 const EACH: f64 = 1e-6;
+
+/// What a number loses when it is stored, as a share of it, where that matters.
+fn lost(precision: Precision) -> Option<f64> {
+    match precision {
+        Precision::F32 => None,
+        Precision::F16 => Some(1.0 / f64::from(1 << 11)),
+        Precision::BF16 => Some(1.0 / f64::from(1 << 8)),
+    }
+}
 
 /// The outcome of a case.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,6 +39,8 @@ pub struct Verdict {
     pub share: f64,
     /// What disagrees, if anything.
     pub disagreements: Vec<String>,
+    /// Of each kind of result, in the order of the README's table, the largest share.
+    pub kinds: Vec<(&'static str, f64)>,
 }
 
 impl Verdict {
@@ -35,32 +50,69 @@ impl Verdict {
     }
 }
 
+impl Verdict {
+    fn add(&mut self, key: &str, kind: &'static str, (share, disagreement): (f64, Option<String>)) {
+        match self.kinds.iter_mut().find(|(name, _)| *name == kind) {
+            Some((_, most)) => *most = most.max(share),
+            None => self.kinds.push((kind, share)),
+        }
+        self.disagreements.extend(disagreement.map(|what| format!("{key}: {what}")));
+        if share > self.share || self.worst.is_empty() {
+            (self.worst, self.share) = (key.into(), share);
+        }
+    }
+}
+
 /// Compares results with all `expect.*` of a case: ‖got − expected‖ ≤ limit·‖expected‖ + 1e-6·√n in the 2-norm over each
-/// tensor of n elements.
+/// tensor of n elements. In half precision gradients that nearly cancel are held to the size of all, and parameters, all
+/// together, to how far they were to move.
 ///
 /// # Errors
 /// [`Error::Argument`](crate::error::Error::Argument) when the case expects nothing, or something that is no result.
-pub fn judge(tensors: &Tensors, computed: &Computed) -> Result<Verdict> {
-    let mut verdict = Verdict { worst: String::new(), share: 0.0, disagreements: Vec::new() };
+pub fn judge(tensors: &Tensors, computed: &Computed, precision: Precision) -> Result<Verdict> {
+    let mut verdict =
+        Verdict { worst: String::new(), share: 0.0, disagreements: Vec::new(), kinds: Vec::new() };
+    let lost = lost(precision);
+    let gradients: Vec<f32> = match lost {
+        None => Vec::new(),
+        Some(_) => tensors.with_prefix("expect.grad.").flat_map(|(_, g)| g.as_floats()).copied().collect(),
+    };
+    let mean = norm(&gradients) / (gradients.len().max(1) as f64).sqrt();
+    // Of all parameters: what they are, what they should be, and what they were.
+    let mut moved: [Vec<f32>; 3] = Default::default();
     for (key, expected) in tensors.with_prefix("expect.") {
         let kind = key.split('.').next().unwrap_or(key);
-        let Some((_, limit)) = LIMITS.iter().find(|(name, _)| *name == kind) else {
+        let Some(&(kind, relative, multiple)) = LIMITS.iter().find(|(name, ..)| *name == kind) else {
             return Err(malformed(format!("expect.{key} is no result")));
         };
         let Stored::Floats(shape, expected) = expected else {
             return Err(malformed(format!("expect.{key} must hold floats")));
         };
-        let (share, disagreement) = match computed.get(&format!("expect.{key}")) {
-            None => (f64::INFINITY, Some("was not computed".into())),
-            Some((got, _)) if got != shape => {
+        let root = (expected.len() as f64).sqrt();
+        let compared = match (computed.get(&format!("expect.{key}")), lost) {
+            (None, _) => (f64::INFINITY, Some("was not computed".into())),
+            (Some((got, _)), _) if got != shape => {
                 (f64::INFINITY, Some(format!("shape {got:?}, expected {shape:?}")))
             }
-            Some((_, got)) => compare(got, expected, *limit),
+            (Some((_, got)), Some(_)) if kind == PARAM => {
+                let [all, should, were] = &mut moved;
+                all.extend(got);
+                should.extend(expected);
+                were.extend(tensors.floats(key)?.1);
+                continue;
+            }
+            (Some((_, got)), Some(lost)) => {
+                let size = if kind == "grad" { norm(expected).max(mean * root) } else { norm(expected) };
+                compare(got, expected, multiple * lost * size + EACH * root)
+            }
+            (Some((_, got)), None) => compare(got, expected, relative * norm(expected) + EACH * root),
         };
-        verdict.disagreements.extend(disagreement.map(|what| format!("{key}: {what}")));
-        if share > verdict.share || verdict.worst.is_empty() {
-            (verdict.worst, verdict.share) = (key.into(), share);
-        }
+        verdict.add(key, kind, compared);
+    }
+    let [all, should, were] = &moved;
+    if let Some(lost) = lost.filter(|_| !all.is_empty()) {
+        let limit = 2.0 * (GRADIENT * lost).sqrt() * distance(should, were);
+        verdict.add(PARAM, PARAM, compare(all, should, limit + EACH * (all.len() as f64).sqrt()));
     }
     match verdict.worst.is_empty() {
         true => Err(malformed("the case expects nothing: there are no tensors expect.*")),
@@ -69,11 +121,8 @@ pub fn judge(tensors: &Tensors, computed: &Computed) -> Result<Verdict> {
 }
 
 /// The error as a share of its limit, and what is to be said of it where it is too large or no number.
-fn compare(got: &[f32], expected: &[f32], relative: f64) -> (f64, Option<String>) {
-    let differences = got.iter().zip(expected).map(|(got, want)| f64::from(*got) - f64::from(*want));
-    let error = norm(differences);
-    let limit =
-        relative * norm(expected.iter().map(|x| f64::from(*x))) + EACH * (expected.len() as f64).sqrt();
+fn compare(got: &[f32], expected: &[f32], limit: f64) -> (f64, Option<String>) {
+    let error = distance(got, expected);
     if error == 0.0 {
         (0.0, None)
     } else if !error.is_finite() {
@@ -84,7 +133,15 @@ fn compare(got: &[f32], expected: &[f32], relative: f64) -> (f64, Option<String>
     }
 }
 
-fn norm(x: impl Iterator<Item = f64>) -> f64 {
+fn distance(a: &[f32], b: &[f32]) -> f64 {
+    root_of_squares(a.iter().zip(b).map(|(a, b)| f64::from(*a) - f64::from(*b)))
+}
+
+fn norm(x: &[f32]) -> f64 {
+    root_of_squares(x.iter().map(|x| f64::from(*x)))
+}
+
+fn root_of_squares(x: impl Iterator<Item = f64>) -> f64 {
     x.map(|x| x * x).sum::<f64>().sqrt()
 }
 
@@ -92,17 +149,18 @@ fn norm(x: impl Iterator<Item = f64>) -> f64 {
 mod tests {
     use super::compare;
 
+    const LIMIT: f64 = 2e-5 + 1e-6;
+
     #[test]
     fn nothing_agrees_that_differs() {
-        let (share, disagreement) = compare(&[1.0, 2.0], &[1.0, 2.0], 2e-5);
+        let (share, disagreement) = compare(&[1.0, 2.0], &[1.0, 2.0], LIMIT);
         assert_eq!((share, disagreement), (0.0, None));
-        // The limit is 2e-5·1 + 1e-6.
-        let (share, disagreement) = compare(&[1.0 + 1e-5], &[1.0], 2e-5);
+        let (share, disagreement) = compare(&[1.0 + 1e-5], &[1.0], LIMIT);
         assert!((0.4..0.6).contains(&share) && disagreement.is_none(), "{share}");
-        let (share, disagreement) = compare(&[1.0 + 3e-5], &[1.0], 2e-5);
+        let (share, disagreement) = compare(&[1.0 + 3e-5], &[1.0], LIMIT);
         assert!((1.2..1.6).contains(&share) && disagreement.is_some(), "{share}");
         for (got, want) in [(f32::NAN, 1.0), (1.0, f32::NAN), (f32::NAN, f32::NAN), (f32::INFINITY, 1.0)] {
-            let (share, disagreement) = compare(&[got], &[want], 2e-5);
+            let (share, disagreement) = compare(&[got], &[want], LIMIT);
             assert!(share == f64::INFINITY && disagreement.is_some(), "{got} {want}");
         }
     }

@@ -18,6 +18,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::files::write_whole;
+use crate::parameters::Precision;
 use format::{Description, Tensors, malformed};
 use training::Computed;
 
@@ -52,18 +53,19 @@ pub fn cases(folder: &Path) -> Result<Vec<PathBuf>> {
 pub struct Results {
     case: Tensors,
     computed: Computed,
+    precision: Precision,
 }
 
-/// Runs the case of a folder on a device.
+/// Runs the case of a folder on a device, in a precision.
 ///
 /// # Errors
 /// [`Error::Data`] when one of its files cannot be read or is not in the format; [`Error::Argument`] when the case
 /// contradicts itself, or has an option that a layer, loss or optimizer refuses; [`Error::Gpu`] on a fault.
-pub fn run(device: &Device, folder: &Path) -> Result<Results> {
+pub fn run(device: &Device, folder: &Path, precision: Precision) -> Result<Results> {
     let description = Description::read(folder)?;
     let case = Tensors::read(folder)?;
-    let computed = training::train(device, &description, &case)?;
-    Ok(Results { case, computed })
+    let computed = training::train(device, precision, &description, &case)?;
+    Ok(Results { case, computed, precision })
 }
 
 impl Results {
@@ -72,7 +74,7 @@ impl Results {
     /// # Errors
     /// [`Error::Argument`] when it expects nothing, or something that is no result.
     pub fn verdict(&self) -> Result<Verdict> {
-        judge::judge(&self.case, &self.computed)
+        judge::judge(&self.case, &self.computed, self.precision)
     }
 
     /// The keys of the results, `expect.output` say.

@@ -8,7 +8,7 @@ use crate::nn::{
 };
 use crate::ops::indices::Indices;
 use crate::ops::recurrent::Lengths;
-use crate::parameters::{Initializer, Parameters};
+use crate::parameters::{Initializer, Parameters, Precision};
 use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
 
@@ -48,7 +48,12 @@ pub struct Forward {
 
 impl Model {
     /// The model of a case on a device, with the case's parameters and inputs.
-    pub fn new(device: &Device, case: &Description, tensors: &Tensors) -> Result<Model> {
+    pub fn new(
+        device: &Device,
+        precision: Precision,
+        case: &Description,
+        tensors: &Tensors,
+    ) -> Result<Model> {
         let stored: u128 = tensors.with_prefix("param.").map(|(_, stored)| stored.count() as u128).sum();
         // Before memory is taken for sizes that the file does not fill.
         if stored != case.parameters() {
@@ -58,7 +63,7 @@ impl Model {
             );
             return Err(malformed(message));
         }
-        let mut init = Initializer::new(device, 0);
+        let mut init = Initializer::in_precision(device, 0, precision);
         let layers = case.model.iter().map(|layer| make(&mut init, layer)).collect::<Result<Vec<_>>>()?;
         let parameters = init.build()?;
         fill(&parameters, tensors)?;
@@ -76,13 +81,14 @@ impl Model {
 
     /// Runs all layers.
     pub fn forward(&self, tape: &mut Tape) -> Result<Forward> {
+        let dtype = self.parameters.precision().dtype();
         let mut leaves = Vec::new();
         let mut at = match &self.input {
             Data::Tokens(_) => None,
             Data::Values(values) => {
                 let x = tape.input(values);
                 leaves.push(("x", x));
-                Some(x)
+                Some(tape.cast(x, dtype)?)
             }
         };
         let [mut h0, mut c0] = [None; 2];
@@ -91,7 +97,7 @@ impl Model {
                 if let Some(state) = state {
                     let var = tape.input(state);
                     leaves.push((name, var));
-                    *leaf = Some(var);
+                    *leaf = Some(tape.cast(var, dtype)?);
                 }
             }
         }

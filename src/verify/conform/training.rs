@@ -10,19 +10,35 @@ use crate::error::Result;
 use crate::ops::cross_entropy::{ClassWeights, CrossEntropyLoss, Reduction};
 use crate::ops::indices::Indices;
 use crate::ops::regression_loss::RegressionLoss;
-use crate::parameters::Parameters;
+use crate::optim::LossScale;
+use crate::parameters::{Parameters, Precision};
 use crate::tape::{Tape, Var};
 use crate::tensor::{MAX_RANK, Tensor};
 
 /// What was computed, under the keys of the case's `expect.*`: shape and values.
 pub type Computed = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 
+/// What the loss is multiplied with in F16: gradients of the cases, some of which are sums over a batch, fit into F16 with it.
+const SCALE: f32 = 1024.0;
+
 /// Makes all the steps of a case.
-pub fn train(device: &Device, case: &Description, tensors: &Tensors) -> Result<Computed> {
-    let model = Model::new(device, case, tensors)?;
+pub fn train(
+    device: &Device,
+    precision: Precision,
+    case: &Description,
+    tensors: &Tensors,
+) -> Result<Computed> {
+    let model = Model::new(device, precision, case, tensors)?;
     let target = Target::new(device, case, tensors)?;
     let mut optimizer = optimizer(&case.optimizer, &model.parameters)?;
     let mut tape = Tape::new(&model.parameters);
+    let scaled = precision == Precision::F16;
+    if scaled {
+        optimizer.scale_loss(LossScale { init_scale: SCALE, ..LossScale::default() })?;
+        tape.set_loss_scale(optimizer.loss_scale())?;
+    }
+    // A power of two: what is divided by it loses nothing.
+    let scale = if scaled { SCALE } else { 1.0 };
     let mut computed = Computed::new();
     let (mut losses, mut norms) = (Vec::new(), Vec::new());
     for step in 0..case.steps {
@@ -33,7 +49,7 @@ pub fn train(device: &Device, case: &Description, tensors: &Tensors) -> Result<C
         tape.backward(loss)?;
         losses.extend(tape.value(loss)?.to_vec()?);
         if step == 0 {
-            keep_first(&mut computed, &model.parameters, &tape, &forward)?;
+            keep_first(&mut computed, &model.parameters, &tape, &forward, scale)?;
         }
         if let Some(max_norm) = case.clip_grad_norm {
             optimizer.clip_grad_norm(max_norm)?;
@@ -57,25 +73,27 @@ fn keep_first(
     parameters: &Parameters,
     tape: &Tape,
     forward: &Forward,
+    scale: f32,
 ) -> Result<()> {
-    let mut keep = |key: String, tensor: &Tensor| -> Result<()> {
-        computed.insert(key, (tensor.shape().to_vec(), tensor.to_vec()?));
+    let mut keep = |key: String, tensor: &Tensor, scale: f32| -> Result<()> {
+        let values = tensor.to_vec()?.into_iter().map(|x| x / scale).collect();
+        computed.insert(key, (tensor.shape().to_vec(), values));
         Ok(())
     };
     let outputs = [("output", Some(forward.output)), ("h_n", Some(forward.h_n)), ("c_n", forward.c_n)];
     for (name, var) in outputs {
         if let Some(var) = var {
-            keep(format!("expect.{name}"), tape.value(var)?)?;
+            keep(format!("expect.{name}"), tape.value(var)?, 1.0)?;
         }
     }
     for (name, var) in &forward.leaves {
         if let Some(gradient) = tape.gradient(*var)? {
-            keep(format!("expect.grad.{name}"), &gradient)?;
+            keep(format!("expect.grad.{name}"), &gradient, scale)?;
         }
     }
     for (name, _) in parameters.names() {
         let id = parameters.id(name).expect("the name is one of the model's");
-        keep(format!("expect.grad.{name}"), &parameters.gradient(id)?)?;
+        keep(format!("expect.grad.{name}"), &parameters.gradient(id)?, scale)?;
     }
     Ok(())
 }

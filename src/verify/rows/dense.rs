@@ -53,17 +53,18 @@ pub fn matmul(draw: &mut Draw) -> Case {
         0 => (m.min(few), n),
         _ => (m, n.min(few)),
     };
-    // The variants that load four numbers at once want multiples of four, most of them also of k.
-    const EVERYWHERE: (bool, bool) = (true, true);
-    let choices = [EVERYWHERE; 6].into_iter().chain([(true, false), (false, false)]);
-    let (fours, of_k) = draw.pick(&choices.collect::<Vec<_>>());
-    let even = |size: u32, wanted: bool| if wanted { size.next_multiple_of(4) } else { size };
-    let (m, n, k) = (even(m, fours), even(n, fours), even(k, of_k));
-    let (a_offset, a_row, a_col, a) = matrix(draw, fours, m, k);
-    let (b_offset, b_row, b_col, b) = matrix(draw, fours, k, n);
+    // The variants that load four numbers at once want multiples of four, most of them also of k; cooperative matrices want
+    // whole tiles.
+    let choices = [[4, 4]; 6].into_iter().chain([[4, 1], [1, 1], [32, 16], [64, 16], [64, 16]]);
+    let [of_c, of_k] = draw.pick(&choices.collect::<Vec<_>>());
+    let [m, n] = [m, n].map(|size: u32| size.next_multiple_of(of_c));
+    let k = k.next_multiple_of(of_k);
+    let unit = of_c.min(16);
+    let (a_offset, a_row, a_col, a) = matrix(draw, unit, m, k);
+    let (b_offset, b_row, b_col, b) = matrix(draw, unit, k, n);
     let depth = match draw.pick(&[1, 1, 2, 3]) {
         1 => k,
-        parts => k.div_ceil(parts).next_multiple_of(4),
+        parts => k.div_ceil(parts).next_multiple_of(of_k.max(4)),
     };
     let (biases, accumulate) = (draw.below(3), draw.flag());
     let p = Matmul { m, n, k, depth, a_offset, a_row, a_col, b_offset, b_row, b_col, biases, accumulate };
@@ -72,11 +73,12 @@ pub fn matmul(draw: &mut Draw) -> Case {
     Case::new(p, p.plans(), vec![a, b, bias, bias_2, c])
 }
 
-/// Offset, distance of rows and of columns, and the tensor they are for: dense or padded, plain or transposed.
-fn matrix(draw: &mut Draw, fours: bool, rows: u32, cols: u32) -> (u32, u32, u32, Value) {
-    let (offset, padding) = match fours {
-        true => (draw.pick(&[0, 8]), draw.pick(&[0, 4])),
-        false => (draw.pick(&[0, 0, 5, 64]), draw.pick(&[0, 0, 3])),
+/// Offset, distance of rows and of columns, and the tensor they are for: dense or padded, plain or transposed. Offset and
+/// padding are multiples of a unit.
+fn matrix(draw: &mut Draw, unit: u32, rows: u32, cols: u32) -> (u32, u32, u32, Value) {
+    let (offset, padding) = match unit {
+        1 => (draw.pick(&[0, 0, 5, 64]), draw.pick(&[0, 0, 3])),
+        unit => (draw.pick(&[0, 2 * unit]), draw.pick(&[0, unit])),
     };
     if draw.flag() == 1 {
         (offset, 1, rows + padding, draw.reals(offset + cols * (rows + padding)))

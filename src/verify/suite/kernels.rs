@@ -1,9 +1,12 @@
 //! Kernels of the table against the bounded reference, and against themselves.
 
+use std::collections::BTreeMap;
+
 use super::{Failure, Suite, Trial};
 use crate::device::{Device, Values};
 use crate::error::Result;
 use crate::kernel::{Plan, Processor};
+use crate::parameters::Precision;
 use crate::verify::{Case, GUARD, Row, Size, bits, compare, expected, run};
 
 /// Of each variant so many cases, one of each size, are run twice.
@@ -19,18 +22,35 @@ struct Tried {
     wanted: u32,
 }
 
-/// Every variant of a kernel that the devices can take.
+/// Every variant of a kernel that the devices can take, in every precision.
 pub fn trials(suite: &mut Suite, row: &Row) -> Result<Vec<Trial>> {
+    let mut trials = Vec::new();
+    for precision in Precision::ALL {
+        let stored = row.case(0, Size::One).stored(precision.dtype()).storage;
+        // Some kernels, those of optimizers say, know 32 bits alone.
+        if precision == Precision::F32 || stored != row.kernel.widest() {
+            trials.extend(trials_in(suite, row, precision)?);
+        }
+    }
+    Ok(trials)
+}
+
+fn trials_in(suite: &mut Suite, row: &Row, precision: Precision) -> Result<Vec<Trial>> {
     let variants = row.kernel.variants;
     let mut tried = Vec::new();
     for (index, (on, device)) in suite.devices().enumerate() {
-        let wanted = suite.effort().cases[index];
-        let taken = (0..variants.len()).filter(|v| device.limits().allow(&variants[*v]));
+        let wanted = suite.effort().wanted(index, precision);
+        if wanted == 0 {
+            continue;
+        }
+        // Cooperative matrices are for products of F16 alone.
+        let known = |at: usize| precision == Precision::F16 || variants[at].stored.is_none();
+        let taken = (0..variants.len()).filter(|at| known(*at) && device.allows(&variants[*at]));
         // Twins know no variants.
         let most = if device.limits().processor == Processor::Cpu { 1 } else { variants.len() };
         tried.extend(taken.take(most).map(|variant| {
             let of = if most == 1 && variants.len() > 1 { "twin" } else { variants[variant].name };
-            Tried { trial: Trial::new(of, on), device: index, variant, wanted }
+            Tried { trial: Trial::new(of, on, precision), device: index, variant, wanted }
         }));
     }
     let most = tried.iter().map(|tried| u64::from(tried.wanted)).max().unwrap_or(0) * DRAWN;
@@ -40,9 +60,12 @@ pub fn trials(suite: &mut Suite, row: &Row) -> Result<Vec<Trial>> {
             break;
         }
         let size = Size::ALL[seed as usize % Size::ALL.len()];
-        let case = row.case(seed, size);
-        let mut reference = None;
+        // Most variants share a case and its results; some want other types.
+        let mut cases = BTreeMap::new();
         for tried in open {
+            let (case, reference) = cases.entry(row.kernel.widest_of(tried.variant)).or_insert_with(|| {
+                (row.case(seed, size).stored(precision.dtype()).stored_for(tried.variant), None)
+            });
             let device = suite.devices[tried.device].clone();
             let plans: Vec<Plan> = match device.limits().processor {
                 Processor::Cpu => case.plans[..1].to_vec(),
@@ -50,14 +73,14 @@ pub fn trials(suite: &mut Suite, row: &Row) -> Result<Vec<Trial>> {
             };
             for plan in plans {
                 let failure = |message| Failure { message, seed, size: Some(size), grid: Some(plan.grid) };
-                let reference = match &reference {
+                let reference = match reference {
                     Some(known) => known,
-                    None => reference.insert(expected(&case)?),
+                    None => reference.insert(expected(case)?),
                 };
                 let again = tried.trial.cases < REPEATED;
-                match launched(&device, &case, &plan, again) {
+                match launched(&device, case, &plan, again) {
                     Ok((got, differ)) => {
-                        let report = compare(&case, &plan, got, reference);
+                        let report = compare(case, &plan, got, reference);
                         match differ.filter(|_| report.passed()) {
                             Some(message) => tried.trial.add(f64::INFINITY, || failure(message)),
                             None => tried.trial.add(report.share, || failure(report.to_string())),

@@ -1,8 +1,9 @@
 //! All checks of one device, an [`Item`] at a time: what `bptt check` runs on a user's own card.
 //!
 //! Every kernel of the table in every variant that the device can take, each case against the bounded reference, some of
-//! them twice for equal bits; the gradients of all operations and of whole layers; every way of running recurrent layers;
-//! whole training steps repeated bit for bit; and models that must learn. A GPU is checked as it comes and again as the
+//! them twice for equal bits; conversions between precisions; the gradients of all operations and of whole layers; every way
+//! of running recurrent layers; whole training steps repeated bit for bit; and models that must learn: in every
+//! [`Precision`]. A GPU is checked as it comes and again as the
 //! least that bptt runs on ([`GpuOptions::LEAST`]). With a [`Sabotage`] the suite shows that it can fail.
 
 mod kernels;
@@ -17,6 +18,7 @@ use super::{Row, Size, TABLE};
 use crate::device::{Device, GpuOptions, Sabotage, adapters};
 use crate::error::{Error, Result};
 use crate::kernel::{Dtype, Processor};
+use crate::parameters::Precision;
 
 pub use report::{Ending, write_report};
 
@@ -25,6 +27,8 @@ pub use report::{Ending, write_report};
 pub enum Item {
     /// A kernel in all its variants.
     Kernel(&'static Row),
+    /// What becomes of a number in half precision, and back.
+    Conversions,
     /// Gradients: the reference's against finite differences, the device's against the reference's.
     Gradients,
     /// Recurrent layers in every way in which the device can run them.
@@ -38,7 +42,8 @@ pub enum Item {
 impl Item {
     /// Every item.
     pub fn all() -> impl Iterator<Item = Item> {
-        let whole = [Item::Gradients, Item::Schedules, Item::Repeatability, Item::Learning];
+        let whole =
+            [Item::Conversions, Item::Gradients, Item::Schedules, Item::Repeatability, Item::Learning];
         TABLE.iter().map(Item::Kernel).chain(whole)
     }
 
@@ -46,6 +51,7 @@ impl Item {
     pub fn name(self) -> &'static str {
         match self {
             Item::Kernel(row) => row.kernel.name,
+            Item::Conversions => "conversions",
             Item::Gradients => "gradients",
             Item::Schedules => "schedules",
             Item::Repeatability => "repeatability",
@@ -82,6 +88,8 @@ pub struct Trial {
     pub of: String,
     /// On what: the device as it comes, the least device, or the reference.
     pub on: &'static str,
+    /// In which precision.
+    pub precision: Precision,
     /// How many cases were run.
     pub cases: u32,
     /// The largest error as a share of what it may be; in JSON null where that is infinite.
@@ -108,8 +116,8 @@ pub struct Failure {
 }
 
 impl Trial {
-    fn new(of: impl Into<String>, on: &'static str) -> Trial {
-        Trial { of: of.into(), on, cases: 0, worst: 0.0, failed: 0, failure: None }
+    fn new(of: impl Into<String>, on: &'static str, precision: Precision) -> Trial {
+        Trial { of: of.into(), on, precision, cases: 0, worst: 0.0, failed: 0, failure: None }
     }
 
     /// Adds a case: its error as a share of what it may be, and what it is to be reported with if that is more than 1.
@@ -167,14 +175,23 @@ pub const OFF: f32 = 1e-5;
 
 /// How much is tried.
 struct Effort {
-    /// Cases of a kernel's variant, on the device as it comes and on the least one.
-    cases: [u32; 2],
+    /// Cases of a kernel's variant, on the device as it comes and on the least one: in f32, f16, bf16.
+    cases: [[u32; 3]; 2],
     /// Seeds of a computation.
     seeds: u64,
 }
 
-const QUICK: Effort = Effort { cases: [10, 5], seeds: 1 };
-const FULL: Effort = Effort { cases: [500, 500], seeds: 8 };
+/// The least device, which has no `f16`, stores F16 as all store BF16, but for the conversions, which have an item of their
+/// own. (Each pipeline takes a software adapter 1 MB and some hundredths of a second.)
+const QUICK: Effort = Effort { cases: [[10, 5, 5], [5, 0, 0]], seeds: 1 };
+const FULL: Effort = Effort { cases: [[500, 200, 200], [500, 200, 200]], seeds: 8 };
+
+impl Effort {
+    /// Cases of a kernel's variant on a device.
+    fn wanted(&self, device: usize, precision: Precision) -> u32 {
+        self.cases[device][precision as usize]
+    }
+}
 
 type Open = dyn Fn() -> Result<Device>;
 
@@ -228,6 +245,7 @@ impl Suite {
         let start = Instant::now();
         let trials = match item {
             Item::Kernel(row) => kernels::trials(self, row)?,
+            Item::Conversions => whole::conversions(self)?,
             Item::Gradients => whole::gradients(self)?,
             Item::Schedules => whole::schedules(self)?,
             Item::Repeatability => whole::repeatability(self)?,

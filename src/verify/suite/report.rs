@@ -31,7 +31,9 @@ fn facts(device: &Device) -> Value {
             adapter.limits.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
         let features: Map<String, Value> =
             adapter.features.into_iter().map(|(name, has)| (name.into(), has.into())).collect();
+        let f16 = device.native_f16().map(|native| if native { "native" } else { "packed" }).ok();
         facts["adapter"] = json!({"type": adapter.kind, "limits": limits, "features": features});
+        facts["f16"] = f16.into();
     }
     facts
 }

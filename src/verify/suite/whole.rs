@@ -5,9 +5,33 @@ use crate::device::Device;
 use crate::error::Result;
 use crate::nn::{CellKind, GruConfig, LstmConfig, RecurrentConfig, RnnConfig};
 use crate::ops::recurrent::Nonlinearity;
+use crate::parameters::Precision;
 use crate::plans::Plans;
-use crate::verify::gradients::{self, Computation, NMSE, compare, gradient_check};
+use crate::verify::conversions::{WAYS, cast_by, wrong};
+use crate::verify::gradients::{self, Computation, compare_in, gradient_check};
 use crate::verify::{Layer, Training, computations, network};
+
+/// All numbers of 16 bits in 32 bits, and the hardest of 32 bits in 16, by each way of the kernel that casts.
+pub fn conversions(suite: &mut Suite) -> Result<Vec<Trial>> {
+    let mut trials = Vec::new();
+    for (on, device) in suite.devices() {
+        for precision in [Precision::F16, Precision::BF16] {
+            let native = precision == Precision::F16 && device.native_f16()?;
+            let stored = if native { "native" } else { "packed" };
+            for (way, plan) in WAYS {
+                let mut trial = Trial::new(format!("{stored}, {way} a thread"), on, precision);
+                let convert = |from, to, x: &[f32]| cast_by(plan, device, from, to, x);
+                let (count, wrong) = wrong(precision.dtype(), convert)?;
+                let share = if wrong.is_some() { f64::INFINITY } else { 0.0 };
+                let message = || wrong.unwrap_or_default();
+                trial.add(share, || Failure { message: message(), seed: 0, size: None, grid: None });
+                trial.cases = count as u32;
+                trials.push(trial);
+            }
+        }
+    }
+    Ok(trials)
+}
 
 /// The gradients of every operation and network: the reference's against finite differences in 64 bits, each device's
 /// against the reference's.
@@ -15,16 +39,21 @@ pub fn gradients(suite: &mut Suite) -> Result<Vec<Trial>> {
     let mut trials = Vec::new();
     for computation in computations() {
         // No device is in this one, and of other seeds some have a corner of relu within a step of the differences.
-        let mut trial = Trial::new(format!("{computation:?}"), "finite differences");
+        let mut trial = Trial::new(format!("{computation:?}"), "finite differences", Precision::F32);
         add(&mut trial, &computation, &gradient_check(&computation, 0)?, 0);
         trials.push(trial);
         for (on, device) in suite.devices() {
             if on == AS_IT_COMES || suite.options().full {
-                let mut trial = Trial::new(format!("{computation:?}"), on);
-                for seed in 0..suite.effort().seeds {
-                    add(&mut trial, &computation, &compare(device, &computation, seed)?, seed);
+                // In bf16 they launch the same kernels as in f16, which have been checked: the quick check leaves it out.
+                let skipped = |precision| precision == Precision::BF16 && !suite.options().full;
+                for precision in Precision::ALL.into_iter().filter(|precision| !skipped(*precision)) {
+                    let mut trial = Trial::new(format!("{computation:?}"), on, precision);
+                    for seed in 0..suite.effort().seeds {
+                        let report = compare_in(device, &computation, precision, seed)?;
+                        add(&mut trial, &computation, &report, seed);
+                    }
+                    trials.push(trial);
                 }
-                trials.push(trial);
             }
         }
     }
@@ -33,12 +62,7 @@ pub fn gradients(suite: &mut Suite) -> Result<Vec<Trial>> {
 
 fn add(trial: &mut Trial, computation: &Computation, report: &gradients::Report, seed: u64) {
     let message = || format!("{computation:?}: {report}");
-    trial.add(share(report), || Failure { message: message(), seed, size: None, grid: None });
-}
-
-/// Of the single elements or of all together, whichever used up more of its limit.
-fn share(report: &gradients::Report) -> f64 {
-    report.share.max(report.nmse() / NMSE)
+    trial.add(report.worst(), || Failure { message: message(), seed, size: None, grid: None });
 }
 
 /// Layers of each kind over several blocks of rows and units, run in every way that the device knows for them.
@@ -53,9 +77,15 @@ pub fn schedules(suite: &mut Suite) -> Result<Vec<Trial>> {
     for (on, device) in suite.devices() {
         let before = device.plans();
         for (name, layer) in &layers {
-            let trial = ways(device, &network(layer, 6, Some(19), true, false), Trial::new(*name, on));
-            device.set_plans(before.clone());
-            trials.push(trial?);
+            for precision in Precision::ALL {
+                // What kernels make of halves is the same in every way of running them: the quick check takes one.
+                if precision == Precision::F32 || suite.options().full {
+                    let trial = Trial::new(*name, on, precision);
+                    let trial = ways(device, &network(layer, 6, Some(19), true, false), trial);
+                    device.set_plans(before.clone());
+                    trials.push(trial?);
+                }
+            }
         }
     }
     Ok(trials)
@@ -63,15 +93,16 @@ pub fn schedules(suite: &mut Suite) -> Result<Vec<Trial>> {
 
 /// A computation once for each way that the kernel of the most ways has; the others go through theirs meanwhile.
 fn ways(device: &Device, computation: &Computation, mut trial: Trial) -> Result<Trial> {
-    let sites = device.record_plans(|| compare(device, computation, 0).map(drop))?;
+    let precision = trial.precision;
+    let sites = device.record_plans(|| compare_in(device, computation, precision, 0).map(drop))?;
     let most = sites.values().map(|seen| seen.ways.len()).max().unwrap_or(1);
     for turn in 0..most {
         let way = |ways: &[String]| ways[turn % ways.len()].clone();
         let plans: Plans = sites.iter().map(|(site, seen)| (site.to_string(), way(&seen.ways))).collect();
         device.set_plans(plans.clone());
-        let report = compare(device, computation, 0)?;
+        let report = compare_in(device, computation, precision, 0)?;
         let message = || format!("{report} with {plans:?}");
-        trial.add(share(&report), || Failure { message: message(), seed: 0, size: None, grid: None });
+        trial.add(report.worst(), || Failure { message: message(), seed: 0, size: None, grid: None });
     }
     Ok(trial)
 }
@@ -95,10 +126,11 @@ const REPEATED: usize = 5;
 pub fn repeatability(suite: &mut Suite) -> Result<Vec<Trial>> {
     let mut trials = Vec::new();
     for (on, device) in suite.devices() {
-        for model in models() {
-            let mut trial = Trial::new(format!("{} training steps of {}", REPEATED, model.cell.name()), on);
+        for (model, precision) in models_in(suite) {
+            let of = format!("{} training steps of {}", REPEATED, model.cell.name());
+            let mut trial = Trial::new(of, on, precision);
             let trained = || {
-                let mut training = Training::new(device, &model)?;
+                let mut training = Training::in_precision(device, &model, precision)?;
                 for _ in 0..REPEATED {
                     training.step()?;
                 }
@@ -124,26 +156,43 @@ pub fn repeatability(suite: &mut Suite) -> Result<Vec<Trial>> {
     Ok(trials)
 }
 
+/// All models in f32, and in half precision those of LSTM, or all where the check may take longer.
+fn models_in(suite: &Suite) -> impl Iterator<Item = (RecurrentConfig, Precision)> {
+    let full = suite.options().full;
+    let all = models().into_iter().flat_map(|model| Precision::ALL.map(|precision| (model, precision)));
+    all.filter(move |(model, precision)| full || model.cell == CellKind::Lstm || *precision == Precision::F32)
+}
+
 /// Steps of a training that must learn, and the loss that it must come to. Untrained models guess one of 11 tokens: 2.4.
 const STEPS: usize = 100;
 const LOSS: f64 = 0.5;
+/// How far the loss in half precision may be from that in 32 bits, relatively: what some three steps make of it in the end.
+const APART: f64 = 0.1;
 
-/// Models of each kind that must come to a small loss.
+/// Models of each kind that must come to a small loss, in half precision to the same.
 pub fn learning(suite: &mut Suite) -> Result<Vec<Trial>> {
     let mut trials = Vec::new();
-    for model in models() {
-        let mut trial = Trial::new(format!("{STEPS} training steps of {}", model.cell.name()), AS_IT_COMES);
-        let mut training = Training::new(suite.device(), &model)?;
+    let mut in_f32 = f64::NAN;
+    for (model, precision) in models_in(suite) {
+        let of = format!("{STEPS} training steps of {}", model.cell.name());
+        let mut trial = Trial::new(of, AS_IT_COMES, precision);
+        let mut training = Training::in_precision(suite.device(), &model, precision)?;
         let first = training.step()?.read_back()?;
         let mut last = None;
         for _ in 1..STEPS {
             last = Some(training.step()?);
         }
         let first = first.wait()?.f32()[0];
-        let last = last.expect("there are steps").to_vec()?[0];
-        let message =
-            || format!("{}: the loss went from {first} to {last}, not below {LOSS}", model.cell.name());
-        trial.add(f64::from(last) / LOSS, || Failure { message: message(), seed: 0, size: None, grid: None });
+        let last = f64::from(last.expect("there are steps").to_vec()?[0]);
+        let (name, mut share) = (model.cell.name(), last / LOSS);
+        let mut message = format!("{name}: the loss went from {first} to {last}, not below {LOSS}");
+        if precision == Precision::F32 {
+            in_f32 = last;
+        } else if share <= 1.0 {
+            share = (last - in_f32).abs() / (APART * in_f32);
+            message = format!("{name}: the loss went from {first} to {last}, in f32 to {in_f32}");
+        }
+        trial.add(share, || Failure { message, seed: 0, size: None, grid: None });
         trials.push(trial);
     }
     Ok(trials)

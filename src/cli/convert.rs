@@ -1,0 +1,84 @@
+//! `bptt convert`.
+
+use std::path::{Path, PathBuf};
+
+use bptt::error::{Error, Result};
+use bptt::parameters::Precision;
+use bptt::train::{Conversion, convert_weights, readable};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use serde_json::json;
+
+use super::interruption;
+use super::output::Output;
+
+/// Options of `bptt convert`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The folder of a run or a model, or a safetensors file
+    path: PathBuf,
+    /// What floats are rounded to: f32, f16 or bf16; other numbers stay as they are
+    #[arg(long, value_name = "TYPE", value_parser = types(), hide_possible_values = true)]
+    to: Precision,
+    /// The folder for the model, or the file of a file [default: beside it, PATH-TYPE]
+    #[arg(long, value_name = "PATH")]
+    out: Option<PathBuf>,
+    /// Overwrite the model, or file, in an existing --out
+    #[arg(long)]
+    force: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+fn types() -> impl TypedValueParser<Value = Precision> {
+    PossibleValuesParser::new(Precision::ALL.map(Precision::name)).map(|name| {
+        let named = Precision::ALL.into_iter().find(|precision| precision.name() == name);
+        named.expect("it is one of them")
+    })
+}
+
+pub fn run(args: Args) -> Result<()> {
+    let output = Output::new(args.json);
+    let out = args.out.map_or_else(|| beside(&args.path, args.to), Ok)?;
+    let conversion = convert_weights(&args.path, &out, args.to, args.force, &interruption())?;
+    let Conversion { tensors, values, kept, relative_error, zeros, bytes_before, bytes_after, .. } =
+        conversion;
+    let (from, name, path) = (args.path.display(), args.to.name(), out.display());
+    output.line(format!(
+        "{tensors} tensors, {values} values in {name}: {}, before {}",
+        readable(bytes_after),
+        readable(bytes_before)
+    ))?;
+    if kept > 0 {
+        output.line(format!("{kept} tensors of other types are as they were"))?;
+    }
+    output.line(match relative_error {
+        0.0 => "rounding changed no value".into(),
+        error => format!("rounding changed no value by more than {error:.2e} of it"),
+    })?;
+    if zeros > 0 {
+        output.line(format!("{zeros} values are too small for {name} and became 0"))?;
+    }
+    output.line(format!("the result is in {path}"))?;
+    output.event(&json!({
+        "event": "done", "from": from.to_string(), "to": name, "out": path.to_string(), "tensors": tensors,
+        "values": values, "kept": kept, "relative_error": relative_error, "zeros": zeros,
+        "bytes_before": bytes_before, "bytes_after": bytes_after,
+    }))
+}
+
+/// `book-f16` of `book`, `model-f16.safetensors` of `model.safetensors`.
+fn beside(path: &Path, to: Precision) -> Result<PathBuf> {
+    let file = path.is_file();
+    let stem = if file { path.file_stem() } else { path.file_name() };
+    let Some(stem) = stem else {
+        return Err(Error::argument("convert", format!("{} has no name: name --out", path.display())));
+    };
+    let mut name = stem.to_os_string();
+    name.push(format!("-{}", to.name()));
+    if let Some(extension) = path.extension().filter(|_| file) {
+        name.push(".");
+        name.push(extension);
+    }
+    Ok(path.with_file_name(name))
+}

@@ -1,0 +1,194 @@
+//! `bptt explain`.
+
+mod schedules;
+mod table;
+mod values;
+
+use bptt::device::Device;
+use bptt::error::{Error, Result};
+use bptt::explain::{LayerSizes, OfExperiment, OfLayer, Steps, find_kernel, shader};
+use bptt::nn::CellKind;
+use bptt::parameters::Precision;
+use bptt::train::Experiment;
+use clap::ValueEnum;
+use serde_json::json;
+
+use super::experiment::{Prepared, prepare};
+use super::numbers::at_least_1;
+use super::output::Output;
+use super::train::{Name, Settings};
+
+/// Options of `bptt explain`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// An experiment, or rnn, lstm or gru: a layer alone
+    #[arg(value_name = "WHAT", hide_possible_values = true, default_value = "hihello")]
+    what: What,
+    #[command(flatten)]
+    settings: Settings,
+    /// Rnn, lstm, gru: steps of a sequence [default: 32; of --batch 16, of --hidden 64]
+    #[arg(long, value_name = "N", value_parser = at_least_1::<usize>, help_heading = "Training")]
+    time: Option<usize>,
+    /// Print a kernel's shader as this step's device compiles it, and its twin
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["schedules", "values", "at"], help_heading = "Explain")]
+    kernel: Option<String>,
+    /// With --kernel: another of its variants
+    #[arg(long, value_name = "NAME", requires = "kernel", help_heading = "Explain")]
+    variant: Option<String>,
+    /// Run the recurrent layers in every way that the device allows, and by single operations
+    #[arg(long, conflicts_with_all = ["values", "at"], help_heading = "Explain")]
+    schedules: bool,
+    /// Walk through hihello or charseq with all numbers, forward and backward
+    #[arg(long, help_heading = "Explain")]
+    values: bool,
+    /// One unit at one step, counted from 0: every product and sum, its gradients beside finite differences
+    #[arg(long, value_name = "T,K", value_parser = step_and_unit, help_heading = "Explain")]
+    at: Option<(usize, usize)>,
+    /// With --at: the layer, counted from 0
+    #[arg(long, value_name = "N", requires = "at", default_value_t = 0, help_heading = "Explain")]
+    layer: usize,
+    /// auto, cpu, gpu, an index, part of a name [default: auto]
+    #[arg(long, value_name = "NAME", help_heading = "Run")]
+    device: Option<String>,
+    /// Print one JSON object
+    #[arg(long, help_heading = "Run")]
+    json: bool,
+}
+
+/// What a step is explained of.
+#[derive(Clone, Copy, ValueEnum)]
+enum What {
+    Hihello,
+    Charseq,
+    Longseq,
+    Text,
+    Timeseries,
+    Rnn,
+    Lstm,
+    Gru,
+}
+
+impl What {
+    fn name(self) -> String {
+        self.to_possible_value().expect("all can be named").get_name().into()
+    }
+
+    fn experiment(self) -> std::result::Result<Experiment, CellKind> {
+        match self {
+            What::Hihello => Ok(Name::Hihello.experiment()),
+            What::Charseq => Ok(Name::Charseq.experiment()),
+            What::Longseq => Ok(Name::Longseq.experiment()),
+            What::Text => Ok(Name::Text.experiment()),
+            What::Timeseries => Ok(Name::Timeseries.experiment()),
+            What::Rnn => Err(CellKind::Rnn),
+            What::Lstm => Err(CellKind::Lstm),
+            What::Gru => Err(CellKind::Gru),
+        }
+    }
+}
+
+pub fn run(args: Args) -> Result<()> {
+    let output = Output::new(args.json);
+    // Rather before data are read.
+    args.kernel.as_deref().map(find_kernel).transpose()?;
+    let (title, mut vocabulary) = (args.what.name(), Vec::new());
+    let (device, mut steps): (Device, Box<dyn Steps>) = match args.what.experiment() {
+        Ok(experiment) => {
+            if args.time.is_some() {
+                let message = format!("--time is for rnn, lstm and gru; {title} has the steps of its data");
+                return Err(Error::argument("explain", message));
+            }
+            let (settings, name) = (&args.settings, args.device.as_deref());
+            let Prepared { device, mut config, task } = prepare(experiment, settings, name, output)?;
+            if args.values || args.at.is_some() {
+                if config.train.precision != Precision::F32 {
+                    return Err(Error::argument(
+                        "explain",
+                        "--values shows numbers of 32 bits: leave out --precision",
+                    ));
+                }
+                // The gradients are to be those of the loss.
+                config.train.clip = 0.0;
+            }
+            if let Some(sentence) = experiment.sentence() {
+                vocabulary =
+                    sentence.chars().collect::<std::collections::BTreeSet<_>>().into_iter().collect();
+            }
+            (device, Box::new(OfExperiment::new(&config.train, task)?))
+        }
+        Err(cell) => {
+            let (sizes, precision) = layer(&args, cell)?;
+            let device = super::device(args.device.as_deref().unwrap_or("auto"))?;
+            (device.clone(), Box::new(OfLayer::new(&device, &sizes, precision)?))
+        }
+    };
+    let steps = &mut *steps;
+    if let Some(name) = &args.kernel {
+        let shader = shader(steps, name, args.variant.as_deref())?;
+        output.line(format!(
+            "// {}, variant {} of: {}",
+            shader.kernel,
+            shader.variant,
+            shader.variants.join(", ")
+        ))?;
+        if !shader.launched {
+            output
+                .line(format!("// a step of {title} does not launch it: shown for arguments in 32 bits"))?;
+        }
+        output.line(format!("// the shader, from {}\n{}", shader.files.join(" & "), shader.wgsl))?;
+        output.line(format!("// its twin, {}\n{}", shader.twin_file, shader.twin))?;
+        return output.event(&json!({"event": "kernel", "shader": shader}));
+    }
+    if args.schedules {
+        return schedules::show(&title, &device, steps, output);
+    }
+    if args.values || args.at.is_some() {
+        return values::show(&title, &vocabulary, steps, args.at.map(|at| (args.layer, at)), output);
+    }
+    table::show(&title, &device, steps, output)
+}
+
+/// The sizes of a layer alone.
+fn layer(args: &Args, cell: CellKind) -> Result<(LayerSizes, Precision)> {
+    let table = args.settings.table(None)?;
+    let given = |section: &str| table.get(section).and_then(toml::Value::as_table).into_iter().flatten();
+    for (key, _) in given("data").chain(given("model")).chain(given("train")) {
+        if !["hidden", "batch", "precision"].contains(&key.as_str()) {
+            let message = format!("--{} is no option of {}", key.replace('_', "-"), cell.name());
+            return Err(Error::argument("explain", message));
+        }
+    }
+    let size = |section: &str, key: &str, default: usize| {
+        let found = given(section).find(|(found, _)| *found == key);
+        found.and_then(|(_, value)| value.as_integer()).map_or(default, |size| size as usize)
+    };
+    let hidden = size("model", "hidden", 64);
+    let (time, batch) = (args.time.unwrap_or(32), size("train", "batch", 16));
+    let precision = given("train").find(|(key, _)| *key == "precision").and_then(|(_, value)| value.as_str());
+    let precision = Precision::ALL.into_iter().find(|one| Some(one.name()) == precision);
+    Ok((LayerSizes { cell, time, batch, input: hidden, hidden }, precision.unwrap_or_default()))
+}
+
+/// A step and a unit, with a comma between.
+fn step_and_unit(text: &str) -> std::result::Result<(usize, usize), String> {
+    let parsed =
+        text.split_once(',').and_then(|(t, k)| Some((t.trim().parse().ok()?, k.trim().parse().ok()?)));
+    parsed.ok_or_else(|| "must be a step and a unit, 3,0 say".into())
+}
+
+/// Seconds, to be read.
+fn time(seconds: f64) -> String {
+    match seconds {
+        s if s >= 1.0 => format!("{s:.3} s"),
+        s if s >= 1e-3 => format!("{:.3} ms", s * 1e3),
+        s => format!("{:.2} µs", s * 1e6),
+    }
+}
+
+/// A number of things, with commas.
+fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let groups: Vec<&str> =
+        digits.as_bytes().rchunks(3).rev().map(|g| std::str::from_utf8(g).expect("digits")).collect();
+    groups.join(",")
+}

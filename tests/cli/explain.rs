@@ -1,0 +1,174 @@
+//! `bptt explain`.
+
+use serde_json::Value;
+
+use super::harness::{bptt, folder};
+
+/// The one object that a command prints.
+fn one(args: &str) -> Value {
+    let run = bptt(folder().path(), &format!("explain {args} --json"));
+    let mut events = run.events();
+    assert_eq!(events.len(), 1, "{run:?}");
+    events.remove(0)
+}
+
+/// All launches of a step of some kernel in a pass.
+fn launches<'e>(event: &'e Value, pass: &str, kernel: &str) -> Vec<&'e Value> {
+    let parts = event["step"]["parts"].as_array().unwrap().iter().filter(|part| part["pass"] == pass);
+    let all = parts.flat_map(|part| part["launches"].as_array().unwrap());
+    all.filter(|launch| launch["kernel"] == kernel).collect()
+}
+
+/// Operations and bytes of the only launch of a kernel in a pass.
+fn cost(event: &Value, pass: &str, kernel: &str) -> (u64, u64) {
+    let found = launches(event, pass, kernel);
+    assert_eq!(found.len(), 1, "{kernel}: {found:?}");
+    (found[0]["operations"].as_u64().unwrap(), found[0]["bytes"].as_u64().unwrap())
+}
+
+#[test]
+fn operations_and_bytes_of_hihello() {
+    // T steps, one sequence, H units as inputs and classes; a product of m·n sums of k has 2·m·n·k operations.
+    let (t, h) = (6, 5);
+    let event = one("hihello --device cpu");
+    // Two biases, one addition each.
+    assert_eq!(
+        cost(&event, "forward", "matmul"),
+        (2 * t * h * h + 2 * t * h, 4 * (2 * t * h + h * h + 2 * h))
+    );
+    // Each unit of each step: the product, one addition, tanh. The zero state is written, not read.
+    let rnn = (t * h * (2 * h + 2), 4 * (t * h + h * h + (t + 1) * h));
+    assert_eq!(cost(&event, "forward", "rnn_forward"), rnn);
+    // The product and its addition but at the last step; then dy + arriving, (1 - y), (1 + y), and two products.
+    let back = ((t - 1) * h * (2 * h + 1) + 5 * t * h, 4 * (t * h + h * h + t * h + h + t * h));
+    assert_eq!(cost(&event, "backward", "rnn_backward"), back);
+    // The gradients of W_ih and W_hh: one matmul each, of which two in succession are told together.
+    let products = launches(&event, "backward", "matmul");
+    let operations: u64 = products.iter().map(|launch| launch["operations"].as_u64().unwrap()).sum();
+    let bytes: u64 = products.iter().map(|launch| launch["bytes"].as_u64().unwrap()).sum();
+    assert_eq!((operations, bytes), (2 * (2 * h * h * t), 2 * 4 * (2 * t * h + h * h)));
+    // Both biases: T additions a column, and the scale.
+    assert_eq!(cost(&event, "backward", "column_sum"), (2 * h * (t + 1), 2 * 4 * (t * h + h)));
+    assert_eq!(event["step"]["parts"][0]["operation"], "rnn");
+    assert!(event["step"]["parts"][0]["about"].to_string().contains("h_t = act("), "{event}");
+}
+
+#[test]
+fn operations_and_bytes_of_a_layer() {
+    let (t, b, h) = (5, 3, 8);
+    for (device, precision, size) in [("cpu", "f32", 4), ("cpu", "f16", 2), ("gpu", "f32", 4)] {
+        let args =
+            format!("lstm --time {t} --batch {b} --hidden {h} --device {device} --precision {precision}");
+        let event = one(&args);
+        let unit = t * b * h;
+        // Four products and four additions a unit, four gates, c of 3 operations and h of 2.
+        let operations = unit * (4 * (2 * h + 1) + 4 + 5);
+        // In one launch: xw, W_hh, gates, and the slots of c and h. In steps W_hh and a slot come again each time.
+        let bytes = size * (4 * unit + 4 * h * h + 4 * unit + 2 * (t + 1) * b * h);
+        let found = cost(&event, "forward", "lstm_forward");
+        assert_eq!(found.0, operations, "{args}");
+        let forward = launches(&event, "forward", "lstm_forward");
+        if forward[0]["count"] == 1 {
+            assert_eq!(found.1, bytes, "{args}");
+        } else {
+            assert_eq!(found.1, bytes + size * (t - 1) * (4 * h * h + 2 * b * h), "{args}");
+        }
+        let choice = &forward[0]["choice"];
+        let ways: Vec<&Value> = choice["ways"].as_array().unwrap().iter().map(|way| &way["way"]).collect();
+        match device {
+            "cpu" => assert!(ways.is_empty(), "{choice}"),
+            _ => assert!(ways.len() >= 2 && ways.contains(&&choice["taken"]), "{choice}"),
+        }
+        let bound = &forward[0]["bound"];
+        assert!(bound["seconds"].as_f64().unwrap() > 0.0 && forward[0]["seconds"].as_f64().unwrap() > 0.0);
+    }
+}
+
+#[test]
+fn schedules_agree() {
+    let (t, device) = (4u64, "gpu");
+    let event = one(&format!("gru --schedules --time {t} --batch 2 --hidden 8 --device {device}"));
+    let layer = &event["layers"][0];
+    assert_eq!(layer["sizes"].to_string(), format!("[{t},2,8,8]"));
+    let ways = layer["ways"].as_array().unwrap();
+    let named = |name: &str| {
+        ways.iter().find(|way| way["name"] == name).unwrap_or_else(|| panic!("{name}: {ways:?}"))
+    };
+    let launches = |name: &str| named(name)["launches"].as_u64().unwrap();
+    // A launch for each step in place of one, forward and backward.
+    assert_eq!(launches("tiles, step"), launches("tiles, sequence") + 2 * (t - 1));
+    assert!(launches("single operations") > launches("tiles, step"));
+    assert!(ways[0]["name"].as_str().unwrap().starts_with("chosen: "));
+    for way in ways {
+        let difference = way["difference"].as_f64().unwrap();
+        // Sums of 8 and of 16 numbers within 1, by three gates and four steps: some ten roundings of 2^-24, and tanh's 4e-7.
+        assert!(difference < 2e-5, "{way}");
+        assert!(way["bytes"].as_u64().unwrap() > 0 && way["seconds"].as_f64().unwrap() > 0.0, "{way}");
+    }
+    // An experiment's layers, and the one way of the CPU.
+    let event = one("longseq --schedules --device cpu");
+    assert_eq!(event["layers"].as_array().unwrap().len(), 1, "two layers of one shape");
+    assert_eq!(event["layers"][0]["ways"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn kernels_with_their_twins() {
+    let event = one("hihello --kernel rnn_forward --device gpu");
+    let shader = &event["shader"];
+    assert_eq!(shader["launched"], true);
+    let text = shader["wgsl"].as_str().unwrap();
+    assert!(text.contains("fn finish(row: u32") && text.contains("struct Params"), "{text}");
+    assert!(shader["twin"].as_str().unwrap().contains("pub fn rnn_forward<R: Real>"));
+    assert_eq!(shader["twin_file"], "src/cpu/rnn_forward.rs");
+    let half = one("hihello --kernel rnn_forward --variant tiles --precision bf16 --device cpu");
+    assert!(half["shader"]["wgsl"].as_str().unwrap().contains("of_bf16("), "{half}");
+    assert_eq!(one("hihello --kernel gru_forward --device cpu")["shader"]["launched"], false);
+    let folder = folder();
+    let run = bptt(folder.path(), "explain --kernel adam --device cpu");
+    assert!(run.out.contains("shaders/adam.wgsl") && run.out.contains("src/cpu/adam.rs"), "{run:?}");
+}
+
+#[test]
+fn numbers_lead_to_the_lines_that_compute_them() {
+    let folder = folder();
+    for device in ["cpu", "gpu"] {
+        let run = bptt(folder.path(), &format!("explain --values --device {device}"));
+        // "shaders/FILE:LINE" at the end of h_t: the line has tanh.
+        let line = run.out.lines().find(|line| line.trim_start().starts_with("h_t ")).expect("h_t is there");
+        let place = line.split_whitespace().last().unwrap();
+        let (file, number) = place.split_once(':').unwrap();
+        let text = std::fs::read_to_string(format!("{}/{file}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+        let found = text.lines().nth(number.parse::<usize>().unwrap() - 1).unwrap();
+        assert!(file == "shaders/rnn_forward.wgsl" && found.contains("tanh_rational(a)"), "{place}: {found}");
+        assert!(line.contains("shaders/recurrent_"), "the sums too: {line}");
+        assert_eq!(run.out.matches("forward, step ").count(), 6);
+        assert_eq!(run.out.matches("backward, step ").count(), 6);
+    }
+    let run = bptt(folder.path(), "explain charseq --cell gru --linear --at 3,2 --device cpu");
+    assert!(run.out.contains("finite difference of the loss: "), "{run:?}");
+}
+
+#[test]
+fn what_cannot_be_explained() {
+    let folder = folder();
+    for (args, says) in [
+        ("hihello --kernel rnn_foward", "no kernel is called 'rnn_foward'; did you mean rnn_forward?"),
+        ("hihello --kernel adam --variant tiles", "adam has no variant 'tiles'; it has elements, fours"),
+        ("lstm --hidden 70000", "hidden must be from 1 to 65536, got 70000"),
+        ("lstm --batch 0", "batch must be from 1 to 65536, got 0"),
+        ("gru --time 60000 --batch 60000", "numbers, more than 1073741824: take smaller sizes"),
+        ("lstm --layers 2", "--layers is no option of lstm"),
+        ("hihello --time 4", "--time is for rnn, lstm and gru; hihello has the steps of its data"),
+        ("longseq --values", "--values walks through one sequence of a sentence: here are 170"),
+        ("lstm --values", "the loss is no cross-entropy; try hihello or charseq"),
+        ("hihello --values --precision f16", "--values shows numbers of 32 bits: leave out --precision"),
+        ("hihello --at 6,0", "--at takes a step from 0 to 5 and a unit from 0 to 4, got 6,0"),
+        ("hihello --at 1", "must be a step and a unit, 3,0 say"),
+        ("hihello --at 1,1 --layer 1", "--layer must be from 0 to 0, got 1"),
+        ("hihelo", "invalid value 'hihelo'"),
+    ] {
+        let run = bptt(folder.path(), &format!("explain {args} --device cpu"));
+        let found = run.failed(2);
+        assert!(found.contains(says) && !found.contains('\n'), "{args}: {found}");
+    }
+}
