@@ -28,6 +28,7 @@ const UNSAFE: &[(&str, usize, &str)] = &[
     ("src/cpu/embedding_backward.rs", 1, "tests/gradients.rs"),
     ("src/cpu/gru_backward.rs", 3, "tests/recurrent.rs"),
     ("src/cpu/gru_forward.rs", 3, "tests/recurrent.rs"),
+    ("src/cpu/halves.rs", 1, "tests/kernels.rs"),
     ("src/cpu/lstm_backward.rs", 3, "tests/recurrent.rs"),
     ("src/cpu/lstm_forward.rs", 4, "tests/recurrent.rs"),
     ("src/cpu/matmul.rs", 2, "tests/twins.rs"),
