@@ -127,10 +127,11 @@ const PIECES: &[(CellKind, bool, &str, &str)] = &[
 ];
 
 /// Those that add up products: of matmul, and of the steps of recurrent kernels. A variant has one of them.
-const PRODUCTS: [&str; 3] = [
+const PRODUCTS: [&str; 4] = [
     "+= left[i][r] * right[j]",
     "+= left[q][r] * right[j][q]",
     "subgroupBroadcast(left[number], thread) * right[q]",
+    "coopMultiplyAdd(left[i], right[j]",
 ];
 const SUMS: [&str; 2] = ["] += x * w[c]", "] += x.x * w[c]"];
 
