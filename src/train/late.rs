@@ -69,7 +69,7 @@ impl LateSteps {
         let loss = if loss.is_finite() { loss } else { f32::NAN };
         let grad_norm = Some(grad_norm).filter(|norm| norm.is_finite());
         let (skipped, overflowed) = (self.skipped + skipped, self.overflowed + overflowed);
-        let counted = loss_scale.map(|_| overflowed);
+        let counted = loss_scale.map(|_| u32::try_from(overflowed).unwrap_or(u32::MAX));
         let row = Row { step, loss, lr, grad_norm, validation_loss: None, loss_scale, overflowed: counted };
         if stopped && !self.skip {
             return Ok((row, Fate::Stopped(begin)));

@@ -37,7 +37,7 @@ pub struct Row {
     pub loss_scale: Option<f32>,
     /// Steps that were left out so far as the loss scale was too large for their gradients, in f16.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub overflowed: Option<u64>,
+    pub overflowed: Option<u32>,
 }
 
 /// A number, or NaN for null: JSON has no other numbers.
