@@ -5,6 +5,8 @@
 //! the arguments are those the kernel declares, of this device, aligned to 256 bytes, and a buffer that is
 //! written or updated appears once.
 
+mod backend;
+mod buffer;
 mod contract;
 mod cpu;
 mod dry;
@@ -21,9 +23,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::kernel::{Access, Dtype, Form, Limits, ParamSpace, Plan, Processor, Storage, Variant};
+use crate::kernel::{Access, Dtype, Form, Limits, Plan, Processor, Storage, Variant};
 use crate::plans::{PlanTable, Plans, Seen, Site, Way};
 
+use backend::{Backend, Checked};
+pub use buffer::{Arg, Buffer, View};
+use buffer::{BufferInner, Memory, MemoryKind};
 pub(crate) use dry::DryRun;
 pub use gpu::{GpuOptions, Provoked};
 pub use host::{Host, ReadBack, Values};
@@ -84,174 +89,6 @@ pub struct Stats {
     pub bytes_largest: u64,
     /// Bytes in which the CPU device keeps 32-bit copies of what launches take in half precision; 0 on GPUs.
     pub bytes_converted: u64,
-}
-
-/// What a device must do; see the methods of [`Device`] for their meaning.
-pub(crate) trait Backend: Send + Sync {
-    fn info(&self) -> &DeviceInfo;
-    fn limits(&self) -> &Limits;
-    /// See [`Device::form`].
-    fn form(&self, storage: Storage) -> Result<Form> {
-        Ok(Form { space: ParamSpace::Uniform, storage, native: false })
-    }
-    fn allocate(&self, dtype: Dtype, len: usize) -> Result<Memory>;
-    fn release(&self, memory: Memory);
-    fn launch(&self, plan: &Plan, params: &[u8], args: &[Arg<'_>]) -> Result<()>;
-    fn upload(&self, to: View<'_>, data: Host<'_>) -> Result<()>;
-    fn read_back(self: Arc<Self>, from: View<'_>) -> Result<ReadBack>;
-    fn submit(&self) -> Result<()>;
-    /// See [`Device::end_step`].
-    fn end_step(&self) -> Result<()> {
-        self.submit()
-    }
-    fn stats(&self) -> Stats;
-    /// What profiles are recorded by.
-    fn recorder(&self) -> Option<&Recorder> {
-        None
-    }
-    fn start_profile(&self, detail: Detail) -> Result<()>;
-    fn finish_profile(&self) -> Result<Profile>;
-    fn reopen(&self) -> Result<Device>;
-    /// See [`Device::native_f16`].
-    fn native_f16(&self) -> Result<bool> {
-        Ok(false)
-    }
-    /// The bytes that so many elements take.
-    fn bytes(&self, dtype: Dtype, len: usize) -> usize {
-        pool::size_class(len * dtype.size())
-    }
-    /// The bytes of a 32-bit copy that a launch is given of so many elements of a type.
-    fn converted_bytes(&self, _: Dtype, _: usize) -> usize {
-        0
-    }
-    /// See [`Device::cooperative_matrices`]; `device` is this one.
-    fn cooperative_matrices(&self, device: &Device) -> Checked {
-        let _ = device;
-        Err("its products need none".into())
-    }
-    /// Where kernels can run in several ways.
-    fn plans(&self) -> Option<&PlanTable> {
-        None
-    }
-}
-
-/// That something works, or what speaks against it.
-pub(crate) type Checked = std::result::Result<(), Arc<str>>;
-
-/// A piece of a device's memory, as its backend made it. The number orders buffers and is never given twice.
-pub(crate) struct Memory {
-    pub id: u64,
-    pub bytes: usize,
-    pub kind: MemoryKind,
-}
-
-pub(crate) enum MemoryKind {
-    Host(cpu::HostMemory),
-    Gpu(wgpu::Buffer),
-    /// Of a dry run.
-    Counted,
-}
-
-/// A whole buffer of a device. It goes back to the device's pool when its last owner drops it.
-#[derive(Clone)]
-pub struct Buffer(Arc<BufferInner>);
-
-struct BufferInner {
-    /// Taken out only by `drop`.
-    memory: Option<Memory>,
-    dtype: Dtype,
-    len: usize,
-    backend: Arc<dyn Backend>,
-}
-
-impl Drop for BufferInner {
-    fn drop(&mut self) {
-        if let Some(memory) = self.memory.take() {
-            self.backend.release(memory);
-        }
-    }
-}
-
-impl Buffer {
-    /// Elements.
-    pub fn len(&self) -> usize {
-        self.0.len
-    }
-
-    /// Whether it holds nothing.
-    pub fn is_empty(&self) -> bool {
-        self.0.len == 0
-    }
-
-    /// The bytes that it takes.
-    pub(crate) fn bytes(&self) -> u64 {
-        self.memory().bytes as u64
-    }
-
-    /// The elements' type.
-    pub fn dtype(&self) -> Dtype {
-        self.0.dtype
-    }
-
-    /// The device it belongs to.
-    pub fn device(&self) -> Device {
-        Device { backend: self.0.backend.clone() }
-    }
-
-    fn memory(&self) -> &Memory {
-        self.0.memory.as_ref().expect("the memory is taken only when the last owner is dropped")
-    }
-
-    /// `len` elements from element `offset` on.
-    ///
-    /// # Panics
-    /// When they reach beyond the end.
-    pub fn view(&self, offset: usize, len: usize) -> View<'_> {
-        assert!(offset.saturating_add(len) <= self.len(), "a view lies inside its buffer");
-        View { buffer: self, offset, len }
-    }
-}
-
-impl std::fmt::Debug for Buffer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Buffer({:?} x {})", self.dtype(), self.len())
-    }
-}
-
-/// Consecutive elements of a buffer.
-#[derive(Clone, Copy)]
-pub struct View<'a> {
-    buffer: &'a Buffer,
-    offset: usize,
-    len: usize,
-}
-
-/// An argument of a launch: a view and what the kernel may do with it.
-#[derive(Clone, Copy)]
-pub struct Arg<'a> {
-    /// `None`: an optional input that is not given.
-    view: Option<View<'a>>,
-    access: Access,
-}
-
-impl<'a> Arg<'a> {
-    /// A view with read, write or update access.
-    pub fn new(view: View<'a>, access: Access) -> Self {
-        Arg { view: Some(view), access }
-    }
-
-    /// An optional input that is not given. The kernel learns it from a parameter and does not look at it.
-    pub fn absent() -> Self {
-        Arg { view: None, access: Access::Read }
-    }
-
-    fn len(&self) -> usize {
-        self.view.map_or(0, |view| view.len)
-    }
-
-    fn bytes(&self) -> u64 {
-        self.view.map_or(0, |view| view.len * view.buffer.dtype().size()) as u64
-    }
 }
 
 impl Device {

@@ -8,18 +8,18 @@ mod cooperative;
 mod f16;
 mod fault;
 mod marks;
+mod memory;
 mod open;
 mod pipelines;
 mod read;
+mod state;
 mod timestamps;
 mod upload;
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use super::pool::Pool;
-use super::recorded::{MOST_LAUNCHES, Recorded};
+use super::recorded::Recorded;
 use super::{
     Arg, Backend, Checked, Detail, Device, DeviceInfo, Host, Memory, MemoryKind, Profile, ReadBack, Recorder,
     Stats, Values, View, host, select,
@@ -29,13 +29,11 @@ use crate::error::{Error, Fault, Result};
 use crate::kernel::{Access, Dtype, Form, Limits, MAX_ARGS, ParamSpace, Plan, Storage};
 use crate::plans::PlanTable;
 use fault::Faults;
-use marks::Marks;
 pub use open::{GpuOptions, Provoked};
-use pipelines::{BindKey, Pipelines};
+use pipelines::BindKey;
 pub(super) use read::PendingRead;
-use read::Reads;
+use state::State;
 use timestamps::Timestamps;
-use upload::Uploads;
 
 /// Submissions that the host may be ahead of the GPU. A loop that never reads back would else queue without limit.
 const MOST_IN_FLIGHT: usize = 8;
@@ -63,37 +61,6 @@ pub struct Gpu {
     plans: PlanTable,
     recorder: Recorder,
     state: Mutex<State>,
-}
-
-struct State {
-    encoder: Option<wgpu::CommandEncoder>,
-    pass: Option<wgpu::ComputePass<'static>>,
-    /// The pipeline that the open pass has set.
-    current: Option<usize>,
-    /// What is in the submission being recorded.
-    recorded: Recorded,
-    pipelines: Pipelines,
-    pool: Pool<wgpu::Buffer>,
-    uploads: Uploads,
-    reads: Reads,
-    marks: Marks,
-    /// Bound where an argument that is read, and one that is written, is absent or empty. Two, because a dispatch
-    /// must not bind one buffer for both; with room for each argument, because bindings that are written must not overlap.
-    dummies: [wgpu::Buffer; 2],
-    uniforms: Uniforms,
-    /// While profiling.
-    timestamps: Option<Timestamps>,
-    dispatches: u64,
-    submits: u64,
-    /// Submissions that may not have ended, oldest first.
-    in_flight: VecDeque<wgpu::SubmissionIndex>,
-}
-
-/// Parameters where there are no immediates: one slot a launch, copied to the GPU ahead of the submission.
-struct Uniforms {
-    buffer: wgpu::Buffer,
-    group: wgpu::BindGroup,
-    host: Vec<u8>,
 }
 
 impl Gpu {
@@ -203,114 +170,6 @@ impl Gpu {
                 timestamps.collect(&mut state.reads, &self.recorder, self.queue.get_timestamp_period())
             }
         }
-    }
-
-    /// Runs what needs new memory. Where there is none, what is only kept for reuse is given up, and it is tried once
-    /// more.
-    fn with_memory<T>(
-        &self,
-        state: &mut State,
-        wanted: usize,
-        attempt: impl Fn(&mut State) -> Result<T>,
-    ) -> Result<T> {
-        let short = |error: &Error| matches!(error, Error::Gpu(Fault::OutOfMemory { .. }));
-        match attempt(state) {
-            Err(error) if short(&error) => {}
-            other => return other,
-        }
-        // What is recorded holds buffers too, until it has been done.
-        self.submit_locked(state)?;
-        self.give_up_spare(state);
-        self.wait(state.in_flight.pop_back())?;
-        attempt(state).map_err(|error| match short(&error) {
-            true => Error::Gpu(Fault::OutOfMemory {
-                device: self.info.name.clone(),
-                wanted: wanted as u64,
-                in_use: state.pool.bytes_in_use,
-            }),
-            false => error,
-        })
-    }
-
-    /// Gives up what is only kept for reuse.
-    fn give_up_spare(&self, state: &mut State) {
-        state.pool.clear();
-        state.reads.staging.clear();
-        state.uploads.give_up_large();
-        state.pipelines.bind_groups.clear();
-    }
-
-    /// Makes room in the upload ring, if that takes no more than to wait for the GPU: for its oldest work first, since it
-    /// is to have some left.
-    fn wait_for_room(&self, state: &mut State, bytes: usize) -> Result<()> {
-        while !state.uploads.has_room(bytes) {
-            let Some(oldest) = state.in_flight.pop_front() else { break };
-            self.wait(Some(oldest))?;
-        }
-        Ok(())
-    }
-
-    /// Makes room in the upload ring, if need be by handing over what is recorded.
-    fn make_room(&self, state: &mut State, bytes: usize) -> Result<()> {
-        self.wait_for_room(state, bytes)?;
-        if !state.uploads.has_room(bytes) {
-            self.submit_locked(state)?;
-            self.wait_for_room(state, bytes)?;
-        }
-        Ok(())
-    }
-}
-
-impl State {
-    fn new(device: &wgpu::Device, space: ParamSpace, trusted: bool) -> Self {
-        let buffer = |label, size, usage| {
-            device.create_buffer(&wgpu::BufferDescriptor {
-                label: Some(label),
-                size,
-                usage,
-                mapped_at_creation: false,
-            })
-        };
-        let pipelines = Pipelines::new(device, space, trusted);
-        let ring = u64::from(UNIFORM_STRIDE * MOST_LAUNCHES);
-        let uniforms = buffer("parameters", ring, wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST);
-        State {
-            encoder: None,
-            pass: None,
-            current: None,
-            recorded: Recorded::default(),
-            pool: Pool::new(),
-            uploads: Uploads::new(device),
-            reads: Reads::new(),
-            marks: Marks::new(device),
-            dummies: ["absent", "empty"]
-                .map(|label| buffer(label, u64::from(DUMMY) * MAX_ARGS as u64, wgpu::BufferUsages::STORAGE)),
-            uniforms: Uniforms {
-                group: pipelines.uniform_group(&uniforms),
-                buffer: uniforms,
-                host: Vec::new(),
-            },
-            pipelines,
-            timestamps: None,
-            dispatches: 0,
-            submits: 0,
-            in_flight: VecDeque::new(),
-        }
-    }
-
-    fn encoder(&mut self, device: &wgpu::Device) -> &mut wgpu::CommandEncoder {
-        self.encoder.get_or_insert_with(|| device.create_command_encoder(&Default::default()))
-    }
-
-    /// The encoder outside of any pass.
-    fn copies(&mut self, device: &wgpu::Device) -> &mut wgpu::CommandEncoder {
-        self.end_pass();
-        self.encoder(device)
-    }
-
-    fn end_pass(&mut self) {
-        self.pass = None;
-        self.current = None;
     }
 }
 
