@@ -121,11 +121,6 @@ impl Tape {
         &self.device
     }
 
-    /// The names of the operations that were recorded, in order.
-    pub fn operations(&self) -> impl Iterator<Item = &'static str> {
-        self.nodes.iter().map(|node| node.name)
-    }
-
     /// Forgets all values and nodes but keeps their memory on the host for the next step. Older [`Var`]s become invalid.
     pub fn clear(&mut self) {
         self.values.clear();
@@ -432,7 +427,7 @@ impl Tape {
 
 impl std::fmt::Debug for Tape {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.operations()).finish()
+        f.debug_list().entries(self.nodes.iter().map(|node| node.name)).finish()
     }
 }
 

@@ -126,6 +126,17 @@ fn the_least_gpu_agrees_with_the_twins_in_halves() {
 #[test]
 fn packed_and_native_f16_give_the_same_bits() {
     let packed = gpu(&GpuOptions { packed_f16: true, ..GpuOptions::default() });
+    assert!(!packed.native_f16().unwrap());
+    let wanted = |variable| std::env::var(variable).is_ok_and(|value| value == "1");
+    let switched_off = ["BPTT_PACKED_F16", "BPTT_DEFAULT_LIMITS"].into_iter().any(wanted);
+    let native = GPU.native_f16().unwrap();
+    assert!(
+        native || switched_off || !GPU.info().name.contains("llvmpipe"),
+        "llvmpipe has f16, and converts well"
+    );
+    if !native {
+        eprintln!("{:?} has no f16 to compare with, or none that is asked for", *GPU);
+    }
     for row in TABLE {
         for (seed, size) in Size::ALL.into_iter().enumerate() {
             let case = row.case(seed as u64, size).stored(Dtype::F16);

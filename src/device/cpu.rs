@@ -84,8 +84,8 @@ impl<R: Element> Cpu<R> {
     ///
     /// # Safety
     /// The caller holds the lock of the device that owns the view while the slice lives, and no `elements_mut` of the
-    /// same buffer lives beside it. `T` is `R` where the buffer holds reals, `u16`
-    /// where they are of 16 bits and the device packs them, and `i32` where it holds integers.
+    /// same buffer lives beside it. `T` is `R` where the buffer holds reals, `u16` where these are
+    /// of 16 bits and the device packs them, and `i32` where it holds integers.
     unsafe fn elements<'a, T: bytemuck::Pod>(view: &View<'a>) -> &'a [T] {
         // SAFETY: see above; the allocation holds `buffer.len()` elements of `T` (allocate).
         unsafe { std::slice::from_raw_parts(Self::start::<T>(view), view.len) }

@@ -63,8 +63,10 @@ fn parts(
 ) -> Result<()> {
     let ((a_arg, a_offset), (b_arg, b_offset)) = (a.tensor.read_from(), b.tensor.read_from());
     let device = c.device();
-    let halves = a.tensor.dtype() == Dtype::F16 && b.tensor.dtype() == Dtype::F16;
-    let limits = Limits { cooperative: halves && device.is_cooperative(), ..*device.limits() };
+    let factors = [a.tensor.dtype(), b.tensor.dtype()];
+    let half = factors.into_iter().chain([c.dtype()]).any(Dtype::is_half);
+    let limits =
+        Limits { cooperative: factors == [Dtype::F16; 2] && device.is_cooperative(), ..*device.limits() };
     // A sum over nothing is a launch too: it writes zeros.
     for start in (0..a.cols.max(1)).step_by(LONGEST) {
         // The biases come last.
@@ -84,7 +86,6 @@ fn parts(
             biases: biases.iter().flatten().count() as u32,
             accumulate: (accumulate || start > 0).into(),
         };
-        let half = [a.tensor, b.tensor, c].iter().any(|tensor| tensor.dtype().is_half());
         let site = || params.site(half, &limits);
         let way = device.choose(site, || params.ways(&limits), plan(&params, &limits));
         let wide = way.is_cooperative();

@@ -55,7 +55,12 @@ impl Computation {
     /// # Errors
     /// Those of the computation.
     pub fn operations(&self) -> Result<Vec<&'static str>> {
-        Ok(Placed::new(self, &Device::cpu(), Precision::F16, 0)?.record()?.0.operations().collect())
+        Ok(Placed::new(self, &Device::cpu(), Precision::F16, 0)?
+            .record()?
+            .0
+            .nodes()
+            .map(|node| node.name)
+            .collect())
     }
 }
 

@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use half::f16;
 
 use super::fault::Faults;
+use crate::cpu::halves::hard_to_round;
 use crate::error::{Error, Fault, Result};
+use crate::kernel::Dtype;
 
 /// Writes the 16-bit floats nearest to 32-bit ones, and what each 16-bit float is in 32 bits. NARROW and WIDE are the types, by
 /// one number or by four: drivers may have other instructions for these.
@@ -31,20 +33,6 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
 }
 ";
 
-/// 32-bit floats that are hard to round: each half way between two 16-bit ones, and its two neighbours.
-fn hard_values() -> Vec<f32> {
-    let halves = (0..f16::INFINITY.to_bits()).map(f16::from_bits);
-    let between = |low: f16| {
-        let next = f16::from_bits(low.to_bits() + 1);
-        // Above the largest number, half way to what would be the next.
-        let next = if next.is_finite() { next.to_f32() } else { 65_536.0 };
-        let middle = (low.to_f32() + next) / 2.0;
-        [middle, f32::from_bits(middle.to_bits() - 1), f32::from_bits(middle.to_bits() + 1)]
-    };
-    let positive = halves.flat_map(between).chain([1e30, f32::INFINITY, f32::NAN]);
-    positive.flat_map(|x| [x, -x]).collect()
-}
-
 /// Converts all 16-bit floats and the hard 32-bit ones on the device, and compares with the host. `wait` waits for a
 /// submission.
 pub fn converts_well(
@@ -52,7 +40,11 @@ pub fn converts_well(
     queue: &wgpu::Queue,
     wait: impl Fn(wgpu::SubmissionIndex) -> Result<()>,
 ) -> Result<bool> {
-    let (wide, narrow) = (hard_values(), (0..=u16::MAX).collect::<Vec<_>>());
+    let mut wide = hard_to_round(Dtype::F16);
+    // What is smaller than the least normal number may be flushed; and whole vectors.
+    wide.retain(|x| !x.is_subnormal());
+    wide.resize(wide.len().next_multiple_of(4), 1e30);
+    let narrow: Vec<u16> = (0..=u16::MAX).collect();
     let same = |a: f32, b: f32| a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan();
     for (width, types) in [(1, ["f32", "f16"]), (4, ["vec4<f32>", "vec4<f16>"])] {
         let (narrowed, widened) = convert(device, queue, &wait, &wide, &narrow, (width, types))?;

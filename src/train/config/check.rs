@@ -17,9 +17,6 @@ pub const LARGEST: f64 = 3e38;
 const FROZEN: [&str; 7] =
     ["seed", "batch", "sequence", "precision", "loss_scale", "optimizer", "validate_chunks"];
 
-/// The largest loss scale.
-const LARGEST_SCALE: f32 = MOST_SCALE as f32;
-
 /// A key that holds something impossible, and what is wrong with it.
 pub(super) struct Fault {
     pub key: &'static str,
@@ -99,8 +96,8 @@ impl Config {
         if train.loss_scale != LossScale::default().init_scale && train.precision != Precision::F16 {
             return fault("loss_scale", "is for the precision f16 alone".into());
         }
-        if !(1.0..=LARGEST_SCALE).contains(&train.loss_scale) {
-            let message = format!("must be from 1 to {LARGEST_SCALE}, got {}", train.loss_scale);
+        if !(1.0..=MOST_SCALE as f32).contains(&train.loss_scale) {
+            let message = format!("must be from 1 to {MOST_SCALE}, got {}", train.loss_scale);
             return fault("loss_scale", message);
         }
         if let Some(gamma) = train.lr_gamma.filter(|gamma| !(*gamma > 0.0 && *gamma < 1.0)) {
