@@ -57,8 +57,8 @@ fn finish(row: u32, unit: u32, step: Step, sums: Sums) {
     store_da_x(start, da.x);
     store_da_x(start + p.hidden, da.y);
     store_da_x(start + 2u * p.hidden, da.z);
-    store_da_h(start, da.x);
-    store_da_h(start + p.hidden, da.y);
-    store_da_h(start + 2u * p.hidden, da.w);
+    hand_on(unit, store_da_h(start, da.x));
+    hand_on(p.hidden + unit, store_da_h(start + p.hidden, da.y));
+    hand_on(2u * p.hidden + unit, store_da_h(start + 2u * p.hidden, da.w));
 }
 // ANCHOR_END: finish

@@ -45,6 +45,6 @@ fn finish(row: u32, unit: u32, step: Step, sums: Sums) {
     if p.ragged == 1u && i32(step.time) >= lengths[row] {
         state = old;
     }
-    store_h(p.base + step.after * size + i, state);
+    hand_on(unit, store_h(p.base + step.after * size + i, state));
 }
 // ANCHOR_END: finish

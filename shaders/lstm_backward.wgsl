@@ -37,12 +37,10 @@ fn finish(row: u32, unit: u32, step: Step, sums: Sums) {
     let n = row * p.hidden + unit;
     let start = (step.time * p.batch + row) * 4u * p.hidden + unit;
     let arriving = select(dh[n], 0.0, step.fresh) + sums[0];
+    var da = vec4(0.0);
     if p.ragged == 1u && i32(step.time) >= lengths[row] {
         dh[n] = arriving;
         dc[n] = select(dc[n], 0.0, step.fresh);
-        for (var gate = 0u; gate < 4u; gate++) {
-            store_da(start + gate * p.hidden, 0.0);
-        }
     } else {
         let i = load_gates(start);
         let f = load_gates(start + p.hidden);
@@ -51,12 +49,16 @@ fn finish(row: u32, unit: u32, step: Step, sums: Sums) {
         let t = tanh_rational(load_c(step.after * size + n));
         let dh_t = load_dy(select(step.time * size, 0u, p.projected == 1u) + n) + arriving;
         let dc_t = select(dc[n], 0.0, step.fresh) + dh_t * o * (1.0 - t) * (1.0 + t);
+        let da_i = dc_t * g * i * (1.0 - i);
+        let da_f = dc_t * load_c(step.before * size + n) * f * (1.0 - f);
+        let da_g = dc_t * i * (1.0 - g) * (1.0 + g);
+        let da_o = dh_t * t * o * (1.0 - o);
         dh[n] = 0.0;
         dc[n] = dc_t * f;
-        store_da(start, dc_t * g * i * (1.0 - i));
-        store_da(start + p.hidden, dc_t * load_c(step.before * size + n) * f * (1.0 - f));
-        store_da(start + 2u * p.hidden, dc_t * i * (1.0 - g) * (1.0 + g));
-        store_da(start + 3u * p.hidden, dh_t * t * o * (1.0 - o));
+        da = vec4(da_i, da_f, da_g, da_o);
+    }
+    for (var gate = 0u; gate < 4u; gate++) { // unroll
+        hand_on(gate * p.hidden + unit, store_da(start + gate * p.hidden, da[gate]));
     }
 }
 // ANCHOR_END: finish

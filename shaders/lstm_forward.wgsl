@@ -54,6 +54,6 @@ fn finish(row: u32, unit: u32, step: Step, sums: Sums) {
     store_c(step.after * size + n, cell);
     let slots = p.base + (p.time + 1u) * p.batch * p.width;
     let out = select(p.base + step.after * size, slots + step.time * size, p.projected == 1u);
-    store_h(out + n, state);
+    hand_on(unit, store_h(out + n, state));
 }
 // ANCHOR_END: finish

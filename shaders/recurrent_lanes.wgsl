@@ -5,6 +5,10 @@
 // With one workgroup in x it may make several steps: it then owns its rows through all of them, and a barrier makes
 // the new states visible to its lanes. With more workgroups in x a launch makes one step.
 
+// The next step reads what it multiplies from memory.
+fn hand_on(k: u32, x: f32) {
+}
+
 @compute @workgroup_size(8)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,

@@ -7,6 +7,10 @@
 
 alias Weights = f32;
 
+// The next step reads what it multiplies from memory.
+fn hand_on(k: u32, x: f32) {
+}
+
 var<workgroup> partial: array<f32, SLICES * UNITS * ROUND * COLUMNS>;
 
 @compute @workgroup_size(SLICES * UNITS)

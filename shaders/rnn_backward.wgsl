@@ -33,14 +33,15 @@ fn finish(row: u32, unit: u32, step: Step, sums: Sums) {
     let size = p.batch * p.hidden;
     let i = row * p.hidden + unit;
     let arriving = select(dh[i], 0.0, step.fresh) + sums[0];
+    var da = 0.0;
     if p.ragged == 1u && i32(step.time) >= lengths[row] {
         dh[i] = arriving;
-        store_da(step.time * size + i, 0.0);
     } else {
         let y = load_h(p.base + step.after * size + i);
         let slope = select((1.0 - y) * (1.0 + y), select(0.0, 1.0, y > 0.0), p.relu == 1u);
         dh[i] = 0.0;
-        store_da(step.time * size + i, (load_dy(step.time * size + i) + arriving) * slope);
+        da = (load_dy(step.time * size + i) + arriving) * slope;
     }
+    hand_on(unit, store_da(step.time * size + i, da));
 }
 // ANCHOR_END: finish

@@ -29,6 +29,6 @@ fn finish(row: u32, unit: u32, step: Step, sums: Sums) {
     if p.ragged == 1u && i32(step.time) >= lengths[row] {
         next = load_h(p.base + step.before * size + i);
     }
-    store_h(p.base + step.after * size + i, next);
+    hand_on(unit, store_h(p.base + step.after * size + i, next));
 }
 // ANCHOR_END: finish

@@ -23,7 +23,8 @@ recurrent_kernel! {
     }; dy: read Float, w_hh: read Float, gates: read Float, h: read Float, lengths: read I32, dh: update F32,
        da_x: update Float, da_h: update Kept);
     fast gru_backward_fast;
-    "gru_backward.wgsl" in "recurrent_backward.wgsl": 1 columns, 16 rows in 4 rounds
+    "gru_backward.wgsl" in "recurrent_backward.wgsl": 1 columns of 3 hidden, 16 rows in 4 rounds,
+        "held of 112": 112 units
 }
 
 impl GruBackward {

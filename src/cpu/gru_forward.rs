@@ -23,7 +23,8 @@ recurrent_kernel! {
     }; xw: read Float, w_hh: read Float, b_hh: read Float, lengths: read I32, gates: update Float,
        h: update Kept);
     fast gru_forward_fast;
-    "gru_forward.wgsl" in "recurrent_forward.wgsl": 3 columns, 8 rows in 2 rounds
+    "gru_forward.wgsl" in "recurrent_forward.wgsl": 3 columns of 1 hidden, 8 rows in 2 rounds,
+        "held of 112": 112 units
 }
 
 impl GruForward {

@@ -24,7 +24,8 @@ recurrent_kernel! {
     }; dy: read Float, w_hh: read Float, gates: read Float, c: read Float, lengths: read I32, dh: update F32,
        dc: update F32, da: update Kept);
     fast lstm_backward_fast;
-    "lstm_backward.wgsl" in "recurrent_backward.wgsl": 1 columns, 16 rows in 4 rounds
+    "lstm_backward.wgsl" in "recurrent_backward.wgsl": 1 columns of 4 hidden, 16 rows in 4 rounds,
+        "held of 96": 96 units
 }
 
 impl LstmBackward {

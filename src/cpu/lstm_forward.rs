@@ -25,7 +25,8 @@ recurrent_kernel! {
     }; xw: read Float, w_hh: read Float, lengths: read I32, gates: update Float,
        c: update Kept, h: update Kept);
     fast lstm_forward_fast;
-    "lstm_forward.wgsl" in "recurrent_forward.wgsl": 4 columns, 8 rows in 2 rounds
+    "lstm_forward.wgsl" in "recurrent_forward.wgsl": 4 columns of 1 hidden, 8 rows in 2 rounds,
+        "held of 96": 96 units
 }
 
 impl LstmForward {

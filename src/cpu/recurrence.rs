@@ -70,13 +70,15 @@ impl Way for Schedule {
 }
 
 /// Declares a recurrent kernel: as [`kernel!`](macro@crate::kernel), with its shader, that of its pass, the columns of a
-/// unit, and the rows of a tile in so many rounds, in place of variants.
+/// unit, what each is a sum of, the rows of a tile in so many rounds, and how many units' weights registers hold at most, in
+/// place of variants.
 macro_rules! recurrent_kernel {
     (
         $(#[$doc:meta])*
         pub static $NAME:ident = $twin:ident($($declaration:tt)*);
         fast $fast:path;
-        $cell:literal in $pass:literal: $columns:literal columns, $rows:literal rows in $rounds:literal rounds
+        $cell:literal in $pass:literal: $columns:literal columns of $inner:literal hidden,
+            $rows:literal rows in $rounds:literal rounds, $held:literal: $most:literal units
     ) => {
         $crate::kernel! {
             $(#[$doc])*
@@ -89,6 +91,13 @@ macro_rules! recurrent_kernel {
                     [("COLUMNS", $columns)], needs $crate::kernel::SUBGROUP },
                 { "lanes of four", $cell & $pass & "recurrent_steps.wgsl" & "recurrent_lanes.wgsl" & "lanes_of_four.wgsl",
                     [("COLUMNS", $columns)], needs $crate::kernel::SUBGROUP },
+                { "held of 32", $cell & $pass & "recurrent_steps.wgsl" & "recurrent_held.wgsl",
+                    [("COLUMNS", $columns), ("SLICES", 4), ("UNITS", 32), ("KEEP", $inner * 8)] },
+                { "held of 64", $cell & $pass & "recurrent_steps.wgsl" & "recurrent_held.wgsl",
+                    [("COLUMNS", $columns), ("SLICES", 4), ("UNITS", 64), ("KEEP", $inner * 16)] },
+                { $held, $cell & $pass & "recurrent_steps.wgsl" & "recurrent_held.wgsl",
+                    [("COLUMNS", $columns), ("SLICES", 4), ("UNITS", $most), ("KEEP", $inner * $most / 4)],
+                    needs $crate::kernel::Limits { threads: 4 * $most, ..$crate::kernel::LEAST } },
             ]
         }
     };
@@ -99,6 +108,8 @@ pub(crate) use recurrent_kernel;
 const TILES: usize = 0;
 const LANES_OF_ONE: usize = 1;
 const LANES_OF_FOUR: usize = 2;
+/// Those that hold the weights, from the fewest units to the most.
+const HELD: std::ops::Range<usize> = 3..6;
 
 /// Rows of the batch, and lanes, of a workgroup of recurrent_lanes.wgsl.
 const LANE_ROWS: u32 = 16;
@@ -117,17 +128,22 @@ impl Product {
         steps as usize * batch * hidden * columns * (inner + GATE)
     }
 
-    /// The schedule for `steps` steps on a device. Where several steps fit into one launch, a workgroup owns its rows
-    /// through all of them (`sequence`); else each step is a launch that all of the device works at (`step`).
+    /// The schedule for `steps` steps on a device: of the variants for its kind the quickest by estimate. Where several steps
+    /// fit into one launch, a workgroup owns its rows through all of them (`sequence`); else each step is a launch that all of
+    /// the device works at (`step`).
     pub fn schedule(&self, kernel: &'static Kernel, steps: u32, limits: &Limits) -> Schedule {
-        match limits.processor {
-            Processor::Cpu => Schedule { plan: self.sequence(kernel, TILES), steps },
-            _ if self.suits(kernel, LANES_OF_ONE, limits) => {
-                let variant = if self.hidden.is_multiple_of(4) { LANES_OF_FOUR } else { LANES_OF_ONE };
-                self.cheaper(kernel, variant, steps, limits)
-            }
-            _ => self.cheaper(kernel, TILES, steps, limits),
+        if limits.processor == Processor::Cpu {
+            return Schedule { plan: self.sequence(kernel, TILES), steps };
         }
+        let general = match self.suits(kernel, LANES_OF_ONE, limits) {
+            true if self.hidden.is_multiple_of(4) => LANES_OF_FOUR,
+            true => LANES_OF_ONE,
+            false => TILES,
+        };
+        let found = [Some(general), self.holding(kernel, limits)].into_iter().flatten();
+        let found = found.flat_map(|variant| self.of_variant(kernel, variant, steps, limits));
+        let quickest = found.min_by(|(_, a), (_, b)| a.total_cmp(b));
+        quickest.expect("a variant has at least the schedule `step`").0
     }
 
     /// All schedules that a device allows.
@@ -137,13 +153,10 @@ impl Product {
 
     /// All schedules that a device allows, with the seconds that a step is estimated to take in each.
     pub fn estimates(&self, kernel: &'static Kernel, steps: u32, limits: &Limits) -> Vec<(Schedule, f64)> {
-        let suitable = [TILES, LANES_OF_ONE, LANES_OF_FOUR].into_iter();
-        let suitable = suitable.filter(|variant| self.suits(kernel, *variant, limits));
-        let of_variant = |variant| {
-            let [sequence, step] = self.both(kernel, variant, steps, costs(limits));
-            [Some(sequence).filter(|(sequence, _)| sequence.steps > 1), Some(step)].into_iter().flatten()
-        };
-        suitable.flat_map(of_variant).collect()
+        let general = [TILES, LANES_OF_ONE, LANES_OF_FOUR].into_iter();
+        let general = general.filter(|variant| self.suits(kernel, *variant, limits));
+        let suitable = general.chain(self.holding(kernel, limits));
+        suitable.flat_map(|variant| self.of_variant(kernel, variant, steps, limits)).collect()
     }
 
     /// What its speed depends on: the sizes, and whether the numbers are stored in half precision.
@@ -158,42 +171,61 @@ impl Product {
             && match variant {
                 TILES => true,
                 LANES_OF_ONE => self.iterations() < MOST_ITERATIONS,
-                _ => self.iterations() < MOST_ITERATIONS && self.hidden > 0 && self.hidden.is_multiple_of(4),
+                LANES_OF_FOUR => {
+                    self.iterations() < MOST_ITERATIONS && self.hidden > 0 && self.hidden.is_multiple_of(4)
+                }
+                _ => self.is_held(kernel, variant),
             }
     }
 
-    /// Whichever of the two schedules of a variant is estimated to be quicker.
-    fn cheaper(&self, kernel: &'static Kernel, variant: usize, steps: u32, limits: &Limits) -> Schedule {
-        let [(sequence, in_sequence), (step, in_steps)] = self.both(kernel, variant, steps, costs(limits));
-        // A sequence of one step is a step that less of the device works at.
-        if sequence.steps == 1 || in_steps < in_sequence { step } else { sequence }
+    /// Whether a variant has registers for all weights.
+    fn is_held(&self, kernel: &'static Kernel, variant: usize) -> bool {
+        let variant = &kernel.variants[variant];
+        (1..=variant.constant("UNITS")).contains(&self.hidden)
+            && (1..=variant.constant("SLICES") * variant.constant("KEEP")).contains(&self.inner)
     }
 
-    /// The two schedules of a variant, `sequence` and `step`, and the seconds of a step in each.
-    fn both(
+    /// The smallest variant that has registers for all weights, where there is one.
+    fn holding(&self, kernel: &'static Kernel, limits: &Limits) -> Option<usize> {
+        HELD.into_iter().find(|variant| self.suits(kernel, *variant, limits))
+    }
+
+    /// The schedules of a variant, with the seconds of a step in each.
+    fn of_variant(
         &self,
         kernel: &'static Kernel,
         variant: usize,
         steps: u32,
-        costs: Costs,
-    ) -> [(Schedule, f64); 2] {
+        limits: &Limits,
+    ) -> impl Iterator<Item = (Schedule, f64)> {
+        let costs = costs(limits);
         let (sequence, step) = (self.sequence(kernel, variant), self.step(kernel, variant));
         let [in_sequence, in_steps] = self.times(&step, costs);
         // No launch is to take longer than a watchdog lets it, nor to loop further than the adapter does.
-        let loops = self.iterations() * u64::from(step.grid[0]);
+        let loops = self.loops(&step);
         let most = (costs.most_iterations / loops).min((LONGEST / in_sequence).max(1.0) as u64);
         let in_sequence = if most == 0 { f64::INFINITY } else { in_sequence };
-        let steps = steps.min(most.clamp(1, u64::from(u32::MAX)) as u32);
-        [(Schedule { plan: sequence, steps }, in_sequence), (Schedule { plan: step, steps: 1 }, in_steps)]
+        let most = steps.min(most.clamp(1, u64::from(u32::MAX)) as u32);
+        // A sequence of one step is a step that less of the device works at.
+        let sequence = Some((Schedule { plan: sequence, steps: most }, in_sequence)).filter(|_| most > 1);
+        // A step alone would hold the weights for nothing.
+        let step = Some((Schedule { plan: step, steps: 1 }, in_steps)).filter(|_| !HELD.contains(&variant));
+        [sequence, step].into_iter().flatten()
     }
 
     // ANCHOR: times
     /// The seconds of a step in the two schedules: that of a launch of its own has the plan `step`.
     fn times(&self, step: &Plan, costs: Costs) -> [f64; 2] {
         let [rows, blocks] = [step.grid[1], step.grid[0]].map(f64::from);
+        let turns = |groups: f64| (groups / costs.at_once).ceil();
+        if HELD.contains(&step.variant) {
+            let tile = &step.kernel.variants[step.variant];
+            let weights = f64::from(tile.constant("KEEP") * tile.constant("COLUMNS") * tile.constant("UNITS"));
+            let row = costs.start_held + weights * costs.per_held;
+            return [turns(rows) * row, costs.launch + turns(rows) * row];
+        }
         // Of one step: what each workgroup reads and adds up, how many of them run at once, and in how many turns.
         let work = f64::from(self.columns) * f64::from(self.inner);
-        let turns = |groups: f64| (groups / costs.at_once).ceil();
         let block = costs.start + work * costs.per_column;
         [turns(rows) * blocks * block, costs.launch + turns(rows * blocks) * block]
     }
@@ -204,6 +236,14 @@ impl Product {
         let step = self.step(plan.kernel, plan.variant);
         let [in_sequence, in_steps] = self.times(&step, costs(limits));
         if plan.grid == step.grid && steps == 1 { in_steps } else { f64::from(steps) * in_sequence }
+    }
+
+    /// Iterations of the loops of a thread in a step, by the plan of a step.
+    fn loops(&self, step: &Plan) -> u64 {
+        match HELD.contains(&step.variant) {
+            true => 1,
+            false => self.iterations() * u64::from(step.grid[0]),
+        }
     }
 
     /// Iterations of the loops of a lane for a block of units: over k, and over what it finishes.
@@ -226,7 +266,7 @@ impl Product {
             }
             LANES_OF_ONE => (LANE_ROWS, LANES),
             LANES_OF_FOUR => (LANE_ROWS, 4 * LANES),
-            _ => unreachable!("a recurrent kernel has three variants"),
+            _ => (1, u32::MAX),
         };
         let groups = |n: u32, tile: u32| n.div_ceil(tile).clamp(1, MAX_GROUPS);
         Plan { kernel, variant, grid: [groups(self.hidden, units), groups(self.batch, rows), 1] }
@@ -234,15 +274,17 @@ impl Product {
 
     /// Every way to make `steps` steps.
     pub fn plans(&self, kernel: &'static Kernel, steps: u32) -> Vec<Plan> {
-        let variants = 0..if self.hidden.is_multiple_of(4) && self.hidden > 0 { 3 } else { 2 };
+        let general = 0..if self.hidden.is_multiple_of(4) && self.hidden > 0 { 3 } else { 2 };
+        let variants = general.chain(HELD.filter(|variant| self.is_held(kernel, *variant)));
         let both = |variant| [self.sequence(kernel, variant), self.step(kernel, variant)];
-        let loops =
-            |variant| self.iterations() * u64::from(self.step(kernel, variant).grid[0]) * u64::from(steps);
+        let loops = |variant| self.loops(&self.step(kernel, variant)) * u64::from(steps);
         let able = |plan: &Plan| {
             (steps <= 1 || plan.grid[0] == 1)
                 && (plan.variant == TILES || plan.grid[0] > 1 || loops(plan.variant) < MOST_ITERATIONS)
         };
-        variants.flat_map(both).filter(able).collect()
+        let mut plans: Vec<Plan> = variants.flat_map(both).filter(able).collect();
+        plans.dedup_by(|a, b| (a.variant, a.grid) == (b.variant, b.grid));
+        plans
     }
 }
 
@@ -263,6 +305,10 @@ struct Costs {
     start: f64,
     /// In it, the weights of one k and one column of each unit.
     per_column: f64,
+    /// A step of a workgroup that holds its weights: its barriers, and the latency of what it finishes.
+    start_held: f64,
+    /// In it, each weight that a thread holds, times the threads of a slice.
+    per_held: f64,
     /// Workgroups that run at once.
     at_once: f64,
     /// Iterations that the loops of a thread may make in all.
@@ -270,11 +316,26 @@ struct Costs {
 }
 
 /// Measured on llvmpipe with two threads.
-const SOFTWARE: Costs =
-    Costs { launch: 30e-6, start: 2e-6, per_column: 60e-9, at_once: 2.0, most_iterations: MOST_ITERATIONS };
-/// Estimated for a large GPU: 64 bytes of weights per clock and multiprocessor from the second-level cache.
-const GPU: Costs =
-    Costs { launch: 3e-6, start: 0.4e-6, per_column: 0.6e-9, at_once: 128.0, most_iterations: u64::MAX };
+const SOFTWARE: Costs = Costs {
+    launch: 30e-6,
+    start: 2e-6,
+    per_column: 60e-9,
+    start_held: 1e-6,
+    per_held: 1e-9,
+    at_once: 2.0,
+    most_iterations: MOST_ITERATIONS,
+};
+/// Estimated for a large GPU: 64 bytes of weights per clock and multiprocessor from the second-level cache; where weights are
+/// held, 128 products per clock, two barriers and two times the latency of that cache.
+const GPU: Costs = Costs {
+    launch: 3e-6,
+    start: 0.4e-6,
+    per_column: 0.6e-9,
+    start_held: 0.6e-6,
+    per_held: 0.02e-9,
+    at_once: 128.0,
+    most_iterations: u64::MAX,
+};
 
 /// The longest that a launch of several steps may be estimated to take, in seconds.
 const LONGEST: f64 = 0.05;

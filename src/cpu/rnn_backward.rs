@@ -19,7 +19,8 @@ recurrent_kernel! {
         batch: u32, hidden: u32, time: u32, start: u32, steps: u32, reverse: u32, fresh: u32, base: u32, relu: u32, ragged: u32,
     }; dy: read Float, w_hh: read Float, h: read Float, lengths: read I32, dh: update F32, da: update Kept);
     fast rnn_backward_fast;
-    "rnn_backward.wgsl" in "recurrent_backward.wgsl": 1 columns, 16 rows in 4 rounds
+    "rnn_backward.wgsl" in "recurrent_backward.wgsl": 1 columns of 1 hidden, 16 rows in 4 rounds,
+        "held of 192": 192 units
 }
 
 impl RnnBackward {

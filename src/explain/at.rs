@@ -96,7 +96,7 @@ const PIECES: &[(CellKind, bool, &str, &str)] = &[
     (CellKind::Rnn, false, "h_t", "tanh_rational(a)"),
     (CellKind::Rnn, true, "arriving", "let arriving ="),
     (CellKind::Rnn, true, "dh_t", "(load_dy"),
-    (CellKind::Rnn, true, "da", "store_da(step.time * size + i, (load_dy"),
+    (CellKind::Rnn, true, "da", "da = (load_dy"),
     (CellKind::Lstm, false, "a_i", "+ vec4(load_xw"),
     (CellKind::Lstm, false, "a_f", "+ vec4(load_xw"),
     (CellKind::Lstm, false, "a_g", "+ vec4(load_xw"),
@@ -110,10 +110,10 @@ const PIECES: &[(CellKind, bool, &str, &str)] = &[
     (CellKind::Lstm, true, "arriving", "let arriving ="),
     (CellKind::Lstm, true, "dh_t", "let dh_t ="),
     (CellKind::Lstm, true, "dc_t", "let dc_t ="),
-    (CellKind::Lstm, true, "da_i", "store_da(start, dc_t"),
-    (CellKind::Lstm, true, "da_f", "store_da(start + p.hidden, dc_t"),
-    (CellKind::Lstm, true, "da_g", "store_da(start + 2u * p.hidden, dc_t"),
-    (CellKind::Lstm, true, "da_o", "store_da(start + 3u * p.hidden, dh_t"),
+    (CellKind::Lstm, true, "da_i", "let da_i ="),
+    (CellKind::Lstm, true, "da_f", "let da_f ="),
+    (CellKind::Lstm, true, "da_g", "let da_g ="),
+    (CellKind::Lstm, true, "da_o", "let da_o ="),
     (CellKind::Gru, false, "r", "let r = sigmoid"),
     (CellKind::Gru, false, "z", "let z = sigmoid"),
     (CellKind::Gru, false, "q", "ah += vec3"),
@@ -133,7 +133,7 @@ const PRODUCTS: [&str; 4] = [
     "subgroupBroadcast(left[number], thread) * right[q]",
     "coopMultiplyAdd(left[i], right[j]",
 ];
-const SUMS: [&str; 2] = ["] += x * w[c]", "] += x.x * w[c]"];
+const SUMS: [&str; 3] = ["] += x * w[c]", "] += x.x * w[c]", "] += x * w[n"];
 
 impl Walk {
     /// The lines of shaders that compute a number of a layer's cell, forward or backward, `h_t` or `da_i` say: of the products

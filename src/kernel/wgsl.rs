@@ -134,7 +134,7 @@ impl<'a> Binding<'a> {
         text
     }
 
-    /// `load_NAME` and, where the argument is written, `store_NAME`. Where two halves share a word, whoever stores one leaves
+    /// `load_NAME` and, where the argument is written, `store_NAME`, which returns what is stored: x, rounded. Where two halves share a word, whoever stores one leaves
     /// the other as it is, whatever another thread does with that: only bits that change are turned over.
     fn functions(&self, dtype: Dtype, native: bool) -> String {
         let Binding { name, fours, written, .. } = *self;
@@ -144,33 +144,45 @@ impl<'a> Binding<'a> {
         };
         let wide = if fours { "vec4<f32>" } else { "f32" };
         let (load, store) = match dtype {
-            Dtype::F32 | Dtype::I32 => (format!("return {name}[i];"), format!("{name}[i] = x;")),
-            Dtype::F16 if native && fours => {
-                (format!("return vec4<f32>({name}[i]);"), format!("{name}[i] = vec4<f16>(x);"))
+            Dtype::F32 | Dtype::I32 => {
+                (format!("return {name}[i];"), format!("{name}[i] = x;\n    return x;"))
             }
-            Dtype::F16 if native => (format!("return f32({name}[i]);"), format!("{name}[i] = f16(x);")),
+            Dtype::F16 if native && fours => (
+                format!("return vec4<f32>({name}[i]);"),
+                format!("let stored = vec4<f16>(x);\n    {name}[i] = stored;\n    return vec4<f32>(stored);"),
+            ),
+            Dtype::F16 if native => (
+                format!("return f32({name}[i]);"),
+                format!("let stored = f16(x);\n    {name}[i] = stored;\n    return f32(stored);"),
+            ),
             _ if fours => (
                 format!(
                     "let words = {name}[i];\n    \
                      return vec4({of}(words.x), {of}(words.x >> 16u), {of}(words.y), {of}(words.y >> 16u));"
                 ),
-                format!("{name}[i] = vec2({to}(x.x) | ({to}(x.y) << 16u), {to}(x.z) | ({to}(x.w) << 16u));"),
+                format!(
+                    "let stored = vec4({to}(x.x), {to}(x.y), {to}(x.z), {to}(x.w));\n    \
+                     {name}[i] = stored.xz | (stored.yw << vec2(16u));\n    \
+                     return vec4({of}(stored.x), {of}(stored.y), {of}(stored.z), {of}(stored.w));"
+                ),
             ),
             _ => {
                 let word =
                     if written { format!("atomicLoad(&{name}[i / 2u])") } else { format!("{name}[i / 2u]") };
                 let load = format!("return {of}({word} >> (16u * (i % 2u)));");
                 let store = format!(
-                    "let shift = 16u * (i % 2u);\n    \
-                     let turned = ({word} ^ ({to}(x) << shift)) & (0xffffu << shift);\n    \
-                     atomicXor(&{name}[i / 2u], turned);"
+                    "let stored = {to}(x);\n    \
+                     let shift = 16u * (i % 2u);\n    \
+                     let turned = ({word} ^ (stored << shift)) & (0xffffu << shift);\n    \
+                     atomicXor(&{name}[i / 2u], turned);\n    \
+                     return {of}(stored);"
                 );
                 (load, store)
             }
         };
         let mut text = format!("fn load_{name}(i: u32) -> {wide} {{\n    {load}\n}}\n");
         if written {
-            text.push_str(&format!("fn store_{name}(i: u32, x: {wide}) {{\n    {store}\n}}\n"));
+            text.push_str(&format!("fn store_{name}(i: u32, x: {wide}) -> {wide} {{\n    {store}\n}}\n"));
         }
         text
     }
