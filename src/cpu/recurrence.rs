@@ -220,7 +220,8 @@ impl Product {
         let turns = |groups: f64| (groups / costs.at_once).ceil();
         if HELD.contains(&step.variant) {
             let tile = &step.kernel.variants[step.variant];
-            let weights = f64::from(tile.constant("KEEP") * tile.constant("COLUMNS") * tile.constant("UNITS"));
+            let weights =
+                f64::from(tile.constant("KEEP") * tile.constant("COLUMNS") * tile.constant("UNITS"));
             let row = costs.start_held + weights * costs.per_held;
             return [turns(rows) * row, costs.launch + turns(rows) * row];
         }
@@ -320,8 +321,8 @@ const SOFTWARE: Costs = Costs {
     launch: 30e-6,
     start: 2e-6,
     per_column: 60e-9,
-    start_held: 1e-6,
-    per_held: 1e-9,
+    start_held: 3e-6,
+    per_held: 5.5e-9,
     at_once: 2.0,
     most_iterations: MOST_ITERATIONS,
 };

@@ -59,11 +59,11 @@ pub(super) fn of(device: &Device, launch: &Launch) -> Option<Choice> {
     let taken = Schedule { plan: launch.plan, steps };
     let estimates = product.estimates(kernel, time, limits).into_iter();
     let estimates = estimates.map(|(schedule, seconds)| (schedule, seconds * f64::from(time))).collect();
-    let rule = match subgroups(limits) || limits.subgroup > 0 {
+    let rule = match limits.subgroup > 0 {
         true => {
-            "the adapter has subgroups, for which lanes are made; of their two orders the quicker by estimate"
+            "the adapter has subgroups, for which lanes are made; of their orders, and of weights held in registers, the quickest by estimate"
         }
-        false => "of the two orders the quicker by estimate",
+        false => "of tiles in both orders, and of weights held in registers, the quickest by estimate",
     };
     Some(choice(device, product.site(kernel, time, half), taken.name(), estimates, rule))
 }
