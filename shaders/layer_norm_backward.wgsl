@@ -1,6 +1,12 @@
-// Gradient of a layer normalisation of rows: with stats[r] = (μ, s), h = (x - μ)·s and g = dy·weight,
-// dx = s·(g - Σ_c g[c]/C - h·Σ_c g[c]·h[c]/C) and dscaled = dy·h, whose sum over the rows is the gradient of the weight.
-// p: rows, cols C, weighted. A workgroup takes a row; a tree finds both sums. Twin: src/cpu/layer_norm_backward.rs.
+// Gradient of a layer normalisation of rows (layer_norm.wgsl): with stats[r] = (μ, s), h = (x - μ)·s, dy = ∂loss/∂y and
+// g = dy ⊙ weight,
+//     dx[r, c] = s·(g[r, c] - Σ_k g[r, k]/C - h[r, c]·Σ_k g[r, k]·h[r, k]/C)
+//     dscaled[r, c] = dy[r, c]·h[r, c]
+// The gradient of weight is the sum of dscaled over the rows, that of bias the sum of dy (column_sum.wgsl).
+//
+// p: rows, cols C, weighted (0: weight is all 1).
+// Threads: a workgroup takes a row; a tree in workgroup memory finds both sums at once.
+// Twin: src/cpu/layer_norm_backward.rs.
 
 @group(0) @binding(0) var<storage, read> x: array<f32>; // [rows, cols]
 @group(0) @binding(1) var<storage, read> weight: array<f32>; // [cols]; absent unless p.weighted is 1

@@ -1,12 +1,12 @@
-// Buffers, loads and stores of matmul.wgsl, matmul_few.wgsl and matmul_subgroup.wgsl where a thread moves four neighbours at
-// once: n and the offsets are multiples of 4; a and b are dense in one direction, along which sizes, and across which
-// strides, are multiples of 4 too. What lies beyond the end of a part is read as 0, and beyond the matrices, where sums are
-// not stored, as what is inside.
+// Buffers, loads and stores of matmul.wgsl, matmul_few.wgsl and matmul_subgroup.wgsl, where a thread moves four
+// neighbours at once. For that n and the offsets are multiples of 4, and a and b are dense in one direction each: along
+// it sizes, across it strides are multiples of 4 too. What lies beyond the end of a part is read as 0. What lies beyond
+// the matrices is read as something inside them; sums there are not stored.
 
 @group(0) @binding(0) var<storage, read> a: array<vec4<f32>>; // [m, k] by strides
 @group(0) @binding(1) var<storage, read> b: array<vec4<f32>>; // [k, n] by strides
-@group(0) @binding(2) var<storage, read> bias: array<vec4<f32>>; // [n]
-@group(0) @binding(3) var<storage, read> bias_2: array<vec4<f32>>; // [n]
+@group(0) @binding(2) var<storage, read> bias: array<vec4<f32>>; // [n]; absent where p.biases is 0
+@group(0) @binding(3) var<storage, read> bias_2: array<vec4<f32>>; // [n]; absent unless p.biases is 2
 @group(0) @binding(4) var<storage, read_write> c: array<vec4<f32>>; // [parts, m, n]
 
 // The columns of a(row .. row + 4, k .. k + 4).

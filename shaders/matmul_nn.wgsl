@@ -1,5 +1,5 @@
-// Loads of matmul_subgroup.wgsl from the buffers of matmul_fours.wgsl, for rows of a and rows of b that are dense.
-// Sizes, offsets and strides are multiples of 4.
+// Loads of matmul_subgroup.wgsl from the buffers of matmul_fours.wgsl, where rows of a and rows of b are dense: a·b as
+// both lie. Sizes, offsets and strides are multiples of 4.
 
 const TURNED = 0u;
 

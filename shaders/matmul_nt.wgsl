@@ -1,5 +1,5 @@
-// Loads of matmul_subgroup.wgsl from the buffers of matmul_fours.wgsl, for rows of a and columns of b that are dense: x·wᵀ.
-// Sizes, offsets and strides are multiples of 4.
+// Loads of matmul_subgroup.wgsl from the buffers of matmul_fours.wgsl, where rows of a and columns of b are dense: x·Wᵀ,
+// a layer. Sizes, offsets and strides are multiples of 4.
 
 const TURNED = 0u;
 

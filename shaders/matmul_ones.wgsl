@@ -1,10 +1,11 @@
-// Buffers, loads and stores of matmul.wgsl, matmul_few.wgsl and matmul_subgroup.wgsl for any sizes, offsets and strides:
-// number by number. What lies beyond the matrices, or beyond the end of a part, is read as 0.
+// Buffers, loads and stores of matmul.wgsl, matmul_few.wgsl and matmul_subgroup.wgsl for any sizes, offsets and strides,
+// number by number. What lies beyond the end of a part is read as 0. What lies beyond the matrices is read as something
+// inside them; sums there are not stored.
 
 @group(0) @binding(0) var<storage, read> a: array<f32>; // [m, k] by strides
 @group(0) @binding(1) var<storage, read> b: array<f32>; // [k, n] by strides
-@group(0) @binding(2) var<storage, read> bias: array<f32>; // [n]
-@group(0) @binding(3) var<storage, read> bias_2: array<f32>; // [n]
+@group(0) @binding(2) var<storage, read> bias: array<f32>; // [n]; absent where p.biases is 0
+@group(0) @binding(3) var<storage, read> bias_2: array<f32>; // [n]; absent unless p.biases is 2
 @group(0) @binding(4) var<storage, read_write> c: array<f32>; // [parts, m, n]
 
 // The columns of a(row .. row + 4, k .. k + 4).

@@ -1,5 +1,5 @@
-// Loads of matmul_subgroup.wgsl from the buffers of matmul_fours.wgsl, for columns of a and rows of b that are dense: dyᵀ·x.
-// Sizes, offsets and strides are multiples of 4.
+// Loads of matmul_subgroup.wgsl from the buffers of matmul_fours.wgsl, where columns of a and rows of b are dense: dyᵀ·x,
+// the gradient of a weight. Sizes, offsets and strides are multiples of 4.
 
 const TURNED = 1u;
 
