@@ -41,10 +41,11 @@ fn finish(row: u32, unit: u32, step: Step, sums: Sums) {
     }
     let r = sigmoid(ax.x + ah.x);
     let z = sigmoid(ax.y + ah.y);
-    let n = tanh_rational(ax.z + r * ah.z);
+    let q = ah.z;
+    let n = tanh_rational(ax.z + r * q);
     store_gates(start, r);
     store_gates(start + p.hidden, z);
-    store_gates(start + 2u * p.hidden, ah.z);
+    store_gates(start + 2u * p.hidden, q);
     store_gates((3u * p.time + step.time) * size + i, n);
     if step.fresh {
         store_h(p.base + step.before * size + i, 0.0);

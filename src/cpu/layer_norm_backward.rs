@@ -36,10 +36,10 @@ pub fn layer_norm_backward<R: Real>(
             let dy = dy[row * cols + c];
             if p.weighted == 1 { dy * weight[c] } else { dy }
         };
-        let of_g = R::sum((0..cols).map(g)) / n;
-        let of_gh = R::sum((0..cols).map(|c| g(c) * h(c))) / n;
+        let mean_g = R::sum((0..cols).map(g)) / n;
+        let mean_gh = R::sum((0..cols).map(|c| g(c) * h(c))) / n;
         for c in 0..cols {
-            dx[row * cols + c] = scale * (g(c) - of_g - h(c) * of_gh);
+            dx[row * cols + c] = scale * (g(c) - mean_g - h(c) * mean_gh);
             dscaled[row * cols + c] = dy[row * cols + c] * h(c);
         }
     }

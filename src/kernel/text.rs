@@ -1,4 +1,4 @@
-//! What a kernel's shader says of itself: its header is the one place of its equations.
+//! What the text of a kernel's shader tells: its equations, which stand in its header, and the lines that compute a number.
 
 use super::Kernel;
 
