@@ -30,19 +30,23 @@
 @group(0) @binding(6) var<storage, read_write> da_x: array<f32>; // [T, B, 3H]: of r, z, n
 @group(0) @binding(7) var<storage, read_write> da_h: array<f32>; // [T, B, 3H]: of r, z, n
 
+// How many products a sum has.
 fn inner() -> u32 {
     return 3u * p.hidden;
 }
 
+// Whether there are sums to compute.
 fn multiplies(step: Step) -> bool {
     return !step.first;
 }
 
+// A factor of the sums, by its place (recurrent_backward.wgsl).
 fn source(i: u32) -> f32 {
     return load_da_h(i);
 }
 
 // ANCHOR: finish
+// Takes unit `unit` of row `row` of the batch back through a step, given its sums.
 fn finish(row: u32, unit: u32, step: Step, sums: Sums) {
     let size = p.batch * p.hidden;
     let i = row * p.hidden + unit;

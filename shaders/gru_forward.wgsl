@@ -25,11 +25,13 @@
 @group(0) @binding(4) var<storage, read_write> gates: array<f32>; // [T, B, 3H]: r, z, q; then [T, B, H]: n
 @group(0) @binding(5) var<storage, read_write> h: array<f32>; // from base on [T+1, B, H]
 
+// How many products a sum has.
 fn inner() -> u32 {
     return p.hidden;
 }
 
 // ANCHOR: finish
+// Takes unit `unit` of row `row` of the batch through a step, given its sums.
 fn finish(row: u32, unit: u32, step: Step, sums: Sums) {
     let size = p.batch * p.hidden;
     let i = row * p.hidden + unit;

@@ -1,8 +1,8 @@
 // Gradient of a layer normalisation of rows (layer_norm.wgsl): with stats[r] = (μ, s), h = (x - μ)·s, dy = ∂loss/∂y and
 // g = dy ⊙ weight,
 //     dx[r, c] = s·(g[r, c] - Σ_k g[r, k]/C - h[r, c]·Σ_k g[r, k]·h[r, k]/C)
-//     dscaled[r, c] = dy[r, c]·h[r, c]
-// The gradient of weight is the sum of dscaled over the rows, that of bias the sum of dy (column_sum.wgsl).
+//     dweight_rows[r, c] = dy[r, c]·h[r, c]
+// The gradient of weight is the sum of dweight_rows over the rows, that of bias the sum of dy (column_sum.wgsl).
 //
 // p: rows, cols C, weighted (0: weight is all 1).
 // Threads: a workgroup takes a row; a tree in workgroup memory finds both sums at once.
@@ -13,7 +13,7 @@
 @group(0) @binding(2) var<storage, read> stats: array<f32>; // [rows, 2]
 @group(0) @binding(3) var<storage, read> dy: array<f32>; // [rows, cols]
 @group(0) @binding(4) var<storage, read_write> dx: array<f32>; // [rows, cols]
-@group(0) @binding(5) var<storage, read_write> dscaled: array<f32>; // [rows, cols]
+@group(0) @binding(5) var<storage, read_write> dweight_rows: array<f32>; // [rows, cols]
 
 var<workgroup> sums: array<vec2<f32>, GROUP>; // Σ g and Σ g·h
 
@@ -54,7 +54,7 @@ fn main(
             let h = (load_x(start + c) - mean) * scale;
             let g = weighted(c, load_dy(start + c));
             store_dx(start + c, scale * (g - means.x - h * means.y));
-            dscaled[start + c] = load_dy(start + c) * h;
+            dweight_rows[start + c] = load_dy(start + c) * h;
         }
         workgroupBarrier(); // before the next row overwrites the sums
     }

@@ -32,19 +32,23 @@
 @group(0) @binding(6) var<storage, read_write> dc: array<f32>; // [B, H]
 @group(0) @binding(7) var<storage, read_write> da: array<f32>; // [T, B, 4H]: of i, f, g, o
 
+// How many products a sum has.
 fn inner() -> u32 {
     return 4u * p.hidden;
 }
 
+// Whether there are sums to compute.
 fn multiplies(step: Step) -> bool {
     return !step.first && p.projected == 0u;
 }
 
+// A factor of the sums, by its place (recurrent_backward.wgsl).
 fn source(i: u32) -> f32 {
     return load_da(i);
 }
 
 // ANCHOR: finish
+// Takes unit `unit` of row `row` of the batch back through a step, given its sums.
 fn finish(row: u32, unit: u32, step: Step, sums: Sums) {
     let size = p.batch * p.hidden;
     let n = row * p.hidden + unit;

@@ -28,11 +28,13 @@
 @group(0) @binding(4) var<storage, read_write> c: array<f32>; // [T+1, B, H]
 @group(0) @binding(5) var<storage, read_write> h: array<f32>; // from base on [T+1, B, S], then with a projection [T, B, H]
 
+// How many products a sum has.
 fn inner() -> u32 {
     return p.width;
 }
 
 // ANCHOR: finish
+// Takes unit `unit` of row `row` of the batch through a step, given its sums.
 fn finish(row: u32, unit: u32, step: Step, sums: Sums) {
     let size = p.batch * p.hidden;
     let n = row * p.hidden + unit;

@@ -20,11 +20,13 @@
 @group(0) @binding(2) var<storage, read> lengths: array<i32>; // [B]; absent unless p.ragged is 1
 @group(0) @binding(3) var<storage, read_write> h: array<f32>; // from base on [T+1, B, H]
 
+// How many products a sum has.
 fn inner() -> u32 {
     return p.hidden;
 }
 
 // ANCHOR: finish
+// Takes unit `unit` of row `row` of the batch through a step, given its sums.
 fn finish(row: u32, unit: u32, step: Step, sums: Sums) {
     let size = p.batch * p.hidden;
     let i = row * p.hidden + unit;

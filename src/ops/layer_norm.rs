@@ -64,15 +64,15 @@ impl Tape {
             Box::new(move |g| {
                 let dy = g.of_output()?;
                 let dx = Tensor::empty(&dy.device(), dy.dtype(), shape)?;
-                let dscaled = Tensor::empty(&dy.device(), Dtype::F32, shape)?;
+                let dweight_rows = Tensor::empty(&dy.device(), Dtype::F32, shape)?;
                 let params = LayerNormBackward { rows, cols, weighted: weight.is_some().into() };
                 let args =
-                    [input.read(), read(&weight), stats.read(), dy.read(), dx.write(), dscaled.write()];
+                    [input.read(), read(&weight), stats.read(), dy.read(), dx.write(), dweight_rows.write()];
                 dy.device().launch(&layer_norm_backward::plan(&params), &params, &args)?;
                 g.give(0, dx)?;
                 let mut next = 1;
                 if weight.is_some() {
-                    g.give_with(next, |dw, accumulate| sum_rows(&dscaled, dw, accumulate))?;
+                    g.give_with(next, |dw, accumulate| sum_rows(&dweight_rows, dw, accumulate))?;
                     next += 1;
                 }
                 if biased {
