@@ -1,5 +1,6 @@
-//! The tape: a flat list of what was computed, walked from the end to the beginning for the gradients. It is what the graph of
-//! autograd is in PyTorch; a [`Var`] is a value on it, as a torch.Tensor with a `grad_fn` is.
+//! The tape: a flat list of what was computed, walked from the end to the beginning for the gradients.
+//!
+//! It is what the graph of autograd is in PyTorch; a [`Var`] is a value on it, as a torch.Tensor with a `grad_fn` is.
 //!
 //! ```
 //! use bptt::prelude::*;

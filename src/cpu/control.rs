@@ -1,5 +1,6 @@
-//! The control buffer of an optimizer: numbers (f32) that change in every step and stay on the device, so that the host never
-//! waits for them. Each constant is the place of a number in it; shaders get the same names as constants, through their kernels'
+//! The control buffer of an optimizer: numbers that change in every step and stay on the device.
+//!
+//! So the host never waits for them. They are stored as f32. Each constant is the place of a number in it; shaders get the same names as constants, through their kernels'
 //! declarations.
 
 /// How many numbers a control buffer has. Those without a name here are reserved.

@@ -41,11 +41,17 @@ impl Default for GruConfig {
     }
 }
 
-/// Layers of gated recurrent units (Cho et al., arXiv 1406.1078), as torch.nn.GRU: the reset gate r multiplies h·W_hnᵀ + b_hn,
-/// after the product, not h before it as in the paper's last version. Each layer computes, at every step t, with h = h_{t−1},
+/// Layers of gated recurrent units (Cho et al., arXiv 1406.1078), as torch.nn.GRU.
 ///
-/// r = σ(x_t·W_irᵀ + b_ir + h·W_hrᵀ + b_hr), z = σ(x_t·W_izᵀ + b_iz + h·W_hzᵀ + b_hz),
-/// n = tanh(x_t·W_inᵀ + b_in + r ⊙ (h·W_hnᵀ + b_hn)), h_t = (1 − z) ⊙ n + z ⊙ h,
+/// The reset gate r multiplies h·W_hnᵀ + b_hn, after the product, and not h before it as in the paper's last version. Each layer
+/// computes, at every step t,
+///
+/// ```text
+/// r = σ(x_t·W_irᵀ + b_ir + h_{t−1}·W_hrᵀ + b_hr)
+/// z = σ(x_t·W_izᵀ + b_iz + h_{t−1}·W_hzᵀ + b_hz)
+/// n = tanh(x_t·W_inᵀ + b_in + r ⊙ (h_{t−1}·W_hnᵀ + b_hn))
+/// h_t = (1 − z) ⊙ n + z ⊙ h_{t−1}
+/// ```
 ///
 /// where x_t [B, I] is its input and h_t [B, H] its state and output. Layer k > 0 reads the outputs of layer k − 1.
 ///

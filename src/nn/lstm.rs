@@ -43,13 +43,19 @@ impl Default for LstmConfig {
     }
 }
 
-/// Layers of long short-term memory (Hochreiter and Schmidhuber, "Long Short-Term Memory", 1997; forget gate: Gers,
-/// Schmidhuber and Cummins 2000; projection: Sak, Senior and Beaufays, arXiv 1402.1128), as torch.nn.LSTM. Each layer computes,
-/// at every step t,
+/// Layers of long short-term memory, as torch.nn.LSTM.
 ///
-/// a = x_t·W_ihᵀ + b_ih + h_{t−1}·W_hhᵀ + b_hh, in four parts of H columns: a_i, a_f, a_g, a_o;
-/// i = σ(a_i), f = σ(a_f), g = tanh(a_g), o = σ(a_o);
-/// c_t = f ⊙ c_{t−1} + i ⊙ g, h_t = o ⊙ tanh(c_t), or with a projection h_t = (o ⊙ tanh(c_t))·W_hrᵀ,
+/// Sources: Hochreiter and Schmidhuber, "Long Short-Term Memory", 1997; forget gate: Gers, Schmidhuber and Cummins 2000;
+/// projection: Sak, Senior and Beaufays, arXiv 1402.1128.
+///
+/// Each layer computes, at every step t,
+///
+/// ```text
+/// a = x_t·W_ihᵀ + b_ih + h_{t−1}·W_hhᵀ + b_hh      in four parts of H columns: a_i, a_f, a_g, a_o
+/// i = σ(a_i),  f = σ(a_f),  g = tanh(a_g),  o = σ(a_o)
+/// c_t = f ⊙ c_{t−1} + i ⊙ g
+/// h_t = o ⊙ tanh(c_t)                              with a projection (o ⊙ tanh(c_t))·W_hrᵀ
+/// ```
 ///
 /// where x_t [B, I] is its input, h_t [B, S] its state and output, and c_t [B, H] its cell state. S is H, or with a projection
 /// P. Layer k > 0 reads the outputs of layer k − 1.

@@ -43,9 +43,13 @@ impl Default for RnnConfig {
     }
 }
 
-/// Plain recurrent layers (Elman, "Finding Structure in Time", 1990), as torch.nn.RNN. Each layer computes, at every step t,
+/// Plain recurrent layers (Elman, "Finding Structure in Time", 1990), as torch.nn.RNN.
 ///
-/// h_t = act(x_t·W_ihᵀ + b_ih + h_{t−1}·W_hhᵀ + b_hh),
+/// Each layer computes, at every step t,
+///
+/// ```text
+/// h_t = act(x_t·W_ihᵀ + b_ih + h_{t−1}·W_hhᵀ + b_hh)
+/// ```
 ///
 /// where x_t [B, I] is its input and h_t [B, H] its state and output. Layer k > 0 reads the outputs of layer k − 1.
 ///

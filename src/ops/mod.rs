@@ -1,5 +1,6 @@
-//! The operations: what torch.nn.functional and the methods of torch.Tensor are in PyTorch. They are methods of
-//! [`Tape`]: each takes values of the tape, launches its kernels, and puts its result on the tape, with a rule for the
+//! The operations: what torch.nn.functional and the methods of torch.Tensor are in PyTorch.
+//!
+//! They are methods of [`Tape`]. Each takes values of the tape, launches its kernels, and puts its result on the tape, with a rule for the
 //! gradients of what it took. One file each has the mathematics, the launches and the rule.
 //!
 //! | PyTorch | here |

@@ -34,8 +34,9 @@ impl Default for AdagradConfig {
     }
 }
 
-/// Adagrad (Duchi, Hazan and Singer, "Adaptive Subgradient Methods", 2011), as torch.optim.Adagrad. For each number p of the
-/// parameters, with gradient g, in step t = 1, 2, ..:
+/// Adagrad (Duchi, Hazan and Singer, "Adaptive Subgradient Methods", 2011), as torch.optim.Adagrad.
+///
+/// For each number p of the parameters, with gradient g, in step t = 1, 2, ..:
 ///
 /// 1. g = g + λ·p
 /// 2. s = s + g²

@@ -49,8 +49,9 @@ impl Default for AdamWConfig {
     }
 }
 
-/// Adam (Kingma and Ba, arXiv 1412.6980), as torch.optim.Adam. For each number p of the parameters, with gradient g, in step
-/// t = 1, 2, ..:
+/// Adam (Kingma and Ba, arXiv 1412.6980, 2015), as torch.optim.Adam.
+///
+/// For each number p of the parameters, with gradient g, in step t = 1, 2, ..:
 ///
 /// 1. g = g + λ·p
 /// 2. m = β₁·m + (1 − β₁)·g
@@ -65,8 +66,9 @@ pub struct Adam {
     moments: Moments,
 }
 
-/// Adam with decoupled weight decay (Loshchilov and Hutter, arXiv 1711.05101, 2019), as torch.optim.AdamW: first
-/// p = p − lr·λ·p, then a step of [`Adam`] without weight decay. State: as of [`Adam`].
+/// Adam with decoupled weight decay (Loshchilov and Hutter, arXiv 1711.05101, 2019), as torch.optim.AdamW.
+///
+/// First p = p − lr·λ·p, then a step of [`Adam`] without weight decay. State: as of [`Adam`].
 #[derive(Debug)]
 pub struct AdamW {
     base: OptimizerBase,

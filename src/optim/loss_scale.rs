@@ -4,8 +4,9 @@ use super::base::range;
 use crate::cpu::control::MOST_SCALE;
 use crate::error::Result;
 
-/// How the loss scale begins and changes, as torch.amp.GradScaler (Micikevicius et al., "Mixed Precision Training", arXiv
-/// 1710.03740). The gradient of the loss is multiplied with the scale, and the gradients of the parameters are divided by it
+/// How the loss scale begins and changes, as torch.amp.GradScaler.
+///
+/// Source: Micikevicius et al., "Mixed Precision Training", arXiv 1710.03740. The gradient of the loss is multiplied with the scale, and the gradients of the parameters are divided by it
 /// before they are clipped. Where one of these is not finite, the step is left out and the scale becomes smaller; after
 /// `growth_interval` steps without that it becomes larger. All of it happens on the device, and the host does not wait.
 ///

@@ -30,8 +30,9 @@ impl Default for RmspropConfig {
     }
 }
 
-/// RMSprop (Tieleman and Hinton, Coursera lecture 6.5, 2012; centered: Graves, arXiv 1308.0850), as torch.optim.RMSprop. For each
-/// number p of the parameters, with gradient g:
+/// RMSprop (Tieleman and Hinton, Coursera lecture 6.5, 2012; centered: Graves, arXiv 1308.0850), as torch.optim.RMSprop.
+///
+/// For each number p of the parameters, with gradient g:
 ///
 /// 1. g = g + λ·p
 /// 2. s = α·s + (1 − α)·g²

@@ -28,8 +28,10 @@ impl Default for SgdConfig {
     }
 }
 
-/// Stochastic gradient descent with momentum, as torch.optim.SGD (Nesterov momentum: Sutskever et al., "On the importance of
-/// initialization and momentum in deep learning", 2013). For each number p of the parameters, with gradient g:
+/// Stochastic gradient descent with momentum, as torch.optim.SGD.
+///
+/// Nesterov momentum is that of Sutskever et al., "On the importance of initialization and momentum in deep learning", 2013. For
+/// each number p of the parameters, with gradient g:
 ///
 /// 1. g = g + λ·p
 /// 2. buf = g in the first step, later μ·buf + (1 − dampening)·g
