@@ -1,7 +1,14 @@
-// One step of torch.optim.Adagrad (Duchi, Hazan and Singer 2011): g = grad + weight_decay·param; sum += g²;
-// param -= lr / (1 + (T - 1)·lr_decay) · g / (√sum + eps), T being the number of the step.
-// Nothing happens where the stop is set.
-// p: count, lr, lr_decay, eps, weight_decay. Twin: src/cpu/adagrad.rs.
+// One step of Adagrad (Duchi, Hazan and Singer 2011) as torch.optim.Adagrad, for every element:
+//     g = grad + weight_decay·param
+//     sum = sum + g²
+//     param = param - lr / (1 + (T - 1)·lr_decay) · g / (√sum + eps)
+// T is the number of the step, from 1 on. T and the stop are numbers of the control buffer (src/cpu/control.rs), which
+// begin_step.wgsl brings up to date before. Where the stop is set, nothing changes.
+//
+// p: count, lr, lr_decay, eps, weight_decay.
+// Threads: one an element, or one for four neighbours (elements_of_one.wgsl or elements_of_four.wgsl, which follows), in
+// a loop over the grid.
+// Twin: src/cpu/adagrad.rs.
 
 @group(0) @binding(0) var<storage, read_write> param: array<Elements>; // [count]
 @group(0) @binding(1) var<storage, read> grad: array<Elements>; // [count]

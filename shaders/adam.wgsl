@@ -1,9 +1,18 @@
-// One step of torch.optim.Adam (Kingma and Ba, arXiv 1412.6980) or AdamW (Loshchilov and Hutter, arXiv 1711.05101):
-// param *= keep; g = grad + weight_decay·param; m = beta1·m + (1 - beta1)·g; v = beta2·v + (1 - beta2)·g²;
-// param -= lr/CORRECTION1 · m / (√u/√CORRECTION2 + eps), where u is v, or with p.amsgrad 1 v_max, the largest v so far
-// (Reddi, Kale and Kumar 2018). AdamW keeps 1 - lr·decay and has weight_decay 0, Adam keeps 1.
-// Nothing happens where the stop is set.
-// p: count, lr, beta1, beta2, one_minus_beta1, one_minus_beta2, eps, weight_decay, keep, amsgrad. Twin: src/cpu/adam.rs.
+// One step of Adam (Kingma and Ba, arXiv 1412.6980) as torch.optim.Adam, or of AdamW (Loshchilov and Hutter, arXiv
+// 1711.05101) as torch.optim.AdamW, for every element:
+//     param = keep·param,   g = grad + weight_decay·param
+//     m = beta1·m + (1 - beta1)·g,   v = beta2·v + (1 - beta2)·g²
+//     param = param - lr/CORRECTION1 · m / (√u/√CORRECTION2 + eps)
+// u is v, or where p.amsgrad is 1 the largest v so far: v_max = max(v_max, v) (Reddi, Kale and Kumar 2018). For AdamW
+// keep = 1 - lr·decay and weight_decay = 0, for Adam keep = 1. CORRECTION1 = 1 - beta1^T, CORRECTION2 = 1 - beta2^T (T is
+// the number of the step) and the stop are numbers of the control buffer (src/cpu/control.rs), which begin_step.wgsl
+// brings up to date before. Where the stop is set, nothing changes.
+//
+// p: count, lr, beta1, beta2, one_minus_beta1, one_minus_beta2 (rounded once, from 64 bits), eps, weight_decay, keep,
+// amsgrad.
+// Threads: one an element, or one for four neighbours (elements_of_one.wgsl or elements_of_four.wgsl, which follows), in
+// a loop over the grid.
+// Twin: src/cpu/adam.rs.
 
 @group(0) @binding(0) var<storage, read_write> param: array<Elements>; // [count]
 @group(0) @binding(1) var<storage, read> grad: array<Elements>; // [count]

@@ -1,10 +1,20 @@
-// Begins an optimizer's step. It fails where NONFINITE is set, or where p.watched is 1 and watch[0], which is kept, is not
-// finite. A step that fails sets the stop, which is sticky; where p.skip is 1 it is this step's alone, and SKIPPED counts it.
-// Without the stop T grows by 1 and CORRECTIONi = 1 - betai^T.
-// With a loss scale (p.interval above 0) and NONFINITE set the step does not fail while SCALE is above 1: SCALE *= backoff,
-// to not less than 1, OVERFLOWED counts the step, and the stop is OVERFLOW, this step's alone. After p.interval steps
-// without one SCALE *= growth.
-// p: log_beta1, log_beta2 (-1e30 for a beta of 0), watched, skip, interval, growth, backoff. Twin: src/cpu/begin_step.rs.
+// Begins a step of an optimizer, before the kernel that changes the parameters: decides whether the step is made, and
+// counts it. All of it happens in the control buffer (src/cpu/control.rs), so that the host never waits for a loss. Of a
+// step that is made, which is one whose stop is 0:
+//     T = T + 1,   CORRECTION1 = 1 - beta1^T,   CORRECTION2 = 1 - beta2^T
+// (bias corrections: Kingma and Ba, arXiv 1412.6980, section 3).
+//
+// A step fails when the norm of its gradient was not finite (NONFINITE, by clip_gradients.wgsl), or when p.watched is 1
+// and watch[0], a loss, is not finite; WATCHED keeps that. The stop then becomes 1 and remains for all later steps. Where
+// p.skip is 1 it holds for this step only, and SKIPPED counts the step.
+//
+// With a loss scale, p.interval above 0, as torch.amp.GradScaler: while SCALE is above 1, a norm that is not finite says
+// only that SCALE is too large. The stop becomes OVERFLOW, for this step only, OVERFLOWED counts the step, and SCALE
+// becomes max(1, SCALE·backoff). After p.interval steps made with the same SCALE it becomes min(SCALE·growth, 2^24).
+//
+// p: log_beta1, log_beta2 (natural logarithms; -1e30 for a beta of 0), watched, skip, interval, growth, backoff.
+// Threads: one in all.
+// Twin: src/cpu/begin_step.rs.
 
 @group(0) @binding(0) var<storage, read> watch: array<f32>; // [1]; absent unless p.watched is 1
 @group(0) @binding(1) var<storage, read_write> control: array<f32>; // [64], or [65] with a loss scale

@@ -1,5 +1,9 @@
-// Adds a bias to every row: y[r, c] = x[r, c] + bias[c].
-// p: rows, cols. Twin: src/cpu/bias_add.rs.
+// Adds a bias to every row, as x + bias in PyTorch:
+//     y[r, c] = x[r, c] + bias[c]
+//
+// p: rows, cols.
+// Threads: one an element, in a loop over the grid, so that any count works.
+// Twin: src/cpu/bias_add.rs.
 
 @group(0) @binding(0) var<storage, read> x: array<f32>; // [rows, cols]
 @group(0) @binding(1) var<storage, read> bias: array<f32>; // [cols]

@@ -1,13 +1,19 @@
-// Combines two tensors element by element: for every index i of the shape [n5, .., n0] of y,
-// y[i] = a[Σ_d i_d·a_d] ∘ b[Σ_d i_d·b_d]. A stride of 0 repeats an operand along a dimension.
-// p: op (∘ is 0: +, 1: -, 2: ·, 3: /), count; for each dimension, the innermost first, its size n and its strides a and b.
+// Combines two tensors element by element, as torch.add, sub, mul and div: for every index i = (i_5, .., i_0) of y, of
+// shape [n5, .., n0],
+//     y[i] = a[Σ_d i_d·a_d] ∘ b[Σ_d i_d·b_d],   ∘ being + for op 0, - for 1, · for 2, / for 3
+// a_d and b_d are strides: how many elements apart neighbours along dimension d lie in a and in b. A stride of 0 repeats
+// an operand along that dimension (broadcasting).
+//
+// p: op, count (of elements of y); of each dimension, 0 being the innermost, its size n and its strides a and b.
+// Dimensions that are not needed have size 1.
+// Threads: one an element, in a loop over the grid, so that any count works.
 // Twin: src/cpu/binary.rs.
 
-@group(0) @binding(0) var<storage, read> a: array<f32>; // what the walk reaches
-@group(0) @binding(1) var<storage, read> b: array<f32>; // what the walk reaches
-@group(0) @binding(2) var<storage, read_write> y: array<f32>; // [count]
+@group(0) @binding(0) var<storage, read> a: array<f32>; // a tensor of any shape
+@group(0) @binding(1) var<storage, read> b: array<f32>; // a tensor of any shape
+@group(0) @binding(2) var<storage, read_write> y: array<f32>; // [n5, .., n0]
 
-// Where element i of the walk lies in a and b.
+// Where the operands of element i of y lie in a and in b.
 fn places(i: u32) -> vec2<u32> {
     var at = i % p.n0 * vec2(p.a0, p.b0);
     var rest = i / p.n0;

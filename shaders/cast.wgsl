@@ -1,5 +1,11 @@
-// The same numbers stored as another type: y[i] = x[i].
-// p: count. Twin: src/cpu/cast.rs.
+// Stores the same numbers as another type, as torch.Tensor.to(dtype):
+//     y[i] = x[i], rounded to the nearest number that y's type has
+// Loads and stores, which are made for the types of x and y, do the work.
+//
+// p: count.
+// Threads: one an element, or one for four neighbours (elements_of_one.wgsl or elements_of_four.wgsl, which follows), in
+// a loop over the grid.
+// Twin: src/cpu/cast.rs.
 
 @group(0) @binding(0) var<storage, read> x: array<Elements>; // [count]
 @group(0) @binding(1) var<storage, read_write> y: array<Elements>; // [count]

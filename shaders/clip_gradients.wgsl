@@ -1,8 +1,16 @@
-// Takes the loss scale out of the gradient, s = SCALE where p.scaled is 1, else 1, and limits the norm: with
-// norm = √(Σ partial) / s, partial being sums of squares, grad[i] *= coefficient where
-// coefficient = min(1, max_norm / (norm + 1e-6)) / s, as torch.nn.utils.clip_grad_norm_. Writes NORM, COEFFICIENT and
-// NONFINITE, 1 for a norm that is not finite, which leaves grad alone, with coefficient 1, else 0.
-// p: count, partials, max_norm, scaled. Every workgroup adds up the partial sums by the same tree. Twin: src/cpu/clip_gradients.rs.
+// Divides the gradients of all parameters by the loss scale (torch.amp.GradScaler.unscale_) and limits their norm
+// (torch.nn.utils.clip_grad_norm_):
+//     norm = √(Σ_i partial[i]) / s,   s = SCALE where p.scaled is 1, else 1
+//     grad[i] = coefficient·grad[i],   coefficient = min(1, max_norm / (norm + 1e-6)) / s
+// partial are sums of squares of all of grad, by reduce_sum.wgsl. NORM, COEFFICIENT and NONFINITE of the control buffer
+// (src/cpu/control.rs) are written. Where Σ partial is not finite, NONFINITE is 1, COEFFICIENT is 1 and grad stays as it
+// is; else NONFINITE is 0.
+//
+// p: count (of grad), partials, max_norm, scaled.
+// Threads: every workgroup adds up all partial sums for itself, by the same tree: so all of them have the same
+// coefficient, and none waits for another. Then each thread takes elements of grad, in a loop over the grid. Thread 0
+// writes control.
+// Twin: src/cpu/clip_gradients.rs.
 
 @group(0) @binding(0) var<storage, read> partial: array<f32>; // [partials]
 @group(0) @binding(1) var<storage, read_write> grad: array<f32>; // [count]

@@ -1,5 +1,10 @@
-// Limits every element: x[i] = min(max(x[i], -limit), limit), as torch.nn.utils.clip_grad_value_. NaN stays NaN.
-// p: count, limit. Twin: src/cpu/clip_values.rs.
+// Limits every element, in place, as torch.nn.utils.clip_grad_value_:
+//     x[i] = min(max(x[i], -limit), limit)
+// NaN stays NaN.
+//
+// p: count, limit.
+// Threads: one an element, in a loop over the grid, so that any count works.
+// Twin: src/cpu/clip_values.rs.
 
 @group(0) @binding(0) var<storage, read_write> x: array<f32>; // [count]
 

@@ -1,9 +1,16 @@
-// Sums rows: for each of `outer` matrices x[o] of `pitch` rows, y[o, c] = scale · Σ_r x[o, start + r, c] over `rows` rows,
-// plus the old y[o, c] where p.accumulate is 1. The gradient of a bias, and the sum over any dimension.
-// p: outer, rows, cols, start, pitch, scale, accumulate. A workgroup sums COLUMNS columns of a matrix at a time, LANES
-// threads to a column, of which each takes every LANES-th row; a tree adds up the lanes. What additions round away is added
-// up too: gradients that cancel, as an L1 loss's do, must give 0 and not a remainder, which an optimizer that divides by
-// the gradient's own size would take for a direction. Twin: src/cpu/column_sum.rs.
+// Sums over the middle dimension, as torch.sum(x, dim): for x [outer, pitch, cols],
+//     y[o, c] = scale·Σ_r x[o, r, c],   r from start to start + rows; plus the old y[o, c] where p.accumulate is 1
+// With outer 1 this is the gradient of a bias: the sum of dy over its rows.
+//
+// Gradients that cancel, as those of an L1 loss do, must give 0 and not a remainder: an optimizer that divides by the
+// size of the gradient (Adam) would take any remainder for a direction. So what each addition rounds away is added up as
+// well.
+//
+// p: outer, rows, cols, start, pitch, scale, accumulate.
+// Threads: a workgroup has LANES x COLUMNS of them. It sums COLUMNS columns of one o at a time, with LANES threads for
+// each column: each takes every LANES-th row, and a tree adds up the lanes. Neighbouring threads read neighbouring
+// elements.
+// Twin: src/cpu/column_sum.rs.
 
 @group(0) @binding(0) var<storage, read> x: array<f32>; // [outer, pitch, cols]
 @group(0) @binding(1) var<storage, read_write> y: array<f32>; // [outer, cols]

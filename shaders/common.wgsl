@@ -1,8 +1,9 @@
 
 // ---- common.wgsl, appended to every kernel. Twin: src/cpu/common.rs ----
 
-// tanh as a rational function of odd degree 13 over even degree 6 (coefficients: Eigen's and XLA's minimax fit),
-// clamped where f32 cannot tell it from ±1. Error below 4e-7. The builtin is NaN or 0 for large x on several drivers.
+// tanh(x) as a quotient of two polynomials, of degree 13 and 6 (coefficients: the minimax fit of Eigen and XLA). Beyond the
+// clamp f32 cannot tell it from ±1. The relative error is below 4e-7. Used in place of the builtin, which is NaN or 0 for
+// large x on several drivers.
 fn tanh_rational(x: f32) -> f32 {
     let c = clamp(x, -7.90531110763549805, 7.90531110763549805);
     let s = c * c;
@@ -33,28 +34,31 @@ fn is_nan(x: f32) -> bool {
     return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u;
 }
 
-// y, or x where x is NaN: clamp, max and select may lose it on the way, and a fault would go on as a number.
+// y, but x where x is NaN. On some drivers clamp, max and others turn a NaN into a number, and a fault would go unseen.
 fn keep_nan(x: f32, y: f32) -> f32 {
     return select(y, x, is_nan(x));
 }
 
-// e^z for z <= 0. What is clamped would be 0 in f32; drivers differ for huge arguments.
+// e^z for z <= 0. Below the clamp e^z is 0 in f32; drivers differ for huge arguments.
 fn exp_nonpositive(z: f32) -> f32 {
     return exp(max(z, -100.0));
 }
 
-// The natural logarithm, NaN of NaN: SwiftShader's is 89.1, and a loss that has failed would look like one of many.
+// The natural logarithm; of NaN it is NaN. The builtin of SwiftShader gives 89.1 there: a loss that has failed would look
+// like any other.
 fn logarithm(x: f32) -> f32 {
     return keep_nan(x, log(x));
 }
 
-// The upper 32 bits of a · b, by halves of 16 bits.
+// The upper 32 bits of the 64-bit product a·b, from products of halves of 16 bits.
 fn mul_high(a: u32, b: u32) -> u32 {
     let mid = (a >> 16u) * (b & 0xffffu) + (((a & 0xffffu) * (b & 0xffffu)) >> 16u);
     let rest = (a & 0xffffu) * (b >> 16u) + (mid & 0xffffu);
     return (a >> 16u) * (b >> 16u) + (mid >> 16u) + (rest >> 16u);
 }
 
+// Philox4x32-10: four random words from a counter of four words and a seed of two, by ten rounds of multiplying and mixing
+// (Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3", SC 2011). Twin: src/cpu/philox.rs.
 fn philox4x32(counter: vec4<u32>, seed: vec2<u32>) -> vec4<u32> {
     var c = counter;
     var key = seed;

@@ -1,12 +1,18 @@
-// Copies elements of a tensor to places of another: for every index i of the shape [n5, .., n0],
-// y[to + Σ_d i_d·y_d] = x[start + Σ_d i_d·x_d]. Transposition, slicing, concatenation and repetition are copies.
-// p: count, start, to; for each dimension, the innermost first, its size n and its strides x and y.
+// Copies elements of one tensor to places of another, as torch.Tensor.copy_ between strided views: for every index
+// i = (i_5, .., i_0) of the shape [n5, .., n0],
+//     y[to + Σ_d i_d·y_d] = x[start + Σ_d i_d·x_d]
+// Strides x_d and y_d say how many elements apart neighbours along dimension d lie. Transposition, slicing, concatenation
+// and repetition are copies with the right strides. Other elements of y stay as they are.
+//
+// p: count (of copied elements), start, to; of each dimension, 0 being the innermost, its size n and its strides x and y.
+// Dimensions that are not needed have size 1.
+// Threads: one an element, in a loop over the grid, so that any count works.
 // Twin: src/cpu/copy.rs.
 
-@group(0) @binding(0) var<storage, read> x: array<f32>; // what the walk reaches
-@group(0) @binding(1) var<storage, read_write> y: array<f32>; // what the walk reaches
+@group(0) @binding(0) var<storage, read> x: array<f32>; // a tensor of any shape
+@group(0) @binding(1) var<storage, read_write> y: array<f32>; // a tensor of any shape
 
-// Where element i of the walk lies in x and y.
+// Where the element that is i-th in the order of the shape lies in x and in y.
 fn places(i: u32) -> vec2<u32> {
     var at = vec2(p.start, p.to) + i % p.n0 * vec2(p.x0, p.y0);
     var rest = i / p.n0;

@@ -1,10 +1,16 @@
-// Softmax cross-entropy of rows of logits x and its gradient (torch.nn.CrossEntropyLoss): with logp = log softmax x,
-// p = e^logp, label y, class weights w (1 unless p.weighted is 1) and smoothing s, row by row
-//     loss = scale · (-(1 - s)·w_y·logp_y - s/C·Σ_c w_c·logp_c)
-//     dx_c = scale · (p_c·((1 - s)·w_y + s/C·Σ_k w_k) - s/C·w_c - [c = y]·(1 - s)·w_y)
-// Rows whose label is p.ignore_index get zeros.
-// p: rows, classes C, ignore_index, smoothing, weighted, scale. A thread takes a row; cross_entropy_group.wgsl gives it a
-// workgroup. The host has checked the labels. Twin: src/cpu/cross_entropy.rs.
+// Softmax cross-entropy of logits against class indices, and its gradient in the same pass (torch.nn.CrossEntropyLoss).
+// For each row of logits x, with label y, P = softmax(x), class weights w (all 1 unless p.weighted is 1), smoothing s and
+// C classes:
+//     loss = scale·(-(1 - s)·w_y·log P_y - s/C·Σ_c w_c·log P_c)
+//     dx_c = scale·(P_c·((1 - s)·w_y + s/C·Σ_k w_k) - s/C·w_c - [c = y]·(1 - s)·w_y)
+// [c = y] is 1 where c is the label, else 0. Without weights and smoothing that is dx = scale·(P - onehot(y)). A row
+// whose label is p.ignore_index gets loss 0 and dx 0. The largest logit of a row is subtracted from all of them first, so
+// that no power overflows.
+//
+// p: rows, classes C, ignore_index, smoothing s, weighted, scale (1/rows for a mean). The host has checked the labels;
+// here they are only kept from reading elsewhere.
+// Threads: one a row; in cross_entropy_group.wgsl a workgroup a row.
+// Twin: src/cpu/cross_entropy.rs.
 
 @group(0) @binding(0) var<storage, read> logits: array<f32>; // [rows, classes]
 @group(0) @binding(1) var<storage, read> labels: array<i32>; // [rows]

@@ -1,6 +1,10 @@
-// Softmax cross-entropy as in cross_entropy.wgsl, where the equations are, but a workgroup takes a row: its threads read
-// neighbouring logits, and trees find the maximum and the sums.
-// p: rows, classes C, ignore_index, smoothing, weighted, scale. Twin: src/cpu/cross_entropy.rs.
+// Softmax cross-entropy and its gradient as in cross_entropy.wgsl, which has the equations, for rows of many classes:
+//     loss = scale·(-(1 - s)·w_y·log P_y - s/C·Σ_c w_c·log P_c)
+//
+// p: rows, classes C, ignore_index, smoothing s, weighted, scale.
+// Threads: a workgroup takes a row. Neighbouring threads read neighbouring logits, and trees in workgroup memory find the
+// maximum and the sums.
+// Twin: src/cpu/cross_entropy.rs.
 
 @group(0) @binding(0) var<storage, read> logits: array<f32>; // [rows, classes]
 @group(0) @binding(1) var<storage, read> labels: array<i32>; // [rows]

@@ -1,10 +1,14 @@
-// Softmax cross-entropy of rows of logits x against probabilities q of the classes, and its gradient
-// (torch.nn.CrossEntropyLoss): with logp = log softmax x, p = e^logp, class weights w (1 unless p.weighted is 1), smoothing s
-// and a_c = w_c·((1 - s)·q_c + s/C), row by row
-//     loss = -scale · Σ_c a_c·logp_c
-//     dx_c = scale · (p_c·Σ_k a_k - a_c)
-// p: rows, classes C, smoothing, weighted, scale. labels holds q. A thread takes a row; cross_entropy_soft_group.wgsl gives
-// it a workgroup. Twin: src/cpu/cross_entropy_soft.rs.
+// Softmax cross-entropy of logits against probabilities of the classes, and its gradient in the same pass
+// (torch.nn.CrossEntropyLoss with such targets). For each row of logits x, with probabilities q (in labels),
+// P = softmax(x), class weights w (all 1 unless p.weighted is 1), smoothing s, C classes and
+// a_c = w_c·((1 - s)·q_c + s/C):
+//     loss = -scale·Σ_c a_c·log P_c
+//     dx_c = scale·(P_c·Σ_k a_k - a_c)
+// The largest logit of a row is subtracted from all of them first, so that no power overflows.
+//
+// p: rows, classes C, smoothing s, weighted, scale (1/rows for a mean).
+// Threads: one a row; in cross_entropy_soft_group.wgsl a workgroup a row.
+// Twin: src/cpu/cross_entropy_soft.rs.
 
 @group(0) @binding(0) var<storage, read> logits: array<f32>; // [rows, classes]
 @group(0) @binding(1) var<storage, read> labels: array<f32>; // [rows, classes]

@@ -1,6 +1,11 @@
-// Softmax cross-entropy as in cross_entropy_soft.wgsl, where the equations are, but a workgroup takes a row: its threads read
-// neighbouring logits, and trees find the maximum and the sums.
-// p: rows, classes C, smoothing, weighted, scale. Twin: src/cpu/cross_entropy_soft.rs.
+// Softmax cross-entropy and its gradient as in cross_entropy_soft.wgsl, which has the equations, for rows of many
+// classes:
+//     loss = -scale·Σ_c a_c·log P_c
+//
+// p: rows, classes C, smoothing s, weighted, scale.
+// Threads: a workgroup takes a row. Neighbouring threads read neighbouring logits, and trees in workgroup memory find the
+// maximum and the sums.
+// Twin: src/cpu/cross_entropy_soft.rs.
 
 @group(0) @binding(0) var<storage, read> logits: array<f32>; // [rows, classes]
 @group(0) @binding(1) var<storage, read> labels: array<f32>; // [rows, classes]

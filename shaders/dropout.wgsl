@@ -1,7 +1,12 @@
-// Dropout (Hinton et al., arXiv 1207.0580; torch.nn.Dropout): y[i] = x[i]·scale where u >= rate, else 0, with u in [0, 1)
-// word i % 4 of Philox4x32-10 at counter (i / 4, 1, call_low, call_high) and key (seed_low, seed_high). The backward pass
-// is the same with dy for x: the mask is made anew, not kept.
-// p: count, seed_low, seed_high, call_low, call_high, rate, scale. Twin: src/cpu/dropout.rs.
+// Dropout (Hinton et al., arXiv 1207.0580) as torch.nn.Dropout does it in training:
+//     y[i] = scale·x[i] where u_i >= rate, else 0,   u_i uniform in [0, 1)
+// u_i is word i % 4 of Philox4x32-10 (common.wgsl) at counter (i / 4, 1, call_low, call_high) and key (seed_low,
+// seed_high). The backward pass is the same kernel with dy for x: the mask is made again, not kept.
+//
+// p: count, seed_low and seed_high (halves of the seed), call_low and call_high (of the number of the call), rate (the
+// probability of 0), scale = 1 / (1 - rate).
+// Threads: one for four neighbours, which share a call of Philox, in a loop over the grid.
+// Twin: src/cpu/dropout.rs.
 
 @group(0) @binding(0) var<storage, read> x: array<f32>; // [count]
 @group(0) @binding(1) var<storage, read_write> y: array<f32>; // [count]

@@ -1,6 +1,10 @@
-// Looks up a row for every token: y[i, :] = weight[tokens[i], :].
-// p: count, width, rows. The host has checked that tokens lie in 0..rows; here they are only kept from reading
-// elsewhere. Twin: src/cpu/embedding.rs.
+// Looks up a row for every token, as torch.nn.functional.embedding:
+//     y[i, :] = weight[tokens[i], :]
+// The host has checked that tokens lie in 0..rows; here they are only kept from reading elsewhere.
+//
+// p: count (of tokens), width (of a row), rows (of weight).
+// Threads: one an element, in a loop over the grid, so that any count works.
+// Twin: src/cpu/embedding.rs.
 
 @group(0) @binding(0) var<storage, read> tokens: array<i32>; // [count]
 @group(0) @binding(1) var<storage, read> weight: array<f32>; // [rows, width]

@@ -1,7 +1,12 @@
-// Gradient of a look-up: dweight[v, :] = Σ_i dy[order[i], :] over i in starts[v]..starts[v + 1], plus the old dweight
-// where p.accumulate is 1. Row p.padding gets nothing. order holds the positions of the tokens sorted by token, ascending within one, so that no two
-// threads meet and the sum has one order.
-// p: rows, width, padding, accumulate. Twin: src/cpu/embedding_backward.rs.
+// Gradient of a look-up of rows, as torch.nn.Embedding's weight gets it: of each token v, with dy = ∂loss/∂y,
+//     dweight[v, :] = Σ_i dy[order[i], :],   i from starts[v] to starts[v + 1]; plus the old dweight where p.accumulate is 1
+// Row p.padding (padding_idx) gets nothing. order holds the positions of the tokens, sorted by token and, of one token,
+// ascending: so no two threads write the same element, and a sum has one order, which floating-point atomics could not
+// promise.
+//
+// p: rows (of weight), width (of a row), padding (no row has the number where there is none), accumulate.
+// Threads: one an element of dweight, in a loop over the grid.
+// Twin: src/cpu/embedding_backward.rs.
 
 @group(0) @binding(0) var<storage, read> starts: array<i32>; // [rows + 1]
 @group(0) @binding(1) var<storage, read> order: array<i32>; // [count]

@@ -1,12 +1,12 @@
 
-// ---- f16.wgsl, appended where two 16-bit floats share a word. Twin: the crate half ----
+// ---- f16.wgsl, appended where an argument is stored as F16, two numbers in a word. Twin: src/cpu/halves.rs ----
 
-// The number that the lower 16 bits are.
+// The number that the lower 16 bits of a word are: 1 bit sign, 5 exponent, 10 fraction (IEEE 754).
 fn of_f16(word: u32) -> f32 {
     let sign = (word & 0x8000u) << 16u;
     let exponent = (word >> 10u) & 31u;
     let fraction = word & 1023u;
-    // Multiples of 2^-24, which f32 holds.
+    // Numbers with exponent 0 are multiples of 2^-24, which f32 holds exactly.
     let small = bitcast<u32>(f32(fraction) * 5.9604644775390625e-8);
     let normal = ((exponent + 112u) << 23u) | (fraction << 13u);
     let not_finite = 0x7f800000u | (fraction << 13u);
@@ -14,7 +14,7 @@ fn of_f16(word: u32) -> f32 {
     return bitcast<f32>(sign | magnitude);
 }
 
-// The nearest 16-bit float, of two equally near ones the even one. Infinite from 65520 on; NaN stays NaN.
+// The nearest 16-bit float; of two equally near ones the even one. Infinite from 65520 on; NaN stays NaN.
 fn to_f16(x: f32) -> u32 {
     let bits = bitcast<u32>(x);
     let sign = (bits >> 16u) & 0x8000u;

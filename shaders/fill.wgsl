@@ -1,5 +1,9 @@
-// Sets every element: y[i] = value.
-// p: count, value. Twin: src/cpu/fill.rs.
+// Sets every element to one value, as torch.Tensor.fill_:
+//     y[i] = value for i in 0..count
+//
+// p: count, value.
+// Threads: one an element, in a loop over the grid, so that any count works.
+// Twin: src/cpu/fill.rs.
 
 @group(0) @binding(0) var<storage, read_write> y: array<f32>; // [count]
 

@@ -1,6 +1,10 @@
-// Chooses elements of lines: y[o, j, i] = x[o, index[o, j, i], i].
-// p: outer, n, m, inner. The host has checked that the indices lie in 0..n; here they are only kept from reading
-// elsewhere. Twin: src/cpu/gather.rs.
+// Chooses elements along a dimension, as torch.gather. x is seen as [outer, n, inner], n being the size of the dimension:
+//     y[o, j, i] = x[o, index[o, j, i], i]
+// The host has checked that the indices lie in 0..n; here they are only kept from reading elsewhere.
+//
+// p: outer, n, m (elements chosen along the dimension), inner.
+// Threads: one an element, in a loop over the grid, so that any count works.
+// Twin: src/cpu/gather.rs.
 
 @group(0) @binding(0) var<storage, read> x: array<f32>; // [outer, n, inner]
 @group(0) @binding(1) var<storage, read> index: array<i32>; // [outer, m, inner]

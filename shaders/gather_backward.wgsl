@@ -1,7 +1,11 @@
-// Gradient of a choice: dx[o, k, i] = Σ_j dy[o, j, i] over those j in start..start + m whose index[o, j, i] is k, plus the
-// old dx where p.accumulate is 1. A thread takes an element of dx and looks through what was chosen of its line, so that
-// no two threads meet and the sum has one order.
-// p: outer, n, inner, pitch, start, m, accumulate. Twin: src/cpu/gather_backward.rs.
+// Gradient of a choice of elements (gather.wgsl, max_dim.wgsl): with dy = ∂loss/∂y,
+//     dx[o, k, i] = Σ_j dy[o, j, i] over the j with index[o, j, i] = k; plus the old dx where p.accumulate is 1
+// j goes from start to start + m.
+//
+// p: outer, n (size of the dimension in x), inner, pitch (its size in index and dy), start, m, accumulate.
+// Threads: one an element of dx, in a loop over the grid. It looks through everything that was chosen along its line: so
+// no two threads write the same element, and a sum has one order.
+// Twin: src/cpu/gather_backward.rs.
 
 @group(0) @binding(0) var<storage, read> index: array<i32>; // [outer, pitch, inner]
 @group(0) @binding(1) var<storage, read> dy: array<f32>; // [outer, pitch, inner]

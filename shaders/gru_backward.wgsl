@@ -1,36 +1,52 @@
-// Steps of the backward pass of a GRU layer, in the opposite order of the forward pass:
+// Steps of the backward pass of a GRU layer (torch.nn.GRU), backpropagation through time: from the last step of the
+// forward pass to its first,
 //     dh_t = dy_t + dh + da_h·W_hh
-//     da_n = dh_t ⊙ (1 − z) ⊙ (1 − n²),   da_r = da_n ⊙ q ⊙ r(1 − r),   da_z = dh_t ⊙ (h − n) ⊙ z(1 − z)
-// where da_h is that of the step before (none at the first of all), dh what else arrives at the state (the gradient of the
-// final state, and dh_t ⊙ z of the step before), and h the state before the step. The parts of x_t·W_ihᵀ have the gradients
-// da_x = (da_r, da_z, da_n), those of h·W_hhᵀ have da_h = (da_r, da_z, da_n ⊙ r). A sequence that has ended hands dh on and
-// has da_x and da_h 0. This file says what becomes of the sums da_h·W_hh; recurrent_tiles.wgsl or recurrent_lanes.wgsl,
-// which follows, computes them for p.steps steps from p.start on, downwards or in reverse upwards.
-// p: batch B, hidden H, time T, start, steps, reverse, fresh (whether nothing arrives at the first step of all), base (of the slots of h as in gru_forward.wgsl), ragged (whether there
-// are lengths). Twin: src/cpu/gru_backward.rs.
+//     da_n = dh_t ⊙ (1 − z) ⊙ (1 − n²),   da_r = da_n ⊙ q ⊙ r ⊙ (1 − r),   da_z = dh_t ⊙ (h − n) ⊙ z ⊙ (1 − z)
+//     da_x = (da_r, da_z, da_n),   da_h = (da_r, da_z, da_n ⊙ r)
+// dh_t = ∂loss/∂h_t; da_r, da_z, da_n are the gradients of what σ, σ and tanh took in step t (gru_forward.wgsl); da_x and
+// da_h [B, 3H] those of the parts x_t·W_ihᵀ + b_ih and h·W_hhᵀ + b_hh in it, which differ because r multiplies q. h is
+// the state before step t. What arrives at h_t: dy_t as the gradient of an output; da_h·W_hh, W_hh being [3H, H], from
+// the step that was computed before this one (t + 1, or in reverse t − 1; nothing at the first); and dh, which is the
+// gradient of the final state at first; each step leaves dh = dh_t ⊙ z for the next. A sequence that has ended gets da_x
+// and da_h 0 and leaves dh + da_h·W_hh in dh, for the step at which it ends.
+//
+// Products with these of all steps at once (matmul, column_sum) then give the other gradients: dx_t = da_x·W_ih,
+// dW_ih = Σ_t da_xᵀ·x_t, dW_hh = Σ_t da_hᵀ·h, db_ih = Σ da_x, db_hh = Σ da_h.
+//
+// This file has what is a GRU's own: `finish` makes da_x and da_h of one unit in one row of the batch from the sums
+// da_h·W_hh. Those are computed by recurrent_tiles.wgsl or recurrent_lanes.wgsl, and recurrent_backward.wgsl says for
+// which steps: p.steps from p.start on, downwards, or in reverse upwards. Both follow this file.
+//
+// p: batch B, hidden H, time T, start, steps, reverse, fresh (1: dh is 0 at the first step of all, and not yet in
+// memory), base (of the slots of h, see rnn_forward.wgsl), ragged (1: there are lengths).
+// Twin: src/cpu/gru_backward.rs.
 
 @group(0) @binding(0) var<storage, read> dy: array<f32>; // [T, B, H]
 @group(0) @binding(1) var<storage, read> w_hh: array<Weights>; // [3H, H]
-@group(0) @binding(2) var<storage, read> gates: array<f32>; // [T, B, 3H], then [T, B, H]
-@group(0) @binding(3) var<storage, read> h: array<f32>; // base, then [T+1, B, H]
-@group(0) @binding(4) var<storage, read> lengths: array<i32>; // [B]
+@group(0) @binding(2) var<storage, read> gates: array<f32>; // [T, B, 3H]: r, z, q; then [T, B, H]: n
+@group(0) @binding(3) var<storage, read> h: array<f32>; // from base on [T+1, B, H]
+@group(0) @binding(4) var<storage, read> lengths: array<i32>; // [B]; absent unless p.ragged is 1
 @group(0) @binding(5) var<storage, read_write> dh: array<f32>; // [B, H]
-@group(0) @binding(6) var<storage, read_write> da_x: array<f32>; // [T, B, 3H]
-@group(0) @binding(7) var<storage, read_write> da_h: array<f32>; // [T, B, 3H]
+@group(0) @binding(6) var<storage, read_write> da_x: array<f32>; // [T, B, 3H]: of r, z, n
+@group(0) @binding(7) var<storage, read_write> da_h: array<f32>; // [T, B, 3H]: of r, z, n
 
+// How many products a sum has.
 fn inner() -> u32 {
     return 3u * p.hidden;
 }
 
+// Whether there are sums to compute.
 fn multiplies(step: Step) -> bool {
     return !step.first;
 }
 
+// A factor of the sums, by its place (recurrent_backward.wgsl).
 fn source(i: u32) -> f32 {
     return load_da_h(i);
 }
 
 // ANCHOR: finish
+// Takes unit `unit` of row `row` of the batch back through a step, given its sums.
 fn finish(row: u32, unit: u32, step: Step, sums: Sums) {
     let size = p.batch * p.hidden;
     let i = row * p.hidden + unit;

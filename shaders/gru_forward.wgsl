@@ -1,26 +1,37 @@
-// Steps of a GRU layer (Cho et al., arXiv 1406.1078v1, the reset after the product as in cuDNN; torch.nn.GRU):
-//     r = σ(x_t·W_irᵀ + b_ir + h·W_hrᵀ + b_hr),   z = σ(x_t·W_izᵀ + b_iz + h·W_hzᵀ + b_hz),   q = h·W_hnᵀ + b_hn
-//     n = tanh(x_t·W_inᵀ + b_in + r ⊙ q),   h_t = (1 − z) ⊙ n + z ⊙ h,
-// h being the state of the step that was computed before it. A sequence that has ended (t >= its length) keeps h.
-// xw = x·W_ihᵀ + b_ih of all steps is computed before, by matmul. The states lie in slots as in rnn_forward.wgsl. r, z and q, and
-// behind those of all steps n, are kept in gates for backward. This file says what becomes of the sums h·W_hhᵀ;
-// recurrent_tiles.wgsl or recurrent_lanes.wgsl, which follows, computes them for p.steps steps from p.start on, upwards or
-// in reverse downwards.
-// p: batch B, hidden H, time T, start, steps, reverse, fresh (whether the initial state is 0 and to be written), base, bias (whether there is
-// b_hh), ragged (whether there are lengths). Twin: src/cpu/gru_forward.rs.
+// Steps of a GRU layer (Cho et al., arXiv 1406.1078v1; torch.nn.GRU, where r multiplies after the product, as in cuDNN):
+//     r = σ(x_t·W_irᵀ + b_ir + h·W_hrᵀ + b_hr),   z = σ(x_t·W_izᵀ + b_iz + h·W_hzᵀ + b_hz)
+//     q = h·W_hnᵀ + b_hn,   n = tanh(x_t·W_inᵀ + b_in + r ⊙ q)
+//     h_t = (1 − z) ⊙ n + z ⊙ h
+// for x_t [B, I]; W_ih [3H, I] holds the rows of W_ir, W_iz, W_in in this order, W_hh [3H, H] and the biases [3H]
+// likewise; all others are [B, H]. h is the state before step t: h_{t-1}, or in reverse h_{t+1}. σ is the logistic
+// function, ⊙ multiplies element by element. A sequence that has ended (t >= its length) keeps its state.
+//
+// xw = x·W_ihᵀ + b_ih of all steps comes from one matmul; b_hh is added here, since r multiplies its part b_hn. This file
+// has what is a GRU's own: `finish` makes the gates and the new state of one unit in one row of the batch from the three
+// sums h·W_hhᵀ. Those are computed by recurrent_tiles.wgsl or recurrent_lanes.wgsl, and recurrent_forward.wgsl says for
+// which steps: p.steps from p.start on, upwards, or in reverse downwards. Both follow this file.
+//
+// The states lie in T + 1 slots as in rnn_forward.wgsl. gates keeps r, z and q of all steps, and behind them n of all
+// steps, for gru_backward.wgsl.
+//
+// p: batch B, hidden H, time T, start, steps, reverse, fresh (1: the state before the first of the steps is 0, and is
+// written to its slot here), base, bias (1: there is b_hh), ragged (1: there are lengths).
+// Twin: src/cpu/gru_forward.rs.
 
-@group(0) @binding(0) var<storage, read> xw: array<f32>; // [T, B, 3H]
+@group(0) @binding(0) var<storage, read> xw: array<f32>; // [T, B, 3H]: for r, z, n
 @group(0) @binding(1) var<storage, read> w_hh: array<Weights>; // W_hhᵀ [H, 3H]
-@group(0) @binding(2) var<storage, read> b_hh: array<f32>; // [3H]
-@group(0) @binding(3) var<storage, read> lengths: array<i32>; // [B]
-@group(0) @binding(4) var<storage, read_write> gates: array<f32>; // [T, B, 3H], then [T, B, H]
-@group(0) @binding(5) var<storage, read_write> h: array<f32>; // base, then [T+1, B, H]
+@group(0) @binding(2) var<storage, read> b_hh: array<f32>; // [3H]; absent unless p.bias is 1
+@group(0) @binding(3) var<storage, read> lengths: array<i32>; // [B]; absent unless p.ragged is 1
+@group(0) @binding(4) var<storage, read_write> gates: array<f32>; // [T, B, 3H]: r, z, q; then [T, B, H]: n
+@group(0) @binding(5) var<storage, read_write> h: array<f32>; // from base on [T+1, B, H]
 
+// How many products a sum has.
 fn inner() -> u32 {
     return p.hidden;
 }
 
 // ANCHOR: finish
+// Takes unit `unit` of row `row` of the batch through a step, given its sums.
 fn finish(row: u32, unit: u32, step: Step, sums: Sums) {
     let size = p.batch * p.hidden;
     let i = row * p.hidden + unit;
@@ -32,10 +43,11 @@ fn finish(row: u32, unit: u32, step: Step, sums: Sums) {
     }
     let r = sigmoid(ax.x + ah.x);
     let z = sigmoid(ax.y + ah.y);
-    let n = tanh_rational(ax.z + r * ah.z);
+    let q = ah.z;
+    let n = tanh_rational(ax.z + r * q);
     store_gates(start, r);
     store_gates(start + p.hidden, z);
-    store_gates(start + 2u * p.hidden, ah.z);
+    store_gates(start + 2u * p.hidden, q);
     store_gates((3u * p.time + step.time) * size + i, n);
     if step.fresh {
         store_h(p.base + step.before * size + i, 0.0);

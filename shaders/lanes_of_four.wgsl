@@ -1,4 +1,4 @@
-// A lane of recurrent_lanes.wgsl that takes four units, where their number is a multiple of four.
+// For recurrent_lanes.wgsl: a lane has four neighbouring units, as one vector. Their number H is a multiple of four.
 
 alias Weights = vec4<f32>;
 const WIDE = 4u;

@@ -1,4 +1,4 @@
-// A lane of recurrent_lanes.wgsl that takes one unit.
+// For recurrent_lanes.wgsl: a lane has one unit.
 
 alias Weights = f32;
 const WIDE = 1u;

@@ -1,7 +1,12 @@
-// Layer normalisation of rows (torch.nn.LayerNorm): with the mean μ and the variance v = Σ_c (x[c] - μ)² / C of a row,
-// y[r, c] = (x[r, c] - μ)·s·weight[c] + bias[c] where s = 1/√(v + eps). Weight is 1 unless p.weighted is 1, bias 0 unless
-// p.biased is 1. stats[r] = (μ, s), for the gradient.
-// p: rows, cols C, eps, weighted, biased. A workgroup takes a row; trees find its sums. Twin: src/cpu/layer_norm.rs.
+// Layer normalisation of rows (Ba, Kiros and Hinton, arXiv 1607.06450; torch.nn.LayerNorm): of each row r of C numbers,
+//     μ = Σ_c x[r, c] / C,   v = Σ_c (x[r, c] - μ)² / C,   s = 1/√(v + eps)
+//     y[r, c] = (x[r, c] - μ)·s·weight[c] + bias[c]
+// weight is all 1 unless p.weighted is 1, bias all 0 unless p.biased is 1. stats[r] = (μ, s) is kept for
+// layer_norm_backward.wgsl.
+//
+// p: rows, cols C, eps, weighted, biased.
+// Threads: a workgroup takes a row; trees in workgroup memory find its two sums.
+// Twin: src/cpu/layer_norm.rs.
 
 @group(0) @binding(0) var<storage, read> x: array<f32>; // [rows, cols]
 @group(0) @binding(1) var<storage, read> weight: array<f32>; // [cols]; absent unless p.weighted is 1

@@ -1,13 +1,19 @@
-// Gradient of a layer normalisation of rows: with stats[r] = (μ, s), h = (x - μ)·s and g = dy·weight,
-// dx = s·(g - Σ_c g[c]/C - h·Σ_c g[c]·h[c]/C) and dscaled = dy·h, whose sum over the rows is the gradient of the weight.
-// p: rows, cols C, weighted. A workgroup takes a row; a tree finds both sums. Twin: src/cpu/layer_norm_backward.rs.
+// Gradient of a layer normalisation of rows (layer_norm.wgsl): with stats[r] = (μ, s), h = (x - μ)·s, dy = ∂loss/∂y and
+// g = dy ⊙ weight,
+//     dx[r, c] = s·(g[r, c] - Σ_k g[r, k]/C - h[r, c]·Σ_k g[r, k]·h[r, k]/C)
+//     dweight_rows[r, c] = dy[r, c]·h[r, c]
+// The gradient of weight is the sum of dweight_rows over the rows, that of bias the sum of dy (column_sum.wgsl).
+//
+// p: rows, cols C, weighted (0: weight is all 1).
+// Threads: a workgroup takes a row; a tree in workgroup memory finds both sums at once.
+// Twin: src/cpu/layer_norm_backward.rs.
 
 @group(0) @binding(0) var<storage, read> x: array<f32>; // [rows, cols]
 @group(0) @binding(1) var<storage, read> weight: array<f32>; // [cols]; absent unless p.weighted is 1
 @group(0) @binding(2) var<storage, read> stats: array<f32>; // [rows, 2]
 @group(0) @binding(3) var<storage, read> dy: array<f32>; // [rows, cols]
 @group(0) @binding(4) var<storage, read_write> dx: array<f32>; // [rows, cols]
-@group(0) @binding(5) var<storage, read_write> dscaled: array<f32>; // [rows, cols]
+@group(0) @binding(5) var<storage, read_write> dweight_rows: array<f32>; // [rows, cols]
 
 var<workgroup> sums: array<vec2<f32>, GROUP>; // Σ g and Σ g·h
 
@@ -48,7 +54,7 @@ fn main(
             let h = (load_x(start + c) - mean) * scale;
             let g = weighted(c, load_dy(start + c));
             store_dx(start + c, scale * (g - means.x - h * means.y));
-            dscaled[start + c] = load_dy(start + c) * h;
+            dweight_rows[start + c] = load_dy(start + c) * h;
         }
         workgroupBarrier(); // before the next row overwrites the sums
     }

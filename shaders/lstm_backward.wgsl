@@ -1,37 +1,54 @@
-// Steps of the backward pass of an LSTM layer, in the opposite order of the forward pass:
-//     dh_t = dy_t + dh + da·W_hh,   dc_t = dc + dh_t ⊙ o ⊙ (1 − tanh²c_t)
-//     da_i = dc_t ⊙ g ⊙ i(1 − i),  da_f = dc_t ⊙ c ⊙ f(1 − f),  da_g = dc_t ⊙ i ⊙ (1 − g²),  da_o = dh_t ⊙ tanh c_t ⊙ o(1 − o)
-// where da is that of the step before (none at the first of all), dh and dc what else arrives at the states (the gradients
-// of the final states, and dc_t ⊙ f of the step before), and c the cell state before the step. Where p.projected is 1, the
-// product is made elsewhere and dy is that of the one step alone. A sequence that has ended hands dh and dc on and has da 0.
-// da is what the gradients of the weights, the biases, the input and the initial state are products of. This file says what
-// becomes of the sums da·W_hh; recurrent_tiles.wgsl or recurrent_lanes.wgsl, which follows, computes them for p.steps steps
-// from p.start on, downwards or in reverse upwards.
-// p: batch B, hidden H, time T, start, steps, reverse, fresh (whether nothing arrives at the first step of all) (slots of c as in lstm_forward.wgsl), projected, ragged (whether there
-// are lengths). Twin: src/cpu/lstm_backward.rs.
+// Steps of the backward pass of an LSTM layer (torch.nn.LSTM), backpropagation through time: from the last step of the
+// forward pass to its first,
+//     dh_t = dy_t + dh + da·W_hh,   dc_t = dc + dh_t ⊙ o ⊙ (1 − tanh²(c_t))
+//     da_i = dc_t ⊙ g ⊙ i ⊙ (1 − i),   da_f = dc_t ⊙ c ⊙ f ⊙ (1 − f)
+//     da_g = dc_t ⊙ i ⊙ (1 − g²),   da_o = dh_t ⊙ tanh(c_t) ⊙ o ⊙ (1 − o)
+// dh_t, dc_t and da_t = (da_i, da_f, da_g, da_o) [B, 4H] are the gradients of the loss with respect to h_t, c_t and a of
+// step t in lstm_forward.wgsl; c is the cell state before step t. What arrives at h_t: dy_t as the gradient of an output;
+// dh, that of the final state, used up (set to 0) where it is added; and da·W_hh, W_hh being [4H, H], from the step that
+// was computed before this one: da is da_{t+1}, or in reverse da_{t-1}, and nothing at the first. What arrives at c_t:
+// dc, which is the gradient of the final cell state at first; each step leaves dc = dc_t ⊙ f for the next. A sequence
+// that has ended gets da 0, and leaves dh + da·W_hh in dh and dc as it is, for the step at which it ends.
+//
+// Products with da_t of all steps at once (matmul, column_sum) then give the other gradients: dx_t = da_t·W_ih,
+// dW_ih = Σ_t da_tᵀ·x_t, dW_hh = Σ_t da_tᵀ·h, h being the state before step t, and db_ih = db_hh = Σ da_t.
+//
+// This file has what is an LSTM's own: `finish` makes da_t of one unit in one row of the batch from the sums da·W_hh.
+// Those are computed by recurrent_tiles.wgsl or recurrent_lanes.wgsl, and recurrent_backward.wgsl says for which steps:
+// p.steps from p.start on, downwards, or in reverse upwards. Both follow this file. With a projection (p.projected 1) no
+// sums are computed: dy, of this one step, is all that arrives at m_t = o ⊙ tanh(c_t), and dh_t stands for its gradient
+// (lstm_project_backward.wgsl).
+//
+// p: batch B, hidden H, time T, start, steps, reverse, fresh (1: dh and dc are 0 at the first step of all, and not yet in
+// memory), projected, ragged (1: there are lengths).
+// Twin: src/cpu/lstm_backward.rs.
 
-@group(0) @binding(0) var<storage, read> dy: array<f32>; // [T or 1, B, H]
+@group(0) @binding(0) var<storage, read> dy: array<f32>; // [T, B, H]; [1, B, H] where p.projected is 1
 @group(0) @binding(1) var<storage, read> w_hh: array<Weights>; // [4H, H]; not read where p.projected is 1
-@group(0) @binding(2) var<storage, read> gates: array<f32>; // [T, B, 4H]
+@group(0) @binding(2) var<storage, read> gates: array<f32>; // [T, B, 4H]: i, f, g, o
 @group(0) @binding(3) var<storage, read> c: array<f32>; // [T+1, B, H]
-@group(0) @binding(4) var<storage, read> lengths: array<i32>; // [B]
+@group(0) @binding(4) var<storage, read> lengths: array<i32>; // [B]; absent unless p.ragged is 1
 @group(0) @binding(5) var<storage, read_write> dh: array<f32>; // [B, H]
 @group(0) @binding(6) var<storage, read_write> dc: array<f32>; // [B, H]
-@group(0) @binding(7) var<storage, read_write> da: array<f32>; // [T, B, 4H]
+@group(0) @binding(7) var<storage, read_write> da: array<f32>; // [T, B, 4H]: of i, f, g, o
 
+// How many products a sum has.
 fn inner() -> u32 {
     return 4u * p.hidden;
 }
 
+// Whether there are sums to compute.
 fn multiplies(step: Step) -> bool {
     return !step.first && p.projected == 0u;
 }
 
+// A factor of the sums, by its place (recurrent_backward.wgsl).
 fn source(i: u32) -> f32 {
     return load_da(i);
 }
 
 // ANCHOR: finish
+// Takes unit `unit` of row `row` of the batch back through a step, given its sums.
 fn finish(row: u32, unit: u32, step: Step, sums: Sums) {
     let size = p.batch * p.hidden;
     let n = row * p.hidden + unit;

@@ -1,28 +1,40 @@
-// Steps of an LSTM layer (Hochreiter and Schmidhuber 1997, with forget gates; torch.nn.LSTM):
-//     a = x_t·W_ihᵀ + b_ih + b_hh + h·W_hhᵀ, in four parts of H columns;  i, f, o = σ(a_i), σ(a_f), σ(a_o), g = tanh(a_g)
-//     c_t = f ⊙ c + i ⊙ g,   h_t = o ⊙ tanh(c_t),
-// h and c being the states of the step that was computed before it. A sequence that has ended (t >= its length) keeps
-// both. xw = x·W_ihᵀ + b_ih + b_hh of all steps is computed before, by matmul. The states lie in slots as in
-// rnn_forward.wgsl: those of h of
-// batch·width elements from element p.base on, those of c of batch·hidden. h_t goes to its slot, or, where p.projected is
-// 1, to a place of its own behind the slots, from where lstm_project_forward.wgsl takes it to the slot. i, f, g and o are
-// kept in gates for backward. This file says what becomes of the sums h·W_hhᵀ; recurrent_tiles.wgsl or
-// recurrent_lanes.wgsl, which follows, computes them for p.steps steps from p.start on, upwards or in reverse downwards.
-// p: batch B, hidden H, width S of h, time T, start, steps, reverse, fresh (whether the initial state is 0 and to be
-// written), base, projected, ragged (whether there are lengths). Twin: src/cpu/lstm_forward.rs.
+// Steps of an LSTM layer (Hochreiter and Schmidhuber 1997; forget gate: Gers, Schmidhuber and Cummins 2000;
+// torch.nn.LSTM):
+//     a = x_t·W_ihᵀ + b_ih + b_hh + h·W_hhᵀ,   in four parts of H columns: a_i, a_f, a_g, a_o
+//     i, f, o = σ(a_i), σ(a_f), σ(a_o),   g = tanh(a_g)
+//     c_t = f ⊙ c + i ⊙ g,   h_t = o ⊙ tanh(c_t)
+// for x_t [B, I], W_ih [4H, I], W_hh [4H, S], biases [4H]; i, f, g, o and c are [B, H], h is [B, S]. S is H, unless there
+// is a projection (below). h and c are the states before step t: those of step t − 1, or in reverse t + 1. σ is the
+// logistic function, ⊙ multiplies element by element. A sequence that has ended (t >= its length) keeps both states.
+//
+// xw = x·W_ihᵀ + b_ih + b_hh of all steps comes from one matmul. This file has what is an LSTM's own: `finish` makes the
+// gates and the new states of one unit in one row of the batch from the four sums h·W_hhᵀ. Those are computed by
+// recurrent_tiles.wgsl or recurrent_lanes.wgsl, and recurrent_forward.wgsl says for which steps: p.steps from p.start on,
+// upwards, or in reverse downwards. Both follow this file.
+//
+// The states lie in T + 1 slots, as in rnn_forward.wgsl: those of c [B, H] from element 0 on, those of h [B, S] from
+// p.base on. The gates i, f, g and o are kept for lstm_backward.wgsl. With a projection (p.projected 1)
+// m_t = o ⊙ tanh(c_t) [B, H], 0 for sequences that have ended, goes to a place of its own behind the slots of h, and
+// lstm_project_forward.wgsl makes h_t of it. A launch then makes one step, and p.fresh is 0.
+//
+// p: batch B, hidden H, width S, time T, start, steps, reverse, fresh (1: the states before the first of the steps are 0,
+// and are written to their slots here), base, projected, ragged (1: there are lengths).
+// Twin: src/cpu/lstm_forward.rs.
 
-@group(0) @binding(0) var<storage, read> xw: array<f32>; // [T, B, 4H]
+@group(0) @binding(0) var<storage, read> xw: array<f32>; // [T, B, 4H]: for i, f, g, o
 @group(0) @binding(1) var<storage, read> w_hh: array<Weights>; // W_hhᵀ [S, 4H]
-@group(0) @binding(2) var<storage, read> lengths: array<i32>; // [B]
-@group(0) @binding(3) var<storage, read_write> gates: array<f32>; // [T, B, 4H]
+@group(0) @binding(2) var<storage, read> lengths: array<i32>; // [B]; absent unless p.ragged is 1
+@group(0) @binding(3) var<storage, read_write> gates: array<f32>; // [T, B, 4H]: i, f, g, o
 @group(0) @binding(4) var<storage, read_write> c: array<f32>; // [T+1, B, H]
-@group(0) @binding(5) var<storage, read_write> h: array<f32>; // base, then [T+1, B, S], then perhaps [T, B, H]
+@group(0) @binding(5) var<storage, read_write> h: array<f32>; // from base on [T+1, B, S], then with a projection [T, B, H]
 
+// How many products a sum has.
 fn inner() -> u32 {
     return p.width;
 }
 
 // ANCHOR: finish
+// Takes unit `unit` of row `row` of the batch through a step, given its sums.
 fn finish(row: u32, unit: u32, step: Step, sums: Sums) {
     let size = p.batch * p.hidden;
     let n = row * p.hidden + unit;

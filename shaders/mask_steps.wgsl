@@ -1,6 +1,10 @@
-// What belongs to sequences of different lengths: y[t, b, :] = x[t, b, :] where t < lengths[b], else 0. It is its own
-// backward pass.
-// p: time T, batch B, width. Twin: src/cpu/mask_steps.rs.
+// Puts zeros behind the ends of sequences of different lengths, as torch.nn.utils.rnn.pad_packed_sequence does:
+//     y[t, b, :] = x[t, b, :] where t < lengths[b], else 0
+// It is its own backward pass, with dy for x and dx for y.
+//
+// p: time T, batch B, width.
+// Threads: one an element, in a loop over the grid, so that any count works.
+// Twin: src/cpu/mask_steps.rs.
 
 @group(0) @binding(0) var<storage, read> x: array<f32>; // [T, B, width]
 @group(0) @binding(1) var<storage, read> lengths: array<i32>; // [B]

@@ -1,17 +1,25 @@
-// Matrix product in parts: c[s, i, j] = Σ_k a(i, k) · b(k, j) over the k of part s, which are from s·depth up to
-// (s + 1)·depth or to the end; in part 0 plus bias[j] where p.biases is at least 1, plus bias[j] + bias_2[j] where it is 2;
-// plus the old c[s, i, j] where p.accumulate is 1. The sum over the parts, which column_sum.wgsl makes, is the product: so
-// a product of few elements, each a long sum, has work for many workgroups.
-// p: m, n, k; depth, a multiple of 4 where there are parts; element (i, k) of a is a[a_offset + i·a_row + k·a_col], of b
-// likewise, so that transposed operands and rows of larger tensors need no copy. A workgroup computes TILE x TILE tiles of c,
-// a thread BLOCKS x BLOCKS blocks of 4 x 4 elements, from strips of a and b that are DEPTH deep: just so deep that each
-// thread loads one block of 4 x 4 for the next strip while the sums of this one are made. Buffers, loads and stores are in
-// matmul_ones.wgsl or matmul_fours.wgsl, which follows. Twin: src/cpu/matmul.rs.
+// Matrix product, as torch.matmul of two matrices; of a layer x·Wᵀ + b it is the whole:
+//     c[s, i, j] = Σ_k a(i, k)·b(k, j),   k from s·depth to (s + 1)·depth, or to K
+// for a [M, K], b [K, N] and c [parts, M, N]. Element (i, k) of a is a[a_offset + i·a_row + k·a_col], of b likewise: so
+// transposed operands, and rows of larger tensors, need no copy. To part 0 is added bias[j] where p.biases is 1,
+// bias[j] + bias_2[j] where it is 2; to each part the old c where p.accumulate is 1. Mostly there is one part, with depth
+// K. A product with few elements and long sums is split into parts, so that there is work for many workgroups;
+// column_sum.wgsl then adds up the parts.
+//
+// p: m, n, k (M, N, K), depth (a multiple of 4 where there are parts), a_offset, a_row, a_col, b_offset, b_row, b_col,
+// biases, accumulate.
+// Threads: a workgroup has THREADS x THREADS of them and computes tiles of TILE x TILE elements of c: a thread BLOCKS x
+// BLOCKS blocks of 4 x 4. It does so from strips of a and b, DEPTH of k at a time, in workgroup memory, where each number
+// serves TILE products. DEPTH is such that each thread loads just one block of 4 x 4 of the next strip, while the
+// products of this one are made. Buffers, loads and stores are in matmul_ones.wgsl or matmul_fours.wgsl, which follows.
+// matmul_few.wgsl, matmul_subgroup.wgsl and matmul_cooperative.wgsl compute the same in other ways;
+// src/cpu/matmul_ways.rs chooses.
+// Twin: src/cpu/matmul.rs.
 
 const DEPTH = 8u * THREADS * THREADS / TILE;
-// Blocks along the side of a tile, of which one thread owns every THREADS-th.
+// Blocks along a side of a tile; a thread owns every THREADS-th of them.
 const SIDE = TILE / 4u;
-// A strip of a and one of b, stored by k.
+// A strip of a, then one of b: of each k the SIDE vectors along the strip.
 var<workgroup> strips: array<vec4<f32>, 2u * DEPTH * SIDE>;
 
 @compute @workgroup_size(THREADS, THREADS)
@@ -23,8 +31,8 @@ fn main(
 ) {
     let first = group.z * p.depth;
     let end = min(p.k, first + p.depth);
-    // The first half of the threads loads blocks of a, the other of b. Eight threads in succession take neighbours across k,
-    // so that they meet other banks; the next eight go deeper.
+    // The first half of the threads loads blocks of a, the second half blocks of b. Eight successive threads take blocks that
+    // are neighbours along the strip, so that they write to different banks of workgroup memory; the next eight go deeper in k.
     let of_a = index < THREADS * THREADS / 2u;
     let place = index % (THREADS * THREADS / 2u);
     let deep = place / 8u * 4u % DEPTH;

@@ -1,16 +1,20 @@
-// Matrix product as in matmul.wgsl, where the equations are, by cooperative matrices (tensor cores): a subgroup of 32 threads,
-// which is the whole workgroup, holds SIDE x SIDE matrices of 16 x 16 sums, and multiplies matrices of a and b that it loads
-// from their buffers. Nothing written here is read by others before the launch has ended: naga 30 gives such modules Vulkan's
-// memory model but not the flags by which its barriers would order anything (gfx-rs/wgpu#8805), so there is neither workgroup
-// memory nor a barrier.
-// Loads are not checked against the ends of buffers: m and n are multiples of 16·SIDE; k, depth, offsets and the strides
-// that are not 1 are multiples of 16; a, b are stored as `f16`, the others as f32.
-// p: see matmul.wgsl. Twin: src/cpu/matmul.rs. `coopLoad` reads column by column, `coopLoadT` row by row.
+// Matrix product as in matmul.wgsl, which has the equations and parameters, by cooperative matrices (the tensor cores of
+// a GPU):
+//     c[s, i, j] = Σ_k a(i, k)·b(k, j),   k from s·depth to (s + 1)·depth, or to K
+// a and b are stored as `f16`, the others as f32. Loads are not checked against the ends of buffers: so m and n must be
+// multiples of 16·SIDE; k, depth, the offsets and those strides that are not 1 multiples of 16.
+//
+// Threads: a workgroup is one subgroup of 32. Together they hold SIDE x SIDE matrices of 16 x 16 sums, and multiply
+// matrices of a and b that they load straight from the buffers: `coopLoad` reads column by column, `coopLoadT` row by
+// row. There is neither workgroup memory nor a barrier, because naga 30 gives such modules Vulkan's memory model but not
+// the flags by which its barriers would order anything (gfx-rs/wgpu#8805). None is needed: nobody reads here what another
+// workgroup writes.
+// Twin: src/cpu/matmul.rs.
 
 @group(0) @binding(0) var<storage, read> a: array<f32>; // [m, k] by strides
 @group(0) @binding(1) var<storage, read> b: array<f32>; // [k, n] by strides
-@group(0) @binding(2) var<storage, read> bias: array<f32>; // [n]
-@group(0) @binding(3) var<storage, read> bias_2: array<f32>; // [n]
+@group(0) @binding(2) var<storage, read> bias: array<f32>; // [n]; absent where p.biases is 0
+@group(0) @binding(3) var<storage, read> bias_2: array<f32>; // [n]; absent unless p.biases is 2
 @group(0) @binding(4) var<storage, read_write> c: array<f32>; // [parts, m, n]
 
 @compute @workgroup_size(32)

@@ -1,9 +1,13 @@
-// Matrix product as in matmul.wgsl, where the equations are, for few rows or few columns of c: then the time is that of
-// reading the larger factor once, and there are too few tiles to keep a GPU busy. A workgroup computes DOWN·QUADS_DOWN by
-// ACROSS·QUADS_ACROSS blocks of 4 x 4 elements: a thread DOWN x ACROSS of them, but only from the k that are its lane's;
-// then the sums of the lanes, SUMS vectors of each thread, are added in their order.
-// p: see matmul.wgsl. Buffers, loads and stores are in matmul_ones.wgsl or matmul_fours.wgsl, which follows. Twin:
-// src/cpu/matmul.rs.
+// Matrix product as in matmul.wgsl, which has the equations and parameters, for few rows or few columns of c:
+//     c[s, i, j] = Σ_k a(i, k)·b(k, j),   k from s·depth to (s + 1)·depth, or to K
+// The time is then that of reading the larger factor once, and there are too few tiles of c to keep a GPU busy: so the
+// threads of a workgroup share the sums instead.
+//
+// Threads: a workgroup has LANES lanes of QUADS_DOWN x QUADS_ACROSS threads. It computes DOWN·QUADS_DOWN by
+// ACROSS·QUADS_ACROSS blocks of 4 x 4 elements of c: each thread DOWN x ACROSS of these, but only from the k that are its
+// lane's. Then the sums of the lanes, SUMS vectors of each thread, are added in workgroup memory, in the order of the
+// lanes. Buffers, loads and stores are in matmul_ones.wgsl or matmul_fours.wgsl, which follows.
+// Twin: src/cpu/matmul.rs.
 
 const QUADS = QUADS_DOWN * QUADS_ACROSS;
 var<workgroup> sums: array<vec4<f32>, SUMS * LANES * QUADS>;

@@ -1,10 +1,14 @@
-// Matrix product as in matmul.wgsl, where the equations are, by a subgroup of 8 threads with neither workgroup memory nor
-// barriers: a thread sums ROWS rows of 4 columns of c. Of 8 rows of a it loads an eighth, and a broadcast brings each
-// number to all threads. For adapters where loads cost more than arithmetic; loads by their arrangement are in
-// matmul_any.wgsl, matmul_nn.wgsl, matmul_nt.wgsl and matmul_tn.wgsl, buffers and stores in matmul_ones.wgsl and
-// matmul_fours.wgsl. Everything that could stay a loop is unrolled: an
-// index or a lane that is no constant costs llvmpipe five to ten times as much.
-// p: see matmul.wgsl. Twin: src/cpu/matmul.rs.
+// Matrix product as in matmul.wgsl, which has the equations and parameters, by a subgroup of 8 threads, with neither
+// workgroup memory nor barriers; for adapters on which loads cost more than arithmetic (software such as llvmpipe):
+//     c[s, i, j] = Σ_k a(i, k)·b(k, j),   k from s·depth to (s + 1)·depth, or to K
+// Everything that could stay a loop is unrolled: an index or a lane that is not a constant costs llvmpipe five to ten
+// times as much.
+//
+// Threads: a workgroup is one subgroup. It computes ROWS rows of 32 columns of c, each thread 4 of the columns. Of 8 rows
+// and 4 k of a, each thread loads an eighth, and a broadcast brings each number to all threads. Loads are in
+// matmul_any.wgsl, matmul_nn.wgsl, matmul_nt.wgsl or matmul_tn.wgsl, by the arrangement of a and b; buffers and stores in
+// matmul_ones.wgsl or matmul_fours.wgsl.
+// Twin: src/cpu/matmul.rs.
 
 @compute @workgroup_size(8)
 fn main(

@@ -1,6 +1,12 @@
-// The largest elements of lines, and where they are: y[o, i] = max_k x[o, k, i] and the first such k in index[o, i], over k
-// in start..start + n, and over what y and index hold already where p.accumulate is 1. NaN counts as larger than any number.
-// p: outer, pitch, inner, start, n, accumulate. A thread takes a line. Twin: src/cpu/max_dim.rs.
+// The largest elements along a dimension and where they are, as torch.max(x, dim). x is seen as [outer, pitch, inner],
+// pitch being the size of the dimension:
+//     y[o, i] = max_k x[o, k, i],   index[o, i] = the first such k
+// k goes from start to start + n; where p.accumulate is 1, what y and index hold already takes part as well. NaN counts
+// as larger than any number.
+//
+// p: outer, pitch, inner, start, n, accumulate.
+// Threads: one an element of y, in a loop over the grid.
+// Twin: src/cpu/max_dim.rs.
 
 @group(0) @binding(0) var<storage, read> x: array<f32>; // [outer, pitch, inner]
 @group(0) @binding(1) var<storage, read_write> y: array<f32>; // [outer, inner]

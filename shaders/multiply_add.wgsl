@@ -1,6 +1,10 @@
-// y = x, then p.rounds times y = a·y + b, for each element: multiplications and additions alone, to see how many a device
-// makes. A thread has 16 elements, in four vectors that do not wait for one another.
-// p: count, a multiple of 16; rounds; a; b. Twin: src/cpu/multiply_add.rs.
+// Multiplications and additions and little else, for the benchmark to see how many a device makes: for each element
+// y = x, then p.rounds times
+//     y[i] = a·y[i] + b, rounds times over
+//
+// p: count (a multiple of 16), rounds, a, b.
+// Threads: one for 16 elements, in four vectors that do not wait for one another, in a loop over the grid.
+// Twin: src/cpu/multiply_add.rs.
 
 @group(0) @binding(0) var<storage, read> x: array<vec4<f32>>; // [count / 4]
 @group(0) @binding(1) var<storage, read_write> y: array<vec4<f32>>; // [count / 4]

@@ -1,5 +1,9 @@
-// Unit vectors: y[i, c] = 1 where c = tokens[i], else 0.
-// p: count, classes. Twin: src/cpu/one_hot.rs.
+// Unit vectors, as torch.nn.functional.one_hot, but as reals:
+//     y[i, c] = 1 where c = tokens[i], else 0
+//
+// p: count (of tokens), classes.
+// Threads: one an element, in a loop over the grid, so that any count works.
+// Twin: src/cpu/one_hot.rs.
 
 @group(0) @binding(0) var<storage, read> tokens: array<i32>; // [count]
 @group(0) @binding(1) var<storage, read_write> y: array<f32>; // [count, classes]

@@ -1,6 +1,11 @@
-// Random numbers: y[i] = low + (high - low) · u, where u in [0, 1) is word i % 4 of Philox4x32-10 (Salmon et al., "Parallel
-// Random Numbers: As Easy as 1, 2, 3", SC 2011) at counter (i / 4, 0, stream, 0) and key (seed_low, seed_high).
-// p: count, seed_low, seed_high, stream, low, high. Twin: src/cpu/philox_uniform.rs.
+// Random numbers from a counter, the same on every device (Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3",
+// SC 2011):
+//     y[i] = low + (high - low)·u_i,   u_i uniform in [0, 1)
+// u_i is word i % 4 of Philox4x32-10 (common.wgsl) at counter (i / 4, 0, stream, 0) and key (seed_low, seed_high).
+//
+// p: count, seed_low and seed_high (halves of the seed), stream, low, high.
+// Threads: one for four neighbours, which share a call of Philox, in a loop over the grid.
+// Twin: src/cpu/philox_uniform.rs.
 
 @group(0) @binding(0) var<storage, read_write> y: array<f32>; // [count]
 

@@ -1,7 +1,8 @@
-// A backward pass: which steps it makes, and which rows of gradients they multiply with W_hh: those of the step before, of
-// inner() elements.
+// The pass of rnn_backward, lstm_backward and gru_backward: which steps a launch makes, and what its sums multiply W_hh
+// with: the rows of da of the step that was computed before, of inner() elements. Twin: backward_steps in
+// src/cpu/recurrence.rs.
 
-// Step s of p.steps.
+// The s-th of the p.steps steps of this launch.
 fn step_of(s: u32) -> Step {
     let time = select(p.start - s, p.start + s, p.reverse == 1u);
     let later = select(time + 1u, time - 1u, p.reverse == 1u);
@@ -9,6 +10,7 @@ fn step_of(s: u32) -> Step {
     return Step(time, time + p.reverse, time + 1u - p.reverse, later, first, p.fresh == 1u && first);
 }
 
+// Where the factors of a row of the batch begin, for `source`.
 fn row_of(row: u32, step: Step) -> u32 {
     return (step.later * p.batch + row) * inner();
 }

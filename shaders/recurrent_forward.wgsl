@@ -1,20 +1,24 @@
-// A forward pass: which steps it makes, and what they multiply with W_hhᵀ: the rows of h, of inner() elements.
+// The pass of rnn_forward, lstm_forward and gru_forward: which steps a launch makes, and what its sums multiply W_hhᵀ
+// with: the rows of the state before the step, of inner() elements. Twin: forward_steps in src/cpu/recurrence.rs.
 
-// Step s of p.steps.
+// The s-th of the p.steps steps of this launch.
 fn step_of(s: u32) -> Step {
     let time = select(p.start + s, p.start - s, p.reverse == 1u);
     let fresh = p.fresh == 1u && s == 0u;
     return Step(time, time + p.reverse, time + 1u - p.reverse, 0u, fresh, fresh);
 }
 
+// Whether there are sums to compute: a state of 0 has none.
 fn multiplies(step: Step) -> bool {
     return !step.fresh;
 }
 
+// Where the factors of a row of the batch begin, for `source`.
 fn row_of(row: u32, step: Step) -> u32 {
     return p.base + (step.before * p.batch + row) * inner();
 }
 
+// A factor of the sums, by its place.
 fn source(i: u32) -> f32 {
     return load_h(i);
 }

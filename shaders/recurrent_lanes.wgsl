@@ -1,9 +1,13 @@
-// The products of a recurrent kernel, for adapters where barriers and workgroup memory cost more than they save:
-// sums[row, unit] = Σ_k source(row, k) · w_hh[k, columns of the unit]. A workgroup is one subgroup of 8 lanes. It takes 16
-// rows of the batch and, block after block, 8 · WIDE units, WIDE neighbours a lane: of each k a lane reads the element of
-// two rows, and the subgroup hands all of them to every lane.
-// With one workgroup in x it may make several steps: it then owns its rows through all of them, and a barrier makes
-// the new states visible to its lanes. With more workgroups in x a launch makes one step.
+// The products of a recurrent kernel, for adapters on which barriers and workgroup memory cost more than they save
+// (software such as llvmpipe): of each row of the batch and each unit
+//     sums[c] = Σ_k source(row, k)·w_hh[k, c·H + unit],   k < inner(), c < COLUMNS
+// as in recurrent_tiles.wgsl.
+//
+// Threads: a workgroup is one subgroup of 8 lanes. It takes 16 rows of the batch and, block after block, 8·WIDE units, of
+// which each lane has WIDE neighbours (lanes_of_one.wgsl or lanes_of_four.wgsl, which follows). Of each k a lane loads
+// the source of two rows, and the subgroup broadcasts all 16 to every lane. With one workgroup in x a launch may make
+// several steps: the workgroup then owns its rows through all of them, and a barrier makes the new states visible to its
+// lanes. With more workgroups in x a launch makes one step.
 
 // The next step reads what it multiplies from memory.
 fn hand_on(k: u32, x: f32) {

@@ -1,9 +1,14 @@
-// The products of a recurrent kernel, for GPUs: sums[row, unit] = Σ_k source(row, k) · w_hh[k, columns of the unit].
-// A workgroup has THREADS = SLICES · UNITS threads. It takes ROWS = ROUNDS · ROUND rows of the batch and, block after block, UNITS units:
-// a thread adds up, for one unit and all rows, every SLICES-th k, and the sums of the slices are added in workgroup memory,
-// ROUND rows in each of ROUNDS rounds. Neighbouring threads read neighbouring weights.
-// With one workgroup in x it may make several steps: it then owns its rows through all of them, and a barrier makes
-// the new states visible to its threads. With more workgroups in x a launch makes one step.
+// The products of a recurrent kernel, for GPUs: of each row of the batch and each unit
+//     sums[c] = Σ_k source(row, k)·w_hh[k, c·H + unit],   k < inner(), c < COLUMNS
+// w_hh is [inner(), COLUMNS·H]: COLUMNS is the number of sums that a unit needs (4 in an LSTM's forward pass). finish()
+// of the cell's file then makes of them what they are for.
+//
+// Threads: a workgroup has SLICES x UNITS of them. It takes ROWS rows of the batch and, block after block, UNITS units.
+// Each thread adds up, for one unit and all ROWS rows, every SLICES-th k; so a weight is loaded once for ROWS rows, and
+// neighbouring threads load neighbouring weights. The sums of the slices are then added in workgroup memory, ROUND rows
+// at a time in ROUNDS rounds (ROWS = ROUNDS·ROUND), so that little of that memory is enough. With one workgroup in x a
+// launch may make several steps: the workgroup then owns its rows through all of them, and a barrier makes the new states
+// visible to its threads. With more workgroups in x a launch makes one step.
 
 alias Weights = f32;
 

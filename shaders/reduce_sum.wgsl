@@ -1,7 +1,11 @@
-// Sums parts of a tensor: y[g] = scale · Σ x[i]^power over the g-th of `groups` equal contiguous parts of x. The last
-// parts may be shorter, or empty.
-// p: count, groups, power (1 or 2), scale. A workgroup sums a part: each of its THREADS every THREADS-th element, then a
-// tree adds up the threads. Twin: src/cpu/reduce_sum.rs.
+// Sums of parts of a tensor, or of squares (torch.sum, and the norm for torch.nn.utils.clip_grad_norm_):
+//     y[g] = scale·Σ_i x[i]^power,   i in the g-th of `groups` equal parts of neighbours in x
+// The last parts may be shorter, or empty. A sum of many elements takes two launches: of parts, then of their sums.
+//
+// p: count (of x), groups, power (1 or 2), scale.
+// Threads: a workgroup sums a part: each of its THREADS takes every THREADS-th element, then a tree in workgroup memory
+// adds up the threads. The order of the additions depends on count and groups only.
+// Twin: src/cpu/reduce_sum.rs.
 
 @group(0) @binding(0) var<storage, read> x: array<f32>; // [count]
 @group(0) @binding(1) var<storage, read_write> y: array<f32>; // [groups]

@@ -1,9 +1,14 @@
-// Losses of values and their gradients (torch.nn.MSELoss, L1Loss, HuberLoss): with e = x - label, element by element
-// losses = scale · l and dx = scale · dl/de, where
-//     kind 0: l = e², dl/de = 2e
-//     kind 1: l = |e|, dl/de = sign e, which is 0 at 0
-//     kind 2: with c = e clamped to ±delta: l = c·(e - c/2), dl/de = c
-// p: count, kind, delta, scale. Twin: src/cpu/regression_loss.rs.
+// Losses of values and their gradients in the same pass (torch.nn.MSELoss, L1Loss, HuberLoss). For each element, with
+// e = x - label:
+//     losses[i] = scale·l,   dx[i] = scale·dl/de
+//     kind 0, squared error: l = e²,   dl/de = 2e
+//     kind 1, absolute error: l = |e|,   dl/de = sign e, which is 0 at 0
+//     kind 2, Huber's: l = s·(e - s/2),   dl/de = s,   s being e clamped to ±delta
+// The last is e²/2 within ±delta and delta·(|e| - delta/2) beyond. The gradient of the label is -dx.
+//
+// p: count, kind, delta, scale (1/count for a mean).
+// Threads: one an element, in a loop over the grid, so that any count works.
+// Twin: src/cpu/regression_loss.rs.
 
 @group(0) @binding(0) var<storage, read> x: array<f32>; // [count]
 @group(0) @binding(1) var<storage, read> labels: array<f32>; // [count]

@@ -1,5 +1,10 @@
-// Cuts off what is negative: y[i] = max(x[i], 0). Backward takes y.
-// p: count. Twin: src/cpu/relu.rs.
+// The rectifier, as torch.relu:
+//     y[i] = max(x[i], 0); NaN stays NaN
+// relu_backward.wgsl needs y only.
+//
+// p: count.
+// Threads: one an element, in a loop over the grid, so that any count works.
+// Twin: src/cpu/relu.rs.
 
 @group(0) @binding(0) var<storage, read> x: array<f32>; // [count]
 @group(0) @binding(1) var<storage, read_write> y: array<f32>; // [count]

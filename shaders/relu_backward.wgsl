@@ -1,5 +1,9 @@
-// Gradient of relu from its output y: dx[i] = dy[i] where y[i] > 0, else 0.
-// p: count. Twin: src/cpu/relu_backward.rs.
+// Gradient of relu from its output y and dy = ∂loss/∂y:
+//     dx[i] = dy[i] where y[i] > 0, else 0
+//
+// p: count.
+// Threads: one an element, in a loop over the grid, so that any count works.
+// Twin: src/cpu/relu_backward.rs.
 
 @group(0) @binding(0) var<storage, read> y: array<f32>; // [count]
 @group(0) @binding(1) var<storage, read> dy: array<f32>; // [count]

@@ -1,9 +1,16 @@
-// One step of torch.optim.RMSprop (Tieleman and Hinton 2012; centered: Graves, arXiv 1308.0850): g = grad +
-// weight_decay·param; square_avg = alpha·square_avg + (1 - alpha)·g²; d = √square_avg + eps, or where p.centered is 1
-// d = √(square_avg - grad_avg²) + eps with grad_avg = alpha·grad_avg + (1 - alpha)·g; param -= lr·g/d, or with momentum
-// buf = momentum·buf + g/d and param -= lr·buf. What rounding makes of a variance below 0 counts as 0.
-// Nothing happens where the stop is set.
-// p: count, lr, alpha, one_minus_alpha, eps, weight_decay, momentum, centered. Twin: src/cpu/rmsprop.rs.
+// One step of RMSprop (Tieleman and Hinton 2012; centered: Graves, arXiv 1308.0850) as torch.optim.RMSprop, for every
+// element:
+//     g = grad + weight_decay·param
+//     square_avg = alpha·square_avg + (1 - alpha)·g²,   grad_avg = alpha·grad_avg + (1 - alpha)·g
+//     step = g / (√v + eps),   v = square_avg, or square_avg - grad_avg² where p.centered is 1
+//     param = param - lr·step; with momentum buf = momentum·buf + step and param = param - lr·buf
+// grad_avg is used only where p.centered is 1, buf only with momentum. A v that rounding has made negative counts as 0.
+// The stop is a number of the control buffer (src/cpu/control.rs), which begin_step.wgsl brings up to date before. Where
+// it is set, nothing changes.
+//
+// p: count, lr, alpha, one_minus_alpha (rounded once, from 64 bits), eps, weight_decay, momentum, centered.
+// Threads: one an element, in a loop over the grid, so that any count works.
+// Twin: src/cpu/rmsprop.rs.
 
 @group(0) @binding(0) var<storage, read_write> param: array<f32>; // [count]
 @group(0) @binding(1) var<storage, read> grad: array<f32>; // [count]

@@ -1,34 +1,47 @@
-// Steps of the backward pass of a plain recurrent layer, in the opposite order of the forward pass:
-//     da_t = (dy_t + dh + da·W_hh) ⊙ act'(a_t),
-// where a_t is what act was applied to, da that of the step before (none at the first of all), and dh what else arrives at
-// the state: the gradient of the final state. act' from its result: (1 − h)(1 + h) for tanh, [h > 0] for relu. A sequence
-// that has ended hands dh on; elsewhere dh is used up.
-// da is what the gradients of the weights, the biases, the input and the initial state are products of. This file says what
-// becomes of the sums da·W_hh; recurrent_tiles.wgsl or recurrent_lanes.wgsl, which follows, computes them for p.steps steps
-// from p.start on, downwards or in reverse upwards.
-// p: batch B, hidden H, time T, start, steps, reverse, fresh (whether nothing arrives at the first step of all), base (of the slots of h as in rnn_forward.wgsl), relu, ragged
-// (whether there are lengths). Twin: src/cpu/rnn_backward.rs.
+// Steps of the backward pass of a plain recurrent layer (torch.nn.RNN), backpropagation through time: from the last step
+// of the forward pass to its first,
+//     da_t = (dy_t + dh + da·W_hh) ⊙ act'(a_t)
+// All of these are [B, H] but W_hh [H, H]; ⊙ multiplies element by element. a_t is what act took in step t, and
+// da_t = ∂loss/∂a_t. Three gradients arrive at h_t: dy_t as that of an output; dh, that of the final state, used up (set
+// to 0) where it is added; and da·W_hh from the step that was computed before this one, da being da_{t+1}, or in reverse
+// da_{t-1}, and nothing at the first. act' follows from h_t: (1 − h_t)(1 + h_t) for tanh; for relu 1 where h_t > 0, else
+// 0. A sequence that has ended gets da_t 0 and leaves dh + da·W_hh in dh, for the step at which it ends.
+//
+// Products with da_t of all steps at once (matmul, column_sum) then give the other gradients: dx_t = da_t·W_ih,
+// dW_ih = Σ_t da_tᵀ·x_t, dW_hh = Σ_t da_tᵀ·h, h being the state before step t, and db_ih = db_hh = Σ da_t.
+//
+// This file has what is a plain RNN's own: `finish` makes da_t of one unit in one row of the batch from the sums da·W_hh.
+// Those are computed by recurrent_tiles.wgsl or recurrent_lanes.wgsl, and recurrent_backward.wgsl says for which steps:
+// p.steps from p.start on, downwards, or in reverse upwards. Both follow this file.
+//
+// p: batch B, hidden H, time T, start, steps, reverse, fresh (1: dh is 0 at the first step of all, and not yet in
+// memory), base (of the slots of h, see rnn_forward.wgsl), relu, ragged (1: there are lengths).
+// Twin: src/cpu/rnn_backward.rs.
 
 @group(0) @binding(0) var<storage, read> dy: array<f32>; // [T, B, H]
 @group(0) @binding(1) var<storage, read> w_hh: array<Weights>; // [H, H]
-@group(0) @binding(2) var<storage, read> h: array<f32>; // base, then [T+1, B, H]
-@group(0) @binding(3) var<storage, read> lengths: array<i32>; // [B]
+@group(0) @binding(2) var<storage, read> h: array<f32>; // from base on [T+1, B, H]
+@group(0) @binding(3) var<storage, read> lengths: array<i32>; // [B]; absent unless p.ragged is 1
 @group(0) @binding(4) var<storage, read_write> dh: array<f32>; // [B, H]
 @group(0) @binding(5) var<storage, read_write> da: array<f32>; // [T, B, H]
 
+// How many products a sum has.
 fn inner() -> u32 {
     return p.hidden;
 }
 
+// Whether there are sums to compute.
 fn multiplies(step: Step) -> bool {
     return !step.first;
 }
 
+// A factor of the sums, by its place (recurrent_backward.wgsl).
 fn source(i: u32) -> f32 {
     return load_da(i);
 }
 
 // ANCHOR: finish
+// Takes unit `unit` of row `row` of the batch back through a step, given its sums.
 fn finish(row: u32, unit: u32, step: Step, sums: Sums) {
     let size = p.batch * p.hidden;
     let i = row * p.hidden + unit;

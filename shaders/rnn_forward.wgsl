@@ -1,23 +1,32 @@
 // Steps of a plain recurrent layer (Elman 1990; torch.nn.RNN):
-//     h_t = act(x_t·W_ihᵀ + b_ih + b_hh + h·W_hhᵀ),   act = tanh, or relu where p.relu is 1,
-// h being the state of the step that was computed before it. A sequence that has ended (t >= its length) keeps h.
-// xw = x·W_ihᵀ + b_ih + b_hh of all steps is computed before, by matmul. The states lie in one buffer, in slots of batch·hidden elements
-// from element p.base on, one more than steps: step t takes the state from slot t to slot t + 1, or in reverse from slot
-// t + 1 to slot t. They are all that backward needs. This file says what becomes of the sums h·W_hhᵀ; recurrent_tiles.wgsl
-// or recurrent_lanes.wgsl, which follows, computes them for p.steps steps from p.start on, upwards or in reverse downwards.
-// p: batch B, hidden H, start, steps, reverse, fresh (whether the initial state is 0 and to be written), base, relu, ragged
-// (whether there are lengths). Twin: src/cpu/rnn_forward.rs.
+//     h_t = act(x_t·W_ihᵀ + b_ih + b_hh + h·W_hhᵀ),   act = tanh, or relu where p.relu is 1
+// for x_t [B, I], W_ih [H, I], W_hh [H, H] and biases [H]. h [B, H] is the state before step t: h_{t-1}, or in reverse
+// h_{t+1}. A sequence that has ended (t >= its length) keeps its state.
+//
+// xw = x·W_ihᵀ + b_ih + b_hh of all steps comes from one matmul. This file has what is a plain RNN's own: `finish` makes
+// the new state of one unit (a column of h) in one row of the batch from the sums h·W_hhᵀ. Those are computed by
+// recurrent_tiles.wgsl or recurrent_lanes.wgsl, and recurrent_forward.wgsl says for which steps: p.steps from p.start on,
+// upwards, or in reverse downwards. Both follow this file.
+//
+// All states lie in one buffer, in T + 1 slots of [B, H]: slot s begins at element p.base + s·B·H. Step t takes the state
+// from slot t to slot t + 1, in reverse from slot t + 1 to slot t. rnn_backward.wgsl needs nothing else.
+//
+// p: batch B, hidden H, start, steps, reverse, fresh (1: the state before the first of the steps is 0, and is written to
+// its slot here), base, relu, ragged (1: there are lengths).
+// Twin: src/cpu/rnn_forward.rs.
 
 @group(0) @binding(0) var<storage, read> xw: array<f32>; // [T, B, H]
 @group(0) @binding(1) var<storage, read> w_hh: array<Weights>; // W_hhᵀ [H, H]
-@group(0) @binding(2) var<storage, read> lengths: array<i32>; // [B]
-@group(0) @binding(3) var<storage, read_write> h: array<f32>; // base, then [T+1, B, H]
+@group(0) @binding(2) var<storage, read> lengths: array<i32>; // [B]; absent unless p.ragged is 1
+@group(0) @binding(3) var<storage, read_write> h: array<f32>; // from base on [T+1, B, H]
 
+// How many products a sum has.
 fn inner() -> u32 {
     return p.hidden;
 }
 
 // ANCHOR: finish
+// Takes unit `unit` of row `row` of the batch through a step, given its sums.
 fn finish(row: u32, unit: u32, step: Step, sums: Sums) {
     let size = p.batch * p.hidden;
     let i = row * p.hidden + unit;

@@ -1,5 +1,10 @@
-// Multiplies with a number: y[i] = factor · x[i].
-// p: count, factor. Twin: src/cpu/scale.rs.
+// Multiplies a tensor with a number that the host knows:
+//     y[i] = factor·x[i] for i in 0..count
+//
+// p: count, factor.
+// Threads: one an element, or one for four neighbours (elements_of_one.wgsl or elements_of_four.wgsl, which follows), in
+// a loop over the grid.
+// Twin: src/cpu/scale.rs.
 
 @group(0) @binding(0) var<storage, read> x: array<Elements>; // [count]
 @group(0) @binding(1) var<storage, read_write> y: array<Elements>; // [count]

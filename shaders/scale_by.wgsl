@@ -1,5 +1,9 @@
-// Multiplies rows with numbers on the device: y[i] = x[i] · factor[i / width].
-// p: count, width. Twin: src/cpu/scale_by.rs.
+// Multiplies each row of a tensor with a number that is on the device:
+//     y[i] = x[i]·factor[i / width], rounding i / width down
+//
+// p: count (of x), width (of a row).
+// Threads: one an element, in a loop over the grid, so that any count works.
+// Twin: src/cpu/scale_by.rs.
 
 @group(0) @binding(0) var<storage, read> x: array<f32>; // [count]
 @group(0) @binding(1) var<storage, read> factor: array<f32>; // [count / width]

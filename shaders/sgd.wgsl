@@ -1,7 +1,15 @@
-// One step of torch.optim.SGD: g = grad + weight_decay·param; with momentum buf = momentum·buf + (1 - dampening)·g, but
-// buf = g at the first step, and g = g + momentum·buf (nesterov) or g = buf; then param -= lr·g.
-// Nothing happens where the stop is set. Without momentum buf is not used.
-// p: count, lr, momentum, dampening, weight_decay, nesterov. Twin: src/cpu/sgd.rs.
+// One step of stochastic gradient descent as torch.optim.SGD (Nesterov momentum: Sutskever et al. 2013), for every
+// element:
+//     g = grad + weight_decay·param
+//     buf = momentum·buf + (1 - dampening)·g, but buf = g at the first step (T = 1)
+//     param = param - lr·d,   d = buf, or g + momentum·buf where p.nesterov is 1
+// Without momentum d is g, and buf is not used. T and the stop are numbers of the control buffer (src/cpu/control.rs),
+// which begin_step.wgsl brings up to date before. Where the stop is set, nothing changes.
+//
+// p: count, lr, momentum, dampening, weight_decay, nesterov.
+// Threads: one an element, or one for four neighbours (elements_of_one.wgsl or elements_of_four.wgsl, which follows), in
+// a loop over the grid.
+// Twin: src/cpu/sgd.rs.
 
 @group(0) @binding(0) var<storage, read_write> param: array<Elements>; // [count]
 @group(0) @binding(1) var<storage, read> grad: array<Elements>; // [count]

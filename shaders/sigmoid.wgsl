@@ -1,5 +1,10 @@
-// The logistic function: y[i] = 1 / (1 + e^-x[i]). Backward takes y.
-// p: count. Twin: src/cpu/sigmoid.rs.
+// The logistic function σ, as torch.sigmoid:
+//     y[i] = σ(x[i]) = 1 / (1 + e^-x[i])
+// sigmoid_backward.wgsl needs y only.
+//
+// p: count.
+// Threads: one an element, in a loop over the grid, so that any count works.
+// Twin: src/cpu/sigmoid.rs.
 
 @group(0) @binding(0) var<storage, read> x: array<f32>; // [count]
 @group(0) @binding(1) var<storage, read_write> y: array<f32>; // [count]

@@ -1,5 +1,9 @@
-// Gradient of the logistic function from its output y: dx[i] = dy[i] · y[i] · (1 - y[i]).
-// p: count. Twin: src/cpu/sigmoid_backward.rs.
+// Gradient of the logistic function from its output y and dy = ∂loss/∂y:
+//     dx[i] = dy[i]·y[i]·(1 - y[i])
+//
+// p: count.
+// Threads: one an element, in a loop over the grid, so that any count works.
+// Twin: src/cpu/sigmoid_backward.rs.
 
 @group(0) @binding(0) var<storage, read> y: array<f32>; // [count]
 @group(0) @binding(1) var<storage, read> dy: array<f32>; // [count]

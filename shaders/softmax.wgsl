@@ -1,6 +1,11 @@
-// Softmax of rows: with z = x - max x, y[r, c] = e^z[r, c] / Σ_k e^z[r, k], or where p.log is 1 its logarithm
-// z[r, c] - log Σ_k e^z[r, k].
-// p: rows, cols, log. A workgroup takes a row; trees find its maximum and its sum. Twin: src/cpu/softmax.rs.
+// Softmax of rows, or its logarithm (torch.softmax, torch.log_softmax, over the last dimension):
+//     z[r, c] = x[r, c] - max_k x[r, k]
+//     y[r, c] = e^z[r, c] / Σ_k e^z[r, k];   where p.log is 1, z[r, c] - log Σ_k e^z[r, k]
+// Subtracting the maximum does not change the result, but no power overflows.
+//
+// p: rows, cols, log.
+// Threads: a workgroup takes a row; trees in workgroup memory find its maximum and its sum.
+// Twin: src/cpu/softmax.rs.
 
 @group(0) @binding(0) var<storage, read> x: array<f32>; // [rows, cols]
 @group(0) @binding(1) var<storage, read_write> y: array<f32>; // [rows, cols]

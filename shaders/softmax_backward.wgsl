@@ -1,6 +1,10 @@
-// Gradient of a softmax of rows from its output y: dx[r, c] = y[r, c] · (dy[r, c] - Σ_k dy[r, k]·y[r, k]), or where p.log is
-// 1 and y the logarithm of one, dx[r, c] = dy[r, c] - e^y[r, c] · Σ_k dy[r, k].
-// p: rows, cols, log. A workgroup takes a row; a tree finds its sum. Twin: src/cpu/softmax_backward.rs.
+// Gradient of a softmax of rows from its output y and dy = ∂loss/∂y:
+//     dx[r, c] = y[r, c]·(dy[r, c] - Σ_k dy[r, k]·y[r, k]);   where p.log is 1, dy[r, c] - e^y[r, c]·Σ_k dy[r, k]
+// Where p.log is 1, y is the logarithm of a softmax.
+//
+// p: rows, cols, log.
+// Threads: a workgroup takes a row; a tree in workgroup memory finds its sum.
+// Twin: src/cpu/softmax_backward.rs.
 
 @group(0) @binding(0) var<storage, read> y: array<f32>; // [rows, cols]
 @group(0) @binding(1) var<storage, read> dy: array<f32>; // [rows, cols]

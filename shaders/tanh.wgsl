@@ -1,5 +1,10 @@
-// The hyperbolic tangent, to 4e-7: y[i] = tanh x[i]. Backward takes y.
-// p: count. Twin: src/cpu/tanh.rs.
+// The hyperbolic tangent, as torch.tanh, with a relative error below 4e-7:
+//     y[i] = tanh(x[i]), by tanh_rational in common.wgsl
+// tanh_backward.wgsl needs y only.
+//
+// p: count.
+// Threads: one an element, in a loop over the grid, so that any count works.
+// Twin: src/cpu/tanh.rs.
 
 @group(0) @binding(0) var<storage, read> x: array<f32>; // [count]
 @group(0) @binding(1) var<storage, read_write> y: array<f32>; // [count]

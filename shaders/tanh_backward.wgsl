@@ -1,6 +1,10 @@
-// Gradient of the hyperbolic tangent from its output y: dx[i] = dy[i] · (1 - y[i]²), in factors that keep their digits
-// where y is near ±1.
-// p: count. Twin: src/cpu/tanh_backward.rs.
+// Gradient of the hyperbolic tangent from its output y and dy = ∂loss/∂y:
+//     dx[i] = dy[i]·(1 - y[i]²)
+// computed as dy·(1 - y)·(1 + y), which keeps its digits where y is near ±1.
+//
+// p: count.
+// Threads: one an element, in a loop over the grid, so that any count works.
+// Twin: src/cpu/tanh_backward.rs.
 
 @group(0) @binding(0) var<storage, read> y: array<f32>; // [count]
 @group(0) @binding(1) var<storage, read> dy: array<f32>; // [count]

@@ -1,5 +1,10 @@
-// A function of every element: y[i] = f(x[i]).
-// p: op (f is 0: e^x, 1: the natural logarithm, 2: the square root), count. Twin: src/cpu/unary.rs.
+// A function of every element, as torch.exp, log and sqrt:
+//     y[i] = f(x[i]),   f being e^x for op 0, the natural logarithm for 1, the square root for 2
+// The backward passes are products and quotients of tensors: see src/ops/unary.rs.
+//
+// p: op, count.
+// Threads: one an element, in a loop over the grid, so that any count works.
+// Twin: src/cpu/unary.rs.
 
 @group(0) @binding(0) var<storage, read> x: array<f32>; // [count]
 @group(0) @binding(1) var<storage, read_write> y: array<f32>; // [count]

@@ -1,19 +1,20 @@
 //! A kernel: a name, a plain CPU twin and one or more shader variants, with the same parameters and the
 //! same buffers in the same order. [`kernel!`](macro@crate::kernel) declares one.
 //!
-//! # An operation of one's own
+//! # An operation of your own
 //!
-//! A program that uses this package can add operations in the way in which its own are made, and they run on every device:
+//! A program that uses this package can add operations in the same way in which those of the package are made. They run on every
+//! device. It takes three things:
 //!
 //! 1. a kernel: a shader in WGSL and a twin, tied together by [`kernel!`](macro@crate::kernel);
 //! 2. a function that makes the result with [`Tensor::empty`](crate::tensor::Tensor::empty) and
 //!    [`Device::launch`](crate::device::Device::launch), and pushes it to the tape with a rule for the gradients of its
 //!    inputs, by [`Tape::push`](crate::tape::Tape::push);
-//! 3. the proof: [`gradient_check`](crate::verify::gradients::gradient_check) holds the gradients to finite differences of
-//!    the twin in 64 bits, [`compare`](crate::verify::gradients::compare) holds a device to the twin, within limits that
-//!    are derived from the twin's own formula.
+//! 3. the proof: [`gradient_check`](crate::verify::gradients::gradient_check) compares the gradients with finite differences of
+//!    the twin in 64 bits, and [`compare`](crate::verify::gradients::compare) a device with the twin, within limits that are
+//!    derived from the twin's own formula.
 //!
-//! The swish or SiLU, y = x·σ(x):
+//! As an example the swish, torch.nn.SiLU, y = x·σ(x):
 //!
 //! ```
 //! use bptt::kernel;
@@ -96,23 +97,30 @@
 //!
 //! `examples/custom_op.rs` has an operation of two inputs and a parameter, and trains a network with it.
 //!
-//! ## What a shader finds, and what it keeps to
+//! ## What a shader finds
 //!
-//! Behind the text of a variant come `shaders/common.wgsl` (`sigmoid`, `tanh_rational` and `logarithm` in place of the
-//! builtins `tanh` and `log`, `exp_nonpositive`, `is_nan`, Philox), the constants of the variant, [`GROUP`], and the
-//! parameters as `p`; [`Kernel::wgsl`] gives the whole. The arguments are the bindings of group 0 in the order of the
-//! declaration, `read` as `var<storage, read>`, `write` and `update` as `var<storage, read_write>`. A device refuses a
-//! shader that is not valid, at the first launch; that two buffers of one type are swapped only
-//! [`compare`](crate::verify::gradients::compare) on a GPU finds, a software one say.
+//! The text of a variant is followed by `shaders/common.wgsl`, by the constants of the variant, [`GROUP`], and the parameters
+//! as `p`; [`Kernel::wgsl`] gives the whole. In `common.wgsl` are `sigmoid`, `tanh_rational` and `logarithm` (the builtins
+//! `tanh` and `log` fail on some drivers), `exp_nonpositive`, `is_nan`, and the random numbers of Philox.
 //!
-//! An argument declared `F32` takes no tensor of half precision; one declared `Float` takes every type of reals, and the shader
-//! has the functions `load_x(i)` and, where it writes, `store_x(i, value)` for it in place of the binding (see [`Elements`]).
+//! The arguments are the bindings of group 0, in the order of the declaration: `read` is `var<storage, read>`, `write` and
+//! `update` are `var<storage, read_write>`. An argument declared `F32` takes no tensor of half precision. One declared `Float`
+//! takes every type of reals; the shader then uses the functions `load_x(i)` and, where it writes, `store_x(i, value)` in place
+//! of the binding (see [`Elements`]).
 //!
-//! A kernel has at most 8 arguments and 32 parameters. A thread writes what no other thread writes in the launch, and a
-//! buffer that is written is given once. With [`Plan::elements`] a kernel strides over its grid, as above, so that any number
-//! of elements works; other grids are a [`Plan`] with the number of workgroups. The CPU runs the twin alone: where its speed
-//! matters, `fast` names a second function (see [`kernel!`](macro@crate::kernel)). Kernels of this package whose tests have
-//! shown that their loops end run without the guards that WGSL puts into loops and divisions; those of others keep them.
+//! ## What a shader must keep to
+//!
+//! - A kernel has at most 8 arguments and 32 parameters.
+//! - In one launch no two threads write the same element, and a buffer that is written is given once.
+//! - With [`Plan::elements`] its loop strides over the grid, as above, so that any number of elements works. For other grids
+//!   make a [`Plan`] with the number of workgroups.
+//!
+//! A device refuses a shader that is not valid at the first launch. If two buffers of one type are swapped, only
+//! [`compare`](crate::verify::gradients::compare) on a GPU finds it; one made of software is enough.
+//!
+//! The CPU runs the twin only. Where its speed matters, `fast` names a second function (see [`kernel!`](macro@crate::kernel)).
+//! Shaders of this package run without the guards that naga otherwise puts into loops and integer divisions, because its tests
+//! have shown that they need none; those of other packages keep them.
 
 mod dtype;
 mod text;
@@ -157,12 +165,12 @@ pub struct Declared {
     pub elements: Elements,
 }
 
-/// What runs kernels, as far as the cost of a plan depends on it.
+/// The kind of processor that runs kernels: the cost of a plan depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Processor {
-    /// The CPU device: plans do not matter to twins, but how much a launch does.
+    /// The CPU device. It runs twins, to which a plan does not matter, only how much work a launch has.
     Cpu,
-    /// A GPU interface made of software: no workgroup memory is faster than another, barriers cost much.
+    /// A GPU made of software, such as llvmpipe: workgroup memory is no faster than other memory, and barriers cost much.
     Software,
     /// A GPU.
     Gpu,
@@ -177,10 +185,10 @@ pub struct Limits {
     pub threads: u32,
     /// Bytes of workgroup memory.
     pub memory: u32,
-    /// Threads of a subgroup, where all subgroups are of one size and shaders can use them; else 0.
+    /// Threads of a subgroup, where shaders can use subgroups and all of them have this size; else 0.
     pub subgroup: u32,
-    /// Whether shaders can multiply matrices of 16 x 16 native F16 and add them up in F32, a subgroup at a time. What a
-    /// device says of itself is what its adapter lists: whether it does so well, [`Device::allows`] has found out.
+    /// Whether shaders can multiply cooperative matrices, of 16 x 16 native F16 with sums in F32, by a subgroup. This is what the
+    /// adapter lists; whether it computes them correctly, [`Device::allows`] has tried out.
     ///
     /// [`Device::allows`]: crate::device::Device::allows
     #[serde(default)]
@@ -224,21 +232,21 @@ impl Limits {
 pub struct Variant {
     /// What tells it from the kernel's other variants.
     pub name: &'static str,
-    /// The files of its WGSL text: what the kernel computes, then perhaps how, where kernels share that.
-    /// `shaders/common.wgsl`, the constants and the parameter block are appended.
+    /// The texts that its WGSL is put together of: first what the kernel computes, then perhaps how, which several kernels may
+    /// share. `shaders/common.wgsl`, the constants and the parameter block are appended.
     pub wgsl: &'static [&'static str],
-    /// Their names in the folder `shaders`; empty of a text that is given in its place.
+    /// The names of their files in the folder `shaders`; empty for a text that is no file.
     pub files: &'static [&'static str],
     /// Compile-time constants (tile sizes), appended as `const NAME = VALUEu;`.
     pub constants: &'static [(&'static str, u32)],
     /// What an adapter must offer for it.
     pub needs: Limits,
-    /// The only types in which its arguments may be stored, F16 as WGSL's `f16`; none: any that the kernel takes.
+    /// The only types in which its arguments may be stored, F16 as WGSL's `f16`. `None`: all types that the kernel takes.
     pub stored: Option<&'static [Dtype]>,
 }
 
 impl Variant {
-    /// The files of its text as one.
+    /// Its texts as one.
     pub fn text(&self) -> String {
         self.wgsl.join("\n")
     }
@@ -255,7 +263,7 @@ impl Variant {
     }
 }
 
-/// A kernel: see the module. The fields are filled in by [`kernel!`](macro@crate::kernel).
+/// A kernel: see the [module](mod@crate::kernel). [`kernel!`](macro@crate::kernel) fills in the fields.
 pub struct Kernel {
     /// Its name, which is also the base name of its shader and of its twin.
     pub name: &'static str,
@@ -283,8 +291,8 @@ impl std::fmt::Debug for Kernel {
     }
 }
 
-/// How to run a kernel: the variant and the grid. Made by a pure function of shapes and limits, so that the
-/// same program on the same device gives the same bits.
+/// How to run a kernel: the variant and the grid. It is made by a pure function of shapes and limits, so that the same program
+/// on the same device gives the same bits.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
     /// The kernel.
@@ -301,14 +309,15 @@ pub const GROUP: u32 = 64;
 pub const MAX_GROUPS: u32 = 65_535;
 
 impl Plan {
-    /// One thread for each of `n` independent elements. Kernels stride over the grid, so that any `n` works.
+    /// One thread for each of `n` independent elements. Where the grid cannot be so large, a thread takes several: kernels stride
+    /// over the grid.
     pub fn elements(kernel: &'static Kernel, n: usize) -> Plan {
         let groups = n.div_ceil(GROUP as usize).clamp(1, MAX_GROUPS as usize) as u32;
         Plan { kernel, variant: 0, grid: [groups, 1, 1] }
     }
 
-    /// One thread for each four of `n` independent elements where they come out even, by the second variant of a kernel
-    /// that has one for that (`shaders/elements_of_four.wgsl`); else [`Plan::elements`].
+    /// One thread for four neighbours of `n` independent elements, where n is a multiple of four; else [`Plan::elements`]. For
+    /// kernels whose second variant takes four at a time (`shaders/elements_of_four.wgsl`).
     pub fn fours(kernel: &'static Kernel, n: usize) -> Plan {
         match n.is_multiple_of(4) {
             true => Plan { variant: 1, ..Plan::elements(kernel, n / 4) },
@@ -339,16 +348,18 @@ pub enum Slot<'a, R> {
 ///     variants [{ "elements", "bias_add.wgsl", [] }]
 /// }
 /// ```
-/// followed by `fn bias_add<R: Real>(p: &BiasAdd, x: &[R], bias: &[R], y: &mut [R])`: the twin. A parameter is a `u32`, an
-/// `i32` or an `f32`. An argument is `read`, `write` (every element is written) or `update` (in place), and of one of the
-/// [`Elements`]: `F32`, `I32` (a slice of `i32` in the twin), or `Float` or `Kept`, which may be stored in half precision and
-/// whose elements the shader reads as `load_x(i)` and writes as `store_x(i, value)`.
+/// followed by the twin, `fn bias_add<R: Real>(p: &BiasAdd, x: &[R], bias: &[R], y: &mut [R])`.
 ///
-/// A variant is its name, its shader and its compile-time constants, `("TILE", 16)` say. The shader is the name of a file
-/// in the folder `shaders` of the package that declares the kernel, or an expression in parentheses: WGSL text, a constant
-/// or `(include_str!("bias_add.wgsl"))`. One of several pieces names them as `"a.wgsl" & "b.wgsl"`; a variant that needs
-/// more than [`LEAST`] ends with `needs Limits { .. }`, one for certain types of all arguments with `stored [F16, F32]`. A
-/// line `fast path::to::function;` before `variants` names a quicker f32 function with the same arguments as the twin.
+/// - A parameter is a `u32`, an `i32` or an `f32`.
+/// - An argument is `read`, `write` (every element is written) or `update` (changed in place). Its elements are one of
+///   [`Elements`]: `F32`; `I32`, a slice of `i32` in the twin; or `Float` or `Kept`, which may be stored in half precision, and
+///   which the shader reads as `load_x(i)` and writes as `store_x(i, value)`.
+/// - A variant has a name, a shader and compile-time constants, such as `("TILE", 16)`. The shader is the name of a file in the
+///   folder `shaders` of the package that declares the kernel, or WGSL text as an expression in parentheses: a constant, or
+///   `(include_str!("bias_add.wgsl"))`. Several pieces are joined as `"a.wgsl" & "b.wgsl"`.
+/// - A variant that needs more than [`LEAST`] ends with `needs Limits { .. }`; one that takes its arguments only in certain types
+///   ends with `stored [F16, F32]`, a type for each argument.
+/// - A line `fast path::to::function;` before `variants` names a quicker f32 function with the same arguments as the twin.
 #[macro_export]
 macro_rules! kernel {
     (@needs) => { $crate::kernel::LEAST };

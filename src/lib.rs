@@ -1,7 +1,23 @@
-//! Recurrent networks trained on any GPU: hand-written WGSL kernels compute recurrent layers forward and backward, matrix
-//! products, softmax cross-entropy and optimizer steps; a tape records what was done and walks it backwards. Through wgpu
-//! the same program runs on Vulkan, Metal and DX12, and on the CPU where there is no GPU. Names, semantics and weights are
-//! PyTorch's.
+//! Recurrent networks (RNN, LSTM, GRU) trained on any GPU, with PyTorch's names, semantics and weights.
+//!
+//! Hand-written WGSL kernels compute recurrent layers forward and backward, matrix products, softmax cross-entropy and
+//! optimizer steps. A tape records what was computed and walks it backwards for the gradients. Through wgpu the same program
+//! runs on Vulkan, Metal and DX12, and where there is no GPU on the CPU.
+//!
+//! # Where to begin
+//!
+//! | you want to | go to |
+//! |---|---|
+//! | train a model in your own program | the [example](#an-example) below, then [`nn`], [`optim`] and `examples/` |
+//! | find the counterpart of a PyTorch function | the tables of [`ops`] (functions), [`nn`] (layers) and [`optim`] (optimizers) |
+//! | train on a text or a table without programming | the command `bptt`: see the README |
+//! | load a PyTorch model | [`train::load_weights`], `examples/from_pytorch.rs` |
+//! | learn how a recurrent network works | the book in `docs/book`; `bptt explain hihello --values` shows every number of a step |
+//! | learn how a GPU computes it | [how to read a shader](#how-to-read-a-shader), then `shaders/` and `examples/ladder` |
+//! | follow one computation through the code | [one operation from top to bottom](#one-operation-from-top-to-bottom) |
+//! | add an operation of your own | [`kernel`](mod@kernel), `examples/custom_op.rs` |
+//! | know what a training step costs, and why | [`explain`], [`bench`](mod@bench), `bptt trace` |
+//! | be sure that a GPU computes correctly | [`verify`], `bptt check` |
 //!
 //! # An example
 //!
@@ -43,7 +59,7 @@
 //! # }
 //! ```
 //!
-//! More to copy from, each a program of about a hundred lines that runs as it is, `cargo run --release --example hihello` say:
+//! More programs to copy from, each of about a hundred lines. They run as they are: `cargo run --release --example hihello`.
 //!
 //! | in `examples/` | what it shows |
 //! |---|---|
@@ -51,48 +67,101 @@
 //! | `char_model.rs` | a language model: an LSTM over the characters of a file, truncated backpropagation with the state carried on, and sampling |
 //! | `time_series.rs` | a CSV file, scaled and cut into windows, forecast by an LSTM and compared with the naive forecast |
 //! | `from_pytorch.rs` | a PyTorch state dict, loaded and run, its outputs compared with PyTorch's |
-//! | `custom_op.rs` | an operation with kernels of one's own (see [`kernel`](mod@kernel)), its gradient checked, in a network |
-//! | `ladder/` | how a GPU computes quickly: matrix products and the LSTM layer from the most naive kernel to the one in use, a short shader a rung, timed and checked |
+//! | `custom_op.rs` | an operation with kernels of your own (see [`kernel`](mod@kernel)), its gradient checked, in a network |
+//! | `ladder/` | how a GPU computes quickly: matrix products and the LSTM layer in a ladder of short shaders, from the most naive to the one in use, each timed and checked |
+//!
+//! # Notation
+//!
+//! The same letters everywhere, in documentation, shaders and error messages:
+//!
+//! | written | meant |
+//! |---|---|
+//! | T, B | time steps, sequences in a batch; step t counts from 0 |
+//! | I, H, S | features of the input; of the hidden state (units); of what h is projected to, else H |
+//! | L, D, G | layers; directions (2 when bidirectional); gates of a cell: 1 in an RNN, 4 in an LSTM (i, f, g, o), 3 in a GRU (r, z, n) |
+//! | C, V | classes; tokens of a vocabulary |
+//! | `[T, B, H]` | a shape, the outermost dimension first: in memory, the H numbers of a row are neighbours |
+//! | x·Wᵀ, a ⊙ b, σ | matrix product with the transposed W; product element by element; the logistic function 1 / (1 + e⁻ˣ) |
+//! | dx | the gradient of the loss with respect to x, of x's shape |
+//!
+//! # One operation from top to bottom
+//!
+//! The one idea of this package is a narrow waist. A [`kernel`](mod@kernel) is a name, one or more shaders for GPUs, and a
+//! *twin*: the same computation as a plain Rust function for the CPU, with the same parameters and the same buffers in the
+//! same order. [`Device::launch`](device::Device::launch) records a dispatch of the shader on a GPU, and calls the twin on the
+//! CPU. Everything above it knows no device. Take a linear layer, y = x·Wᵀ + b:
+//!
+//! | file | its part |
+//! |---|---|
+//! | `src/nn/linear.rs` | [`nn::Linear`] holds the names of its parameters and calls [`Tape::linear`](tape::Tape::linear) |
+//! | `src/ops/linear.rs` | `Tape::linear` checks shapes, launches the kernel, and puts a node on the tape with the rule for the gradients of x, W and b |
+//! | `src/cpu/matmul_ways.rs` | chooses how the kernel runs on this device: a *plan* |
+//! | `shaders/matmul.wgsl` | what a GPU runs; its header has the equation with shapes |
+//! | `src/cpu/matmul.rs` | the kernel's declaration and its twin; beside it a fast function for the CPU |
+//! | `src/verify/rows/` | on which shapes and values shader and twin are held to a 64-bit reference |
+//! | `src/tape.rs` | [`Tape::backward`](tape::Tape::backward) walks the nodes from the last to the first and calls their rules |
+//!
+//! A recurrent layer is one such operation over all its time steps: `src/nn/lstm.rs`, `src/ops/recurrent/`,
+//! `shaders/lstm_forward.wgsl` and `shaders/lstm_backward.wgsl`.
+//!
+//! # How to read a shader
+//!
+//! A shader is a program in WGSL that very many threads of a GPU run at once. The simplest, in full:
+//!
+#![doc = concat!("```text\n", include_str!("../shaders/bias_add.wgsl"), "```")]
+//!
+//! - The header has the equations, the parameters, what a thread has to do, and where the twin is.
+//! - Each *binding* is a buffer in the GPU's memory, in the order of the launch; its comment is the shape. A shader reads
+//!   `load_x(i)` and writes `store_y(i, value)`, which are made for the type that the buffer stores (32 or 16 bits).
+//! - `p` are the parameters of the launch. Constants in capitals (`GROUP`, `TILE`) are set where the kernel is declared, in the
+//!   twin's file; `shaders/common.wgsl` is appended to each shader.
+//! - `main` runs once in each thread. Threads come in *workgroups* (here of `GROUP` = 64), and a launch has a grid of those. A
+//!   thread learns its number from `id`, and takes element after element in strides of the whole grid.
+//! - Threads of one workgroup share `var<workgroup>` memory, and wait for each other at `workgroupBarrier()`. So they add up
+//!   numbers by a *tree*: half of the threads add the numbers of the other half to theirs, then a quarter, until one is left
+//!   (`shaders/reduce_sum.wgsl`). Workgroups do not see what others write until the launch has ended.
+//! - A *subgroup* is a part of a workgroup whose threads run in step and can read each other's numbers directly. Shaders that
+//!   need one are variants: a kernel always has one that runs everywhere.
 //!
 //! # The map
 //!
-//! The one idea is a narrow waist: a [`kernel`](mod@kernel) is a name, a plain CPU twin and one or more shaders, with the
-//! same parameters and the same buffers in the same order. [`device::Device::launch`] records a dispatch on a GPU and calls
-//! the twin on the CPU. Everything above knows no device and has no branch on one.
+//! From the lowest layer to the highest: code uses what is in its own row and in the rows above it. (The rows from [`error`]
+//! to [`plans`] belong together, and also use each other.)
 //!
 //! | folder or file | what is in it |
 //! |---|---|
-//! | `shaders/` | one kernel a file, with its equations; recurrent kernels and matmul share the files that say how (`recurrent_*.wgsl`, `lanes_*.wgsl`, `matmul_*.wgsl`); `common.wgsl` is appended to each, `f16.wgsl` and `bf16.wgsl` to those that store two halves in a word |
-//! | [`cpu`] | the twins, one a file with the shader's name, generic over f32, f64 and numbers that carry an error bound |
+//! | `shaders/` | one kernel a file, its equations in the header. Recurrent kernels and matmul are put together of several files (`recurrent_*.wgsl`, `matmul_*.wgsl`) |
+//! | `files/`, [`error`] | files read within limits and replaced whole; the one error type, and the faults of devices |
+//! | [`kernel`](mod@kernel), [`cpu`] | what a kernel is; the declarations and twins, one a file with the shader's name, generic over f32, f64 and numbers that carry an error bound |
 //! | [`device`] | the only place that knows wgpu: adapters, memory, pipelines, recording, read-back, faults |
 //! | [`plans`] | which of several ways a kernel runs, where a measurement found a better one than the cost models |
-//! | [`tensor`], [`tape`], [`parameters`] | a shape over a buffer; the flat list that is walked for gradients; the arenas |
+//! | [`tensor`], [`tape`], [`parameters`] | a shape over a buffer; the list of what was computed, for the gradients; a model's parameters |
 //! | [`ops`] | one file an operation: mathematics, launches, backward rule; they are methods of [`tape::Tape`] |
-//! | [`nn`], [`optim`] | layers and optimizers, with PyTorch's names |
+//! | [`nn`], [`optim`] | layers and optimizers |
 //! | [`data`] | text from files of any size, tables of numbers, time series |
 //! | [`train`] | what is learnt, the training loop, runs and checkpoints, generation and forecasts: all that the command `bptt` does |
 //! | `report` | charts, heat maps, graphs and the HTML page of a training run, from plain data; behind the feature `report` |
-//! | `files/`, [`error`] | files read within limits and replaced whole; the one error type, and the faults of devices |
-//! | [`bench`](mod@bench) | training steps, kernels and launches measured, as peers are |
-//! | [`explain`](mod@explain) | a training step taken apart: launches with their cost and why they run so, schedules side by side, every number of a small network |
 //! | [`verify`] | every kernel and every gradient held to a 64-bit reference with derived limits; whole models to PyTorch's results; all of it on a user's own card ([`verify::suite`]) |
+//! | [`bench`](mod@bench) | training steps, kernels and launches, measured |
+//! | [`explain`] | a training step taken apart: launches with their cost and why they run so, schedules side by side, every number of a small network |
+//! | `src/main.rs`, `src/cli/` | the command `bptt`, behind the default feature `cli` |
 //!
-//! How a kernel runs (variant, tile, grid) is chosen by a pure function of its parameters and the device's limits, beside its twin: `plan`, or
-//! [`kernel::Plan::elements`] where every element is independent. Matrix products and recurrent kernels ask [`plans`] first, which a measurement may
-//! have filled. A launch on the CPU costs one uncontended lock and about
-//! 50 ns, and the conversion of what is stored in half precision.
+//! # Good to know
 //!
-//! Tensors are stored as 32-bit floats, or in half precision as [`kernel::Dtype::F16`] or [`BF16`](kernel::Dtype::BF16). A
-//! shader is written once: each argument that may be either is read by `load_NAME(i)` and written by `store_NAME(i, x)`, which
-//! are made for how it is stored ([`kernel::Form`]); a twin gets 32-bit numbers, and the CPU device converts. Results are stored
-//! as the inputs are, those of layers as their weights are, which follows from the model's
-//! [`Precision`](parameters::Precision); losses, sums and the gradients of parameters are 32-bit floats.
+//! **Plans.** How a kernel runs (variant, tile, grid) follows from its parameters and the device's limits alone, so that the same
+//! run gives the same bits. The function that says so stands beside the twin: `plan`, or [`kernel::Plan::elements`] where every
+//! element is independent. Matrix products and recurrent kernels ask [`plans`] first, which `bptt tune` may have filled.
 //!
-//! What runs can be looked at: [`tape::Tape::nodes`] is what was computed from what, and a profile with
-//! [`device::Detail::Launches`] has each launch, with its arguments' bytes, its time and the node that it is of.
+//! **Half precision.** Tensors are stored as 32-bit floats, or as [`kernel::Dtype::F16`] or [`BF16`](kernel::Dtype::BF16).
+//! Kernels always compute in 32 bits and round what they store. A result is stored as its inputs are; that of a layer as its
+//! weights are, which the model's [`Precision`](parameters::Precision) says. Losses, sums and the gradients of parameters are
+//! always 32-bit floats.
 //!
-//! Imports point upward in this table only. The command `bptt` itself is `src/main.rs` and `src/cli/`, behind the default
-//! feature `cli`.
+//! **Looking inside.** [`tape::Tape::nodes`] tells what was computed from what. A profile with [`device::Detail::Launches`] has
+//! each launch with its time, the bytes of its arguments and the node that it belongs to.
+//!
+//! **On the CPU** a launch costs one lock that nobody contends for, about 50 ns, and the conversion of what is stored in half
+//! precision.
 #![deny(missing_docs)]
 
 // `kernel!` names this package by its name, in it as in others.

@@ -1,5 +1,8 @@
-//! The parameters of a model and their gradients: two arenas, so that clipping and an optimizer step are one or
-//! two launches for the whole model, whatever its number of tensors.
+//! The parameters of a model and their gradients. All parameters lie in one buffer, and all gradients in another (*arenas*), so
+//! that clipping and an optimizer step are a few launches for the whole model, whatever its number of tensors.
+//!
+//! An [`Initializer`] collects names, shapes and initial values while the layers are made; [`Initializer::build`] makes
+//! [`Parameters`] of them, which the tape and the optimizer take.
 
 mod init;
 mod precision;
@@ -18,7 +21,7 @@ use crate::tensor::{Shape, Tensor};
 pub use init::{Activation, Fan, Init};
 pub use precision::Precision;
 
-/// Names a parameter of one model.
+/// Which parameter of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ParameterId {
     /// The number of the [`Initializer`] that made it.
@@ -28,8 +31,8 @@ pub struct ParameterId {
 
 /// Collects the parameters of a model while its layers are made. [`Initializer::build`] puts them on the device.
 ///
-/// Initial values come from Philox on the host: the same seed gives the same values on every device. They are drawn when
-/// all sizes are known: no memory is taken before.
+/// Initial values come from Philox on the host: the same seed gives the same values on every device. They are drawn when the model
+/// is built, so that sizes that are too large are refused before any memory is taken.
 pub struct Initializer {
     model: u32,
     device: Device,
@@ -60,8 +63,8 @@ impl Initializer {
         Initializer { model, device: device.clone(), seed, precision, entries: Vec::new(), length: 0 }
     }
 
-    /// Begins a model that computes in a precision: its layers get copies of the parameters that are stored so, and what
-    /// they compute is stored as these are.
+    /// Begins a model that computes in a [`Precision`]. In half precision its layers get copies of the parameters in that type, and
+    /// what they compute is stored in it too; the parameters themselves stay 32-bit floats.
     pub fn in_precision(device: &Device, seed: u64, precision: Precision) -> Self {
         Initializer { precision, ..Initializer::new(device, seed) }
     }
@@ -88,19 +91,19 @@ impl Initializer {
 
     fn add(&mut self, name: String, shape: Shape, init: Init) -> ParameterId {
         let offset = self.length;
-        // What is too long saturates, and is refused when all is known.
+        // A length that is too large to count is refused when the model is built.
         let padded = shape.count().checked_next_multiple_of(self.alignment()).unwrap_or(usize::MAX);
         self.length = offset.saturating_add(padded);
         self.entries.push(Entry { name, shape, offset, init, zeros: 0..0 });
         ParameterId { model: self.model, index: self.entries.len() - 1 }
     }
 
-    /// Elements between two possible beginnings of a parameter: where those of its copy are aligned, its own are.
+    /// Parameters begin at multiples of this many elements. Those of the copies are aligned then, and so are those in 32 bits.
     fn alignment(&self) -> usize {
         self.precision.dtype().alignment()
     }
 
-    /// Makes elements of a parameter 0 at first.
+    /// Lets elements of a parameter begin as 0.
     pub(crate) fn zero(&mut self, id: ParameterId, elements: Range<usize>) {
         self.entries[id.index].zeros = elements;
     }
@@ -211,7 +214,7 @@ impl Parameters {
         self.0.precision
     }
 
-    /// The number of scalars.
+    /// The number of values in all parameters together.
     pub fn count(&self) -> usize {
         self.0.entries.iter().map(|entry| entry.shape.count()).sum()
     }
@@ -264,8 +267,8 @@ impl Parameters {
         arena.slice(entry.offset, entry.shape)
     }
 
-    /// A parameter in 32 bits: a view of the arena, which optimizer steps change. Whoever overwrites it in a model of half
-    /// precision asks for it anew each time: what layers get is copied anew when it has been asked for.
+    /// A parameter in 32 bits: a view of the memory that optimizer steps change. To overwrite it in a model of half precision, call
+    /// this before each time: the copies that layers get are made again only after a call.
     ///
     /// # Errors
     /// [`Error::Argument`] when it is of another model.
@@ -307,18 +310,18 @@ impl Parameters {
         Ok((gradient, !fresh))
     }
 
-    /// Forgets the gradients: the next backward pass begins anew.
+    /// Forgets the gradients: the next backward pass begins with 0.
     pub fn zero_grad(&self) {
         self.begin_gradients();
         self.0.fresh.iter().for_each(|fresh| fresh.store(true, Ordering::Relaxed));
     }
 
-    /// Gradients that come from now on may be multiplied with a loss scale.
+    /// From now on gradients may be multiplied with a loss scale again.
     pub(crate) fn begin_gradients(&self) {
         self.0.unscaled.store(false, Ordering::Relaxed);
     }
 
-    /// Whether a loss scale has been taken out of the gradients, which whoever asks does if not.
+    /// Whether the gradients have been divided by the loss scale already. Whoever is told no must do so: the next answer is yes.
     pub(crate) fn take_scale(&self) -> bool {
         self.0.unscaled.swap(true, Ordering::Relaxed)
     }

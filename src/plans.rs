@@ -1,5 +1,5 @@
-//! How kernels run that can run in several ways: by cost models, pure functions of shape and limits, unless a measurement
-//! on this adapter found a better way (`bptt tune`).
+//! Which way a kernel runs that can run in several: matrix products and recurrent kernels. Cost models choose, which are pure
+//! functions of shape and limits, unless a measurement on this adapter (`bptt tune`) has found a better way.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -13,10 +13,10 @@ use crate::device::DeviceInfo;
 use crate::error::{Error, Result};
 use crate::files::{json, read_whole, write_whole};
 
-/// Ways that were found by measurement: of a [`Site`], as it is written, the name of the way.
+/// Ways that were found by measurement: for a [`Site`], as text, the name of the way.
 pub type Plans = BTreeMap<String, String>;
 
-/// A kernel over a shape.
+/// What a way is chosen for: a kernel and the sizes that it computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Site {
     /// The kernel.
@@ -35,12 +35,12 @@ impl fmt::Display for Site {
     }
 }
 
-/// What a kernel could have done over a shape.
+/// The ways that a kernel could have run at a site, and the way it did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
     /// The names of the ways.
     pub ways: Vec<String>,
-    /// That of the way taken.
+    /// The name of the way taken.
     pub taken: String,
 }
 
@@ -95,7 +95,7 @@ impl PlanTable {
         state.seen.take().unwrap_or_default()
     }
 
-    /// The way of a site: the plans' where they name one of those that there are, else `default`.
+    /// The way for a site: that of the plans, where they name one of `ways`, else `default`.
     pub fn choose<W: Way>(&self, site: Site, ways: impl Fn() -> Vec<W>, default: W) -> W {
         if !self.active.load(Ordering::Relaxed) {
             return default;

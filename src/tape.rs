@@ -1,4 +1,21 @@
-//! The tape: a flat list of what was done, walked from the end to the beginning for the gradients.
+//! The tape: a flat list of what was computed, walked from the end to the beginning for the gradients.
+//!
+//! It is what the graph of autograd is in PyTorch; a [`Var`] is a value on it, as a torch.Tensor with a `grad_fn` is.
+//!
+//! ```
+//! use bptt::prelude::*;
+//!
+//! # fn main() -> Result<()> {
+//! let device = Device::cpu();
+//! let mut tape = Tape::without_parameters(&device);
+//! let x = tape.input(&Tensor::from_f32(&device, [2], &[3.0, 4.0])?); // requires_grad=True
+//! let squares = tape.mul(x, x)?;
+//! let loss = tape.sum(squares)?; // 3² + 4²
+//! tape.backward(loss)?;
+//! assert_eq!(tape.gradient(x)?.expect("x has one").to_vec()?, [6.0, 8.0]); // 2·x
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! An op launches its kernels and pushes one node with [`Tape::push`]. A node's rule computes the gradients of its
 //! inputs from those of its outputs. Nothing here is recursive: a tape of any length is walked and dropped in loops.
@@ -20,20 +37,20 @@ use crate::tensor::{Shape, Tensor};
 pub use gradients::Gradients;
 pub use look::{NodeInfo, ValueInfo, ValueKind};
 
-/// A value on a tape: [`Tape::values`] and [`Tape::nodes`] tell what is known of it.
+/// A value on a tape. [`Tape::value`] gives its tensor, [`Tape::gradient`] its gradient, [`Tape::value_info`] all else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Var {
     index: usize,
     tape: u32,
 }
 
-/// The backward rule of a node.
+/// The backward rule of a node: it gives each input its gradient, from the gradients of the outputs.
 pub type Rule = Box<dyn Fn(&mut Gradients<'_>) -> Result<()> + Send + Sync>;
 
 struct Value {
     tensor: Tensor,
-    /// Its copy where kernels could not take it as it lies, made when it is first asked for: a final state, which is a part
-    /// of all states, is often not.
+    /// A copy for kernels where the tensor does not begin at an aligned element: a final state, a part of all states, often does
+    /// not. It is made when it is first asked for.
     aligned: OnceLock<Tensor>,
     requires_grad: bool,
     kind: Kind,
@@ -52,7 +69,7 @@ enum Kind {
 /// The gradient of a value.
 #[derive(Clone)]
 enum Gradient {
-    /// 1, of a loss with respect to itself: not stored, so that no pass is spent on multiplying with it.
+    /// 1: that of a loss with respect to itself. It is not stored, so that no launch is spent on multiplying with it.
     One,
     Tensor(Tensor),
 }
@@ -65,9 +82,9 @@ struct Node {
     rule: Option<Rule>,
 }
 
-/// Where the random numbers of dropout come from. A tape that has one is training: each call of `dropout` takes the
-/// next stream of Philox, so that masks are fresh from step to step and the same on every device. Saved and restored, it
-/// continues as if nothing had happened.
+/// Where the random numbers of dropout come from. A tape that has one is in training mode. Each call of `dropout` takes the next
+/// stream of Philox, so that masks differ from call to call and are the same on every device. A stream that is saved and
+/// restored goes on as if nothing had happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DropoutStream {
     /// The seed.
@@ -76,7 +93,7 @@ pub struct DropoutStream {
     pub calls: u64,
 }
 
-/// See the module.
+/// A list of what was computed, for the gradients: see the [module](self).
 pub struct Tape {
     /// Tells this tape's values from those of others, and of itself before [`Tape::clear`].
     id: u32,
@@ -128,24 +145,23 @@ impl Tape {
         self.id = next_id();
     }
 
-    /// Training, with dropout from this stream, or evaluation, without: what `train()` and `eval()` are to a torch.nn.Module.
-    /// A new tape evaluates.
+    /// Chooses training mode, with dropout from this stream, or with `None` evaluation mode, without dropout: as `train()` and
+    /// `eval()` of a torch.nn.Module. A new tape is in evaluation mode.
     pub fn set_training(&mut self, stream: Option<DropoutStream>) {
         self.training = stream;
     }
 
-    /// The stream from which the next dropout takes its mask, if the tape is training.
+    /// The stream from which the next dropout takes its mask; `None` in evaluation mode.
     pub fn training(&self) -> Option<DropoutStream> {
         self.training
     }
 
-    /// From now on backward passes of a loss begin with this number `[1]`, which may change on the device, in place of 1: all
-    /// gradients are multiplied with it. An optimizer that [scales losses](crate::optim::Optimizer::scale_loss) gives it, and
-    /// divides the gradients of the parameters by it. What [`Tape::backward_from`] begins with is taken as it is: it has to
-    /// hold the scale already.
+    /// From now on [`Tape::backward`] begins with this number `[1]` in place of 1, so that all gradients are multiplied with it. It
+    /// may change on the device. An optimizer that [scales losses](crate::optim::Optimizer::scale_loss) gives it, and divides the
+    /// gradients of the parameters by it. [`Tape::backward_from`] does not multiply with it: its cotangent must hold it already.
     ///
     /// # Errors
-    /// [`Error::Argument`] when it is not a single real number in 32 bits.
+    /// [`Error::Argument`] when it is not a single number of type F32.
     pub fn set_loss_scale(&mut self, scale: Option<Tensor>) -> Result<()> {
         if let Some(scale) = scale.as_ref().filter(|scale| scale.count() != 1 || scale.dtype() != Dtype::F32)
         {
@@ -155,14 +171,14 @@ impl Tape {
         Ok(())
     }
 
-    /// From now on reads every result back and returns [`Error::NonFinite`], naming the operation, at the first that holds
-    /// a NaN or an infinity, forward or backward. Slow: for finding a fault.
+    /// With `on`, reads every result back, forward and backward, and returns [`Error::NonFinite`], which names the operation, at the
+    /// first that holds a NaN or an infinity. (Compare torch.autograd.detect_anomaly.) Slow, for finding a fault.
     pub fn detect_nonfinite(&mut self, on: bool) {
         self.detect_nonfinite = on;
     }
 
-    /// Runs `f` without recording: no gradients flow through what it computes, and no rules
-    /// are kept for them. (The values themselves are kept until [`Tape::clear`].)
+    /// Runs `f` without recording, as torch.no_grad: no gradients flow through what it computes, and no rules are kept. (The
+    /// values themselves are kept until [`Tape::clear`].)
     ///
     /// # Errors
     /// Those of `f`.
@@ -173,12 +189,12 @@ impl Tape {
         result
     }
 
-    /// A value from outside, without a gradient.
+    /// Puts a tensor on the tape, as a value without a gradient: data, say.
     pub fn constant(&mut self, tensor: &Tensor) -> Var {
         self.record(tensor.clone(), false, Kind::Input)
     }
 
-    /// A value from outside, whose gradient [`Tape::gradient`] gives after a backward pass.
+    /// Puts a tensor on the tape, as a value whose gradient [`Tape::gradient`] gives after a backward pass: `requires_grad=True`.
     pub fn input(&mut self, tensor: &Tensor) -> Var {
         self.record(tensor.clone(), true, Kind::Input)
     }
@@ -198,7 +214,7 @@ impl Tape {
         self.parameters.as_ref().ok_or_else(missing)
     }
 
-    /// The same value, through which no gradient flows: truncated backpropagation through time cuts here.
+    /// The same value without a gradient, as torch.Tensor.detach: truncated backpropagation through time cuts here.
     ///
     /// # Errors
     /// [`Error::Argument`] when the value is not of this tape.
@@ -258,8 +274,8 @@ impl Tape {
         Ok(self.values[self.index(var)?].requires_grad)
     }
 
-    /// The gradient of an [`Tape::input`] or a parameter, added up over backward passes. `None` where none has reached an
-    /// input; values in between keep none.
+    /// The gradient of a [`Tape::input`] or a parameter, added up over backward passes. `None` for an input that none has reached,
+    /// and for all other values, which do not keep theirs.
     ///
     /// # Errors
     /// [`Error::Argument`] when the value is not of this tape; [`Error::Gpu`] on a fault.
@@ -272,8 +288,8 @@ impl Tape {
         gradient.map(|gradient| gradient.tensor(&self.device, value.tensor.shape())).transpose()
     }
 
-    /// Records what an op has computed: its result, and the rule for the gradients of `inputs`, which is made only when one
-    /// is needed. An op with several results uses [`Tape::push_all`].
+    /// Puts a node on the tape, when an op has computed `output` from `inputs`. `rule` makes the backward rule; it is called only
+    /// when an input needs a gradient. An op with several results uses [`Tape::push_all`].
     ///
     /// # Errors
     /// [`Error::Argument`] when an input is not of this tape; [`Error::NonFinite`] when the search for such values is on.
@@ -287,7 +303,7 @@ impl Tape {
         Ok(self.push_all(name, inputs, [output], rule)?[0])
     }
 
-    /// See [`Tape::push`].
+    /// [`Tape::push`] for an op with several results.
     ///
     /// # Errors
     /// As [`Tape::push`].
@@ -320,7 +336,8 @@ impl Tape {
         Ok(vars)
     }
 
-    /// Computes the gradients of `loss`, a single number, and releases what the nodes have kept.
+    /// Computes the gradients of `loss`, a single number, with respect to all inputs and parameters that it depends on, as
+    /// torch.Tensor.backward. Then releases what the nodes have kept for it.
     ///
     /// # Errors
     /// [`Error::Argument`] when `loss` is not a single number, depends on nothing that has a gradient, or the tape has been
@@ -329,7 +346,7 @@ impl Tape {
         self.walk(loss, None, false)
     }
 
-    /// Like [`Tape::backward`], keeping the tape for another backward pass.
+    /// Like [`Tape::backward`], but keeps everything for another backward pass: `retain_graph=True`.
     ///
     /// # Errors
     /// As [`Tape::backward`].
@@ -337,7 +354,8 @@ impl Tape {
         self.walk(loss, None, true)
     }
 
-    /// Computes the gradients of Σ cotangent ⊙ `var`, for a value of any shape. No loss scale is applied.
+    /// Computes the gradients of Σ cotangent ⊙ `var`, for a value of any shape, as torch.Tensor.backward(gradient). No loss scale
+    /// is applied.
     ///
     /// # Errors
     /// [`Error::Argument`] when the shapes differ; else as [`Tape::backward`].
@@ -359,7 +377,7 @@ impl Tape {
             }
             _ => {}
         }
-        // What an earlier pass over a retained tape left inside is no part of this one.
+        // Gradients of values in between that an earlier pass over a retained tape has left do not belong to this one.
         for value in self.values.iter_mut().filter(|value| value.kind == Kind::Output) {
             value.gradient = None;
         }

@@ -1,4 +1,4 @@
-//! Tensors: a shape over a buffer of a device.
+//! Tensors: a shape over a buffer of a device. Calculations with them, and gradients, are the [tape's](crate::tape).
 
 use std::ops::Deref;
 
@@ -21,12 +21,12 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// The number of elements. What is too many to count is too many for any tensor.
+    /// The number of elements. (A product too large for `usize` is the largest `usize`: too many for any tensor.)
     pub fn count(&self) -> usize {
         self.iter().fold(1, |count, n| count.saturating_mul(*n))
     }
 
-    /// The dimensions `before`, then `after`: the shape of an op's result.
+    /// The dimensions `before`, then `after`, as the shape of an op's result.
     pub(crate) fn joined(op: &'static str, before: &[usize], after: &[usize]) -> Result<Shape> {
         if before.len() + after.len() > MAX_RANK {
             let message =
@@ -68,8 +68,8 @@ impl std::fmt::Debug for Shape {
     }
 }
 
-/// A dense, row-major tensor on a device. Cloning shares the buffer. Its contents change only through kernels that
-/// take it for writing; ops never write to a tensor that they have returned, except parameters in optimizer steps.
+/// A dense, row-major tensor on a device. Cloning shares the buffer, as assignment does in Python. Ops never change a tensor that
+/// they have returned; only optimizer steps, [`Tensor::assign`], [`Tensor::fill`] and [`Tensor::copy_into`] change contents.
 #[derive(Clone)]
 pub struct Tensor {
     buffer: Buffer,
@@ -78,7 +78,7 @@ pub struct Tensor {
 }
 
 impl Tensor {
-    /// A tensor with undefined contents: the output of a kernel that is about to be launched.
+    /// A tensor with undefined contents, as torch.empty: the output of a kernel that is about to be launched.
     ///
     /// # Errors
     /// [`Error::Gpu`] when the device has no room for it.
@@ -164,8 +164,8 @@ impl Tensor {
         Ok(Tensor { shape, ..self.clone() })
     }
 
-    /// A tensor that shares this one's buffer: `shape` from element `offset` on. Kernels other than `matmul` and `copy`
-    /// take it only where the offset is a multiple of [`Dtype::alignment`].
+    /// A tensor of `shape` that shares this one's buffer, from element `offset` on. Most kernels (all but `matmul` and `copy`) take
+    /// it only where the offset is a multiple of [`Dtype::alignment`].
     ///
     /// # Errors
     /// [`Error::Argument`] when it reaches beyond the end.
@@ -193,11 +193,11 @@ impl Tensor {
         Ok(copy)
     }
 
-    /// The same numbers stored as another type, as torch.Tensor.to(dtype): rounded to the nearest, of two equally near ones
-    /// to the even one, and infinite where they are too large. Itself where it is of that type.
+    /// The same numbers stored as another type, as torch.Tensor.to(dtype): rounded to the nearest, of two equally near ones to
+    /// the even one; infinite where they are too large. A tensor that is of the type already is returned as it is.
     ///
     /// # Errors
-    /// [`Error::Argument`] when it holds integers or is to; [`Error::Gpu`] on a fault.
+    /// [`Error::Argument`] when one of the types is I32; [`Error::Gpu`] on a fault.
     pub fn cast(&self, dtype: Dtype) -> Result<Tensor> {
         if self.dtype() == dtype {
             return Ok(self.clone());
@@ -231,7 +231,8 @@ impl Tensor {
         Arg::new(self.view(), Access::Update)
     }
 
-    /// For kernels that take an element offset: the argument, beginning at an aligned element, and the rest of the offset.
+    /// An argument for kernels that take an offset as a parameter: it begins at the last aligned element before this tensor's
+    /// first. Then the number of elements between the two.
     pub fn read_from(&self) -> (Arg<'_>, u32) {
         let rest = self.offset % self.dtype().alignment();
         let view = self.buffer.view(self.offset - rest, self.count() + rest);
@@ -242,13 +243,13 @@ impl Tensor {
         self.buffer.view(self.offset, self.count())
     }
 
-    /// Overwrites the contents, in order with the launches.
+    /// Overwrites the contents. Launches recorded before see the old ones, those after it the new ones.
     ///
     /// # Errors
     /// [`Error::Argument`] when type or number differ; [`Error::Gpu`] on a fault.
     pub fn assign(&self, data: Host<'_>) -> Result<()> {
         if self.dtype().is_half() {
-            // Halves that share a word with others are not the host's to write.
+            // Two halves share a word, and the host writes whole words only.
             return Tensor::upload(&self.device(), "assign", self.shape, data)?.copy_into(self, 0);
         }
         self.device().upload(self.view(), data)

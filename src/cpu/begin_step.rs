@@ -8,13 +8,8 @@ use super::real::Real;
 use crate::kernel;
 
 kernel! {
-    /// Begins an optimizer's step. It fails where NONFINITE is set, or where `watched` is 1 and `watch[0]`, which is kept, is
-    /// not finite. A step that fails sets the stop, which is sticky; where `skip` is 1 it is this step's alone, and SKIPPED
-    /// counts it. Without the stop T grows by 1 and `CORRECTIONi = 1 - betai^T`. A beta of 0 comes as `log_beta = -1e30`.
-    ///
-    /// With a loss scale (`interval` above 0) and NONFINITE set the step does not fail while SCALE is above 1: SCALE is
-    /// multiplied with `backoff`, to not less than 1, OVERFLOWED counts the step, and the stop is [`OVERFLOW`], this step's
-    /// alone. After `interval` steps without one SCALE is multiplied with `growth`.
+    /// Begins a step of an optimizer: decides whether it is made, and counts it: T = T + 1, CORRECTIONi = 1 - betai^T. The header of
+    /// `shaders/begin_step.wgsl` says when a step fails, and how the loss scale changes.
     pub static BEGIN_STEP = begin_step(BeginStep {
         log_beta1: f32, log_beta2: f32, watched: u32, skip: u32, interval: u32, growth: f32, backoff: f32,
     }; watch: read F32, control: update F32);

@@ -5,10 +5,10 @@ use super::real::Real;
 use crate::kernel::{MAX_GROUPS, Plan};
 
 crate::kernel! {
-    /// Takes the loss scale out of the gradient, s = SCALE where `scaled` is 1, else 1, and limits the norm: with
-    /// `norm = √(Σ partial) / s`, partial being sums of squares, `grad[i] *= coefficient` where
-    /// `coefficient = min(1, max_norm / (norm + 1e-6)) / s`, as torch.nn.utils.clip_grad_norm_. Writes NORM, COEFFICIENT
-    /// and NONFINITE, 1 for a norm that is not finite, which leaves grad alone, with coefficient 1, else 0.
+    /// Divides all gradients by the loss scale s (SCALE where `scaled` is 1, else 1) and limits their norm, as
+    /// torch.nn.utils.clip_grad_norm_: with `norm = √(Σ partial) / s`, `grad[i] = coefficient·grad[i]` where
+    /// `coefficient = min(1, max_norm / (norm + 1e-6)) / s`. Writes NORM, COEFFICIENT and NONFINITE; a norm that is not finite sets
+    /// NONFINITE to 1, COEFFICIENT to 1, and leaves grad as it is.
     pub static CLIP_GRADIENTS = clip_gradients(ClipGradients { count: u32, partials: u32, max_norm: f32, scaled: u32 };
         partial: read F32, grad: update F32, control: update F32);
     variants [{ "tree", "clip_gradients.wgsl",

@@ -18,8 +18,8 @@ crate::kernel! {
     ]
 }
 
-/// Columns from which on wide workgroups are enough to fill a GPU. Narrower ones are more, and put more threads to a
-/// column; they still read whole sectors of 32 bytes.
+/// With so many columns workgroups of 32 columns are enough to fill a GPU. With fewer, those of 8 are used: they are more, and
+/// have more threads for each column. They still read whole sectors of 32 bytes.
 const WIDE: u32 = 4096;
 
 /// How to run it.
@@ -90,7 +90,7 @@ fn add_up(p: &ColumnSum, x: &[f32], cols: usize, first: usize, y: &mut [f32]) {
     }
 }
 
-/// The sums of N columns: how many they are.
+/// Sums N columns, and returns N.
 #[inline(always)]
 fn columns<const N: usize>(p: &ColumnSum, x: &[f32], cols: usize, first: usize, y: &mut [f32]) -> usize {
     let mut sums = [0.0f64; N];

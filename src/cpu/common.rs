@@ -1,8 +1,8 @@
-//! Twin of `shaders/common.wgsl`.
+//! Twin of `shaders/common.wgsl`, as far as twins need it.
 
 use super::real::{Number, Real};
 
-/// tanh as a rational function (see the shader). The error is below 4e-7.
+/// tanh as a quotient of two polynomials (see the shader). The relative error is below 4e-7.
 #[inline(always)]
 pub fn tanh_rational<R: Number>(x: R) -> R {
     let c = x.max(x.like(-7.905_311_107_635_498)).min(x.like(7.905_311_107_635_498));
@@ -19,7 +19,7 @@ pub fn tanh_rational<R: Number>(x: R) -> R {
     c * n / d
 }
 
-/// 1 / (1 + e^-x).
+/// σ(x) = 1 / (1 + e^-x).
 #[inline(always)]
 pub fn sigmoid<R: Real>(x: R) -> R {
     let c = x.max(R::of(-88.0)).min(R::of(88.0));

@@ -1,5 +1,5 @@
-//! What a launch is estimated to take on a GPU: a pure function of its parameters, so that what follows from it (where a
-//! submission ends) is the same in every run. It is no prediction: the rates are those of one adapter of a kind.
+//! How long a launch is estimated to take on a GPU. It is a pure function of the launch's parameters, so that what follows from it
+//! (where a submission ends) is the same in every run. It is rough: the rates are those of one adapter of each kind.
 
 use super::gru_backward::GruBackward;
 use super::gru_forward::GruForward;

@@ -23,9 +23,9 @@ crate::kernel! {
     ]
 }
 
-/// Classes from which on a workgroup takes a row. With fewer, a thread a row is better: neighbouring threads' rows share
-/// or neighbour cache lines, which stay cached while the threads walk along them, and there are no barriers, which
-/// software adapters pay for dearly. With more, each of those loads would fetch a cache line for itself.
+/// With so many classes a workgroup takes a row. With fewer, one thread for each row is better: the rows of neighbouring threads
+/// lie close together, so that what one loads stays in the cache for the next, and there are no barriers, which cost software
+/// adapters much. With more, every load of a thread would fetch a cache line of its own.
 pub(super) const MANY: u32 = 128;
 
 /// How to run it.

@@ -6,8 +6,9 @@ use super::vector::widest;
 use crate::kernel;
 
 kernel! {
-    /// Gradient of a look-up: `dweight[v, :] = Σ_i dy[order[i], :]` over i in `starts[v]..starts[v + 1]`, plus the old
-    /// dweight where `accumulate` is 1. Row `padding` gets nothing. `order` holds the positions of the tokens sorted by token, ascending within one.
+    /// Gradient of a look-up: `dweight[v, :] = Σ_i dy[order[i], :]` over i in `starts[v]..starts[v + 1]`, plus the old dweight where
+    /// `accumulate` is 1. Row `padding` gets nothing. `order` holds the positions of the tokens, sorted by token and, of one
+    /// token, ascending.
     pub static EMBEDDING_BACKWARD = embedding_backward(EmbeddingBackward {
         rows: u32, width: u32, padding: u32, accumulate: u32,
     };
@@ -16,7 +17,7 @@ kernel! {
     variants [{ "elements", "embedding_backward.wgsl", [] }]
 }
 
-/// The value of `padding` where no row is.
+/// The value of `padding` where there is no such row.
 pub const NO_PADDING: u32 = u32::MAX;
 
 /// See [`EMBEDDING_BACKWARD`].

@@ -13,11 +13,8 @@ use super::vector::Lanes;
 use crate::kernel::Kept;
 
 recurrent_kernel! {
-    /// Steps of the backward pass of a GRU layer of `time` steps, `steps` from `start` on, downwards, or in `reverse` upwards,
-    /// with dh_t = dy_t + dh + da_h_later·W_hh:
-    /// da_n = dh_t·(1−z)·(1−n²), da_r = da_n·q·r(1−r), da_z = dh_t·(h−n)·z(1−z); da_x = (da_r, da_z, da_n),
-    /// da_h = (da_r, da_z, da_n·r), and dh becomes dh_t·z. A sequence that has ended hands dh on. The slots of h are as in
-    /// [`GRU_FORWARD`](super::gru_forward::GRU_FORWARD).
+    /// Steps of the backward pass of a GRU layer: from dh_t = dy_t + dh + da_h·W_hh to da_x and da_h, the gradients of both products.
+    /// The header of `shaders/gru_backward.wgsl` has the equations with shapes, and the parameters.
     pub static GRU_BACKWARD = gru_backward(GruBackward {
         batch: u32, hidden: u32, time: u32, start: u32, steps: u32, reverse: u32, fresh: u32, base: u32, ragged: u32,
     }; dy: read Float, w_hh: read Float, gates: read Float, h: read Float, lengths: read I32, dh: update F32,
@@ -138,7 +135,8 @@ pub fn gru_backward_fast(
     });
 }
 
-/// Of some rows: the gradients of both products and what is carried on.
+/// Some rows of a step: `da_x` and `da_h` get the gradients of both products, `dh` what goes on to the next step. `passes` tells
+/// of a row whether its sequence has ended.
 struct Units<'a, P> {
     hidden: usize,
     rzq: &'a [f32],

@@ -14,10 +14,8 @@ use super::vector::Lanes;
 use crate::kernel::Kept;
 
 recurrent_kernel! {
-    /// Steps of a GRU layer, `steps` from `start` on, upwards, or in `reverse` downwards: h_t = (1 − z) ⊙ n + z ⊙ h with
-    /// r, z = σ(..), q = h·W_hnᵀ + b_hn and n = tanh(x_t·W_inᵀ + b_in + r ⊙ q); `xw` is x·W_ihᵀ + b_ih, `w_hh` is W_hhᵀ. The slots of h are as in
-    /// [`RNN_FORWARD`](super::rnn_forward::RNN_FORWARD). A sequence that has ended keeps its state. r, z and q
-    /// and, behind those of all steps, n are kept in `gates`.
+    /// Steps of a GRU layer: r, z = σ(..), n = tanh(..) of xw_t and h·W_hhᵀ + b_hh, h_t = (1 − z) ⊙ n + z ⊙ h. The header of
+    /// `shaders/gru_forward.wgsl` has the equations with shapes, the parameters, and where the states lie.
     pub static GRU_FORWARD = gru_forward(GruForward {
         batch: u32, hidden: u32, time: u32, start: u32, steps: u32, reverse: u32, fresh: u32, base: u32, bias: u32, ragged: u32,
     }; xw: read Float, w_hh: read Float, b_hh: read Float, lengths: read I32, gates: update Float,
@@ -56,17 +54,17 @@ pub fn gru_forward<R: Real>(
             let start = (step.time * batch + row) * 3 * hidden;
             for unit in 0..hidden {
                 let i = row * hidden + unit;
-                let a = [0, 1, 2].map(|gate| {
+                let ah = [0, 1, 2].map(|gate| {
                     let column = gate * hidden + unit;
                     let terms =
                         (0..hidden).map(|k| h[before + row * hidden + k] * w_hh[k * 3 * hidden + column]);
-                    let (x, sum) = (xw[start + column], R::sum(terms));
-                    if p.bias == 1 { (x, sum + b_hh[column]) } else { (x, sum) }
+                    if p.bias == 1 { R::sum(terms) + b_hh[column] } else { R::sum(terms) }
                 });
-                let r = (a[0].0 + a[0].1).sigmoid();
-                let z = (a[1].0 + a[1].1).sigmoid();
-                let q = a[2].1;
-                let n = (a[2].0 + r * q).tanh();
+                let ax = [0, 1, 2].map(|gate| xw[start + gate * hidden + unit]);
+                let r = (ax[0] + ah[0]).sigmoid();
+                let z = (ax[1] + ah[1]).sigmoid();
+                let q = ah[2];
+                let n = (ax[2] + r * q).tanh();
                 gates[start + unit] = r;
                 gates[start + hidden + unit] = z;
                 gates[start + 2 * hidden + unit] = q;
@@ -127,7 +125,7 @@ pub fn gru_forward_fast(
     });
 }
 
-/// Of some rows: r, z and n from what they are functions of, in their place, and the state.
+/// Some rows of a step: `x` is x·W_ihᵀ + b_ih; `rzq` holds h·W_hhᵀ + b_hh, and gets r, z and q; `n` and `new` get n and the state.
 struct Units<'a> {
     hidden: usize,
     rzq: &'a mut [f32],

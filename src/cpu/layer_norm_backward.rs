@@ -5,10 +5,10 @@ use crate::kernel::{MAX_GROUPS, Plan};
 
 crate::kernel! {
     /// Gradient of a layer normalisation of rows: with `stats[r]` = (μ, s), h = (x - μ)·s and g = dy·weight,
-    /// `dx = s·(g - Σ_c g[c]/C - h·Σ_c g[c]·h[c]/C)` and `dscaled = dy·h`, whose sum over the rows is the gradient of the
+    /// `dx = s·(g - Σ_c g[c]/C - h·Σ_c g[c]·h[c]/C)` and `dweight_rows = dy·h`, whose sum over the rows is the gradient of the
     /// weight.
     pub static LAYER_NORM_BACKWARD = layer_norm_backward(LayerNormBackward { rows: u32, cols: u32, weighted: u32 };
-        x: read Float, weight: read Float, stats: read F32, dy: read Float, dx: write Float, dscaled: write F32);
+        x: read Float, weight: read Float, stats: read F32, dy: read Float, dx: write Float, dweight_rows: write F32);
     variants [{ "a workgroup a row", "layer_norm_backward.wgsl", [] }]
 }
 
@@ -25,7 +25,7 @@ pub fn layer_norm_backward<R: Real>(
     stats: &[R],
     dy: &[R],
     dx: &mut [R],
-    dscaled: &mut [R],
+    dweight_rows: &mut [R],
 ) {
     let cols = p.cols as usize;
     let n = R::of(p.cols.into());
@@ -36,11 +36,11 @@ pub fn layer_norm_backward<R: Real>(
             let dy = dy[row * cols + c];
             if p.weighted == 1 { dy * weight[c] } else { dy }
         };
-        let of_g = R::sum((0..cols).map(g)) / n;
-        let of_gh = R::sum((0..cols).map(|c| g(c) * h(c))) / n;
+        let mean_g = R::sum((0..cols).map(g)) / n;
+        let mean_gh = R::sum((0..cols).map(|c| g(c) * h(c))) / n;
         for c in 0..cols {
-            dx[row * cols + c] = scale * (g(c) - of_g - h(c) * of_gh);
-            dscaled[row * cols + c] = dy[row * cols + c] * h(c);
+            dx[row * cols + c] = scale * (g(c) - mean_g - h(c) * mean_gh);
+            dweight_rows[row * cols + c] = dy[row * cols + c] * h(c);
         }
     }
 }

@@ -14,11 +14,8 @@ use super::vector::Lanes;
 use crate::kernel::Kept;
 
 recurrent_kernel! {
-    /// Steps of the backward pass of an LSTM layer of `time` steps, `steps` from `start` on, downwards, or in `reverse`
-    /// upwards, with dh_t = dy_t + dh + da_later·W_hh (where `projected` is 1 without the product, dy being that of the one
-    /// step alone) and dc_t = dc + dh_t ⊙ o ⊙ (1 − tanh²c_t): da = (dc_t·g·i(1−i), dc_t·c·f(1−f), dc_t·i·(1−g²), dh_t·tanh c_t·o(1−o)), dc
-    /// becomes dc_t ⊙ f, dh 0. A sequence that has ended hands dh and dc on. The slots of c are as in
-    /// [`LSTM_FORWARD`](super::lstm_forward::LSTM_FORWARD).
+    /// Steps of the backward pass of an LSTM layer: from dh_t = dy_t + dh + da·W_hh and dc_t to da_t = (da_i, da_f, da_g, da_o). The
+    /// header of `shaders/lstm_backward.wgsl` has the equations with shapes, and the parameters.
     pub static LSTM_BACKWARD = lstm_backward(LstmBackward {
         batch: u32, hidden: u32, time: u32, start: u32, steps: u32, reverse: u32, fresh: u32, projected: u32, ragged: u32,
     }; dy: read Float, w_hh: read Float, gates: read Float, c: read Float, lengths: read I32, dh: update F32,
@@ -159,7 +156,8 @@ pub fn lstm_backward_fast(
     });
 }
 
-/// Of some rows: the gradients of the gates and what is carried on.
+/// Some rows of a step: `da` gets the gradients of a; `dh` and `dc` get what goes on to the next step. `passes` tells of a row
+/// whether its sequence has ended.
 struct Units<'a, P> {
     hidden: usize,
     gates: &'a [f32],

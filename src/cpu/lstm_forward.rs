@@ -14,11 +14,8 @@ use super::vector::Lanes;
 use crate::kernel::Kept;
 
 recurrent_kernel! {
-    /// Steps of an LSTM layer, `steps` from `start` on, upwards, or in `reverse` downwards: c_t = f ⊙ c + i ⊙ g,
-    /// h_t = o ⊙ tanh(c_t), the gates being functions of xw_t + h·W_hhᵀ for `xw` = x·W_ihᵀ + b_ih + b_hh; `w_hh` is W_hhᵀ. The slots of
-    /// states are as in [`RNN_FORWARD`](super::rnn_forward::RNN_FORWARD), of batch·width elements for h and batch·hidden for
-    /// c. Where `projected` is 1, h_t of each step lies behind the slots instead and a launch makes one step. A sequence that
-    /// has ended keeps its states. i, f, g and o are kept in `gates`.
+    /// Steps of an LSTM layer: i, f, o = σ(..), g = tanh(..) of xw_t + h·W_hhᵀ, c_t = f ⊙ c + i ⊙ g, h_t = o ⊙ tanh(c_t). The header of
+    /// `shaders/lstm_forward.wgsl` has the equations with shapes, the parameters, and where the states lie.
     pub static LSTM_FORWARD = lstm_forward(LstmForward {
         batch: u32, hidden: u32, width: u32, time: u32, start: u32, steps: u32, reverse: u32, fresh: u32, base: u32,
         projected: u32, ragged: u32,
@@ -35,7 +32,7 @@ impl LstmForward {
         Product { batch: self.batch, hidden: self.hidden, columns: 4, inner: self.width }
     }
 
-    /// The first element of h_t.
+    /// The first element of h_t, or with a projection of o ⊙ tanh(c_t).
     fn out(&self, step: Step) -> usize {
         let [batch, hidden, width, time, base] =
             [self.batch, self.hidden, self.width, self.time, self.base].map(|n| n as usize);
@@ -71,15 +68,17 @@ pub fn lstm_forward<R: Real>(
             let start = (step.time * batch + row) * 4 * hidden;
             for unit in 0..hidden {
                 let n = row * hidden + unit;
-                let [i, f, g, o] = [0, 1, 2, 3].map(|gate| {
+                let a = [0, 1, 2, 3].map(|gate| {
                     let column = gate * hidden + unit;
                     let terms =
                         (0..width).map(|k| h[previous + row * width + k] * w_hh[k * 4 * hidden + column]);
                     xw[start + column] + R::sum(terms)
                 });
-                let gate = [i.sigmoid(), f.sigmoid(), g.tanh(), o.sigmoid()];
-                (0..4).for_each(|k| gates[start + k * hidden + unit] = gate[k]);
-                let [i, f, g, o] = gate;
+                let [i, f, g, o] = [a[0].sigmoid(), a[1].sigmoid(), a[2].tanh(), a[3].sigmoid()];
+                gates[start + unit] = i;
+                gates[start + hidden + unit] = f;
+                gates[start + 2 * hidden + unit] = g;
+                gates[start + 3 * hidden + unit] = o;
                 let old = c[step.before * size + n];
                 let mut cell = f * old + i * g;
                 let mut state = o * cell.tanh();
@@ -147,7 +146,7 @@ pub fn lstm_forward_fast(
     });
 }
 
-/// Of some rows: the gates from what they are functions of, in their place, and the states.
+/// Some rows of a step: `gates` holds a, and gets i, f, g, o; `new` and `h` get the states.
 struct Units<'a> {
     hidden: usize,
     gates: &'a mut [f32],

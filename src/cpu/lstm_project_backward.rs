@@ -5,8 +5,8 @@ use super::recurrence::ended;
 use crate::kernel;
 
 kernel! {
-    /// The gradient that arrives at the projected state of one time step of an LSTM layer: dp_t = dy_t + dh. A sequence that
-    /// has ended hands dh on and has dp 0; elsewhere dh is used up.
+    /// The gradient that arrives at the projected state in one step of an LSTM layer: dp_t = dy_t + dh, then dh = 0. A sequence that
+    /// has ended gets dp_t 0 and keeps dh. The header of `shaders/lstm_project_backward.wgsl` has shapes and parameters.
     pub static LSTM_PROJECT_BACKWARD = lstm_project_backward(LstmProjectBackward {
         batch: u32, width: u32, step: u32, ragged: u32,
     }; dy: read Float, lengths: read I32, dh: update F32, dp: update Float);

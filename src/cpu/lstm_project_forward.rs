@@ -5,8 +5,8 @@ use super::recurrence::{add_product_transposed, ended};
 use crate::kernel;
 
 kernel! {
-    /// The projection of one time step of an LSTM layer: h_t = m_t·W_hrᵀ. m_t begins at element `source` of h, the slots are
-    /// those of [`LSTM_FORWARD`](super::lstm_forward::LSTM_FORWARD). A sequence that has ended keeps h.
+    /// The projection in one step of an LSTM layer: h_t = m_t·W_hrᵀ. A sequence that has ended keeps its h. The header of
+    /// `shaders/lstm_project_forward.wgsl` has shapes and parameters.
     pub static LSTM_PROJECT_FORWARD = lstm_project_forward(LstmProjectForward {
         batch: u32, hidden: u32, width: u32, step: u32, before: u32, after: u32, base: u32, source: u32, ragged: u32,
     }; w_hr: read Float, lengths: read I32, h: update Float);

@@ -8,12 +8,12 @@ use super::threads::{Shared, in_blocks, in_large_blocks};
 use crate::kernel::{COOPERATIVE, SUBGROUP};
 
 crate::kernel! {
-    /// Matrix product in parts: `c[s, i, j]` = Σ_k a(i, k) · b(k, j) over the k of part s, from s·depth up to (s + 1)·depth or
-    /// to the end; in part 0 plus `bias[j]` where `biases` is 1, `bias[j] + bias_2[j]` where it is 2; plus the old `c[s, i, j]`
-    /// where `accumulate` is 1. Element (i, k) of a is `a[a_offset + i·a_row + k·a_col]`, of b likewise; c is dense.
+    /// Matrix product in parts: `c[s, i, j]` = Σ_k a(i, k)·b(k, j) over the k of part s, from s·depth to (s + 1)·depth or to the
+    /// end. To part 0 is added `bias[j]` where `biases` is 1, `bias[j] + bias_2[j]` where it is 2; to each part the old c where
+    /// `accumulate` is 1. Element (i, k) of a is `a[a_offset + i·a_row + k·a_col]`, of b likewise; c is dense.
     pub static MATMUL = matmul(Matmul {
         m: u32, n: u32, k: u32,
-        /// A multiple of 4 where it is less than k.
+        /// How many k a part sums over: k for a single part, else a multiple of 4.
         depth: u32,
         a_offset: u32, a_row: u32, a_col: u32, b_offset: u32, b_row: u32, b_col: u32, biases: u32, accumulate: u32,
     }; a: read Float, b: read Float, bias: read Float, bias_2: read Float, c: update Float);
@@ -85,15 +85,16 @@ pub fn matmul<R: Real>(p: &Matmul, a: &[R], b: &[R], bias: &[R], bias_2: &[R], c
     }
 }
 
-/// How much of the sums one pass over c adds up: a panel of the right factor so deep stays in the cache near a core.
+/// How many k one pass over c sums over: a panel of the right factor with so many rows stays in the cache near a core.
 const DEPTH: usize = 512;
-/// Rows of a that stay there too while they meet all panels.
+/// Rows of a that stay in the cache too while they are multiplied with all panels.
 const ROWS: usize = 128;
-/// With at most so many rows of a, and no more than columns, each panel is packed by the thread that needs it: packing costs
-/// as much as a few rows, and what another thread has packed as much as packing. With a single panel each thread packs all.
+/// With at most so many rows of a, and no more rows than columns, each thread packs the panels that it needs. Packing costs as much
+/// as multiplying a few rows, and reading what another thread has packed costs as much as packing. A single panel is packed by
+/// each thread.
 const FEW: usize = 256;
 
-/// What is lost to a vector that is not full, and to putting a sum into its place, in multiplications.
+/// What a vector that is not full costs, and what storing a sum costs, in multiplications.
 const VECTOR: usize = 16;
 
 /// [`matmul`] by packed panels. The same row gives the same bits in any company, on any number of threads.

@@ -31,12 +31,12 @@ const LEAST_STRIPS: u32 = 2;
 /// Rows and columns of a cooperative matrix.
 const MATRIX: u32 = 16;
 
-/// A way to run a product: a variant, and how deep the parts are, of which the plan's grid has one in each z.
+/// A way to run a product: a variant, and how many k a part sums over. The plan's grid has one layer (z) for each part.
 #[derive(Clone, Copy, Debug)]
 pub struct Split {
     /// The variant and its grid.
     pub plan: Plan,
-    /// The parameter of the kernel.
+    /// The kernel's parameter of that name.
     pub depth: u32,
 }
 
@@ -46,7 +46,7 @@ impl Split {
         self.plan.grid[2]
     }
 
-    /// Whether it multiplies cooperative matrices: c and the biases must be F32.
+    /// Whether it multiplies cooperative matrices. c and the biases must be F32 then.
     pub fn is_cooperative(&self) -> bool {
         COOPERATIVE.contains(&self.plan.variant)
     }
@@ -83,11 +83,12 @@ fn tile(variant: usize) -> &'static Tile {
     &TILES[variant]
 }
 
-/// Measures a tile by the constants of its variant. The speeds: a thread of 8 x 8 elements reads 16 numbers of workgroup memory for 64
-/// multiplications, one of 4 x 4 elements 8 for 16, which keeps the memory as busy as the arithmetic. Loading a block of
-/// 4 x 4 is 4 loads of fours, or 16 of ones, with the arithmetic of their places. Cooperative matrices, which
-/// could not be measured either, are taken to be multiplied at eight times the speed of numbers, and to come from a cache
-/// that all processors share, to each of them 40 GB in a second.
+/// Works out a tile from the constants of its variant.
+///
+/// The speeds: a thread with 8 x 8 elements reads 16 numbers of workgroup memory for 64 multiplications; one with 4 x 4 elements
+/// reads 8 for 16, which keeps the memory as busy as the arithmetic. To load a block of 4 x 4 takes 4 loads of fours, or 16 of
+/// ones, and the arithmetic of their places. Cooperative matrices are assumed to be multiplied at eight times the speed of single
+/// numbers, and to be loaded from a cache that all processors share, at 40 GB a second for each; this is not measured.
 fn measured(variant: usize) -> Tile {
     const OF_FOURS: f64 = 40.0;
     const OF_ONES: f64 = 160.0;
@@ -142,7 +143,7 @@ fn measured(variant: usize) -> Tile {
     }
 }
 
-/// What runs the workgroups, as far as it is known: times in seconds.
+/// What is known, or assumed, of the machine that runs the workgroups. Times are in seconds.
 struct Machine {
     /// Processors that each run workgroups of their own.
     processors: u32,
@@ -157,8 +158,8 @@ struct Machine {
     bandwidth: f64,
 }
 
-/// Estimated for a large GPU, of which none could be measured: 128 lanes at 1.5 GHz a processor, half a microsecond until
-/// memory answers, and registers for as many threads as variants of 128 registers have.
+/// An estimate for a large GPU, not measured: 128 lanes at 1.5 GHz in a processor, half a microsecond until memory answers, and
+/// registers for 512 threads with 128 registers each.
 const GPU: Machine = Machine {
     processors: 128,
     rate: 128.0 * 1.5e9,
@@ -176,9 +177,9 @@ fn machine(limits: &Limits) -> &'static Machine {
     if limits.processor == Processor::Gpu { &GPU } else { &SOFTWARE }
 }
 
-/// How to run a product: whichever way is estimated to be the quickest. On an adapter made of software that has subgroups,
-/// by the variant for the arrangement of a and b: ten times as fast there. The limits allow cooperative matrices only where a
-/// and b are F16.
+/// How to run a product: the way that is estimated to be the quickest. On an adapter made of software that has subgroups, it is the
+/// subgroup variant for the arrangement of a and b, which is ten times as fast there. The caller's limits allow cooperative
+/// matrices only where a and b are F16.
 pub fn plan(p: &Matmul, limits: &Limits) -> Split {
     if limits.processor == Processor::Cpu {
         // The twin knows neither variants nor grids.
@@ -206,7 +207,7 @@ impl Matmul {
         Split { plan: Plan { kernel: &MATMUL, variant, grid }, depth }
     }
 
-    /// Whether a variant can compute it: those that load four neighbours at once want them dense and aligned.
+    /// Whether a variant can compute it. Variants that load four neighbours at once need them dense and aligned.
     pub fn suits(&self, variant: usize) -> bool {
         let fours = |sizes: &[u32]| sizes.iter().all(|size| size.is_multiple_of(4));
         let even = fours(&[self.n, self.a_offset, self.b_offset]) && self.n > 0;
@@ -235,7 +236,7 @@ impl Matmul {
         }
     }
 
-    /// The variants that come into question: of those for the same tiles that which loads by fours, where it can.
+    /// The variants to choose from. Of two with the same tiles only one: that which loads fours, where it can, else the other.
     fn candidates(&self) -> impl Iterator<Item = usize> {
         let by_fours = self.suits(FEW_ROWS_OF_FOURS);
         let (tiles, few) = if by_fours { (TILES_OF_FOURS, FEW_ROWS_OF_FOURS) } else { (TILES, FEW_ROWS) };
@@ -260,9 +261,10 @@ impl Matmul {
         PARTS.into_iter().filter(move |parts| fits(*parts)).map(move |parts| product.split(variant, parts))
     }
 
-    /// What a way is estimated to take, from one launch to the next: each processor has its share of the workgroups, and
-    /// needs for their strips as long as the arithmetic, or as the loads of those that it holds at once. What cooperative
-    /// matrices give is taken to need a second launch in any case, as it does unless c is F32.
+    /// The seconds that a way is estimated to take, from one launch to the next. Each processor has its share of the workgroups, and
+    /// needs for their strips as long as the arithmetic takes, or as long as the loads take of the workgroups that it holds at
+    /// once, whichever is longer. Sums in parts need a second launch. So do those of cooperative matrices, unless c is F32; here
+    /// it is assumed that they always do.
     fn seconds(&self, split: &Split, limits: &Limits) -> f64 {
         let Machine { processors, rate, threads, strip, launch, bandwidth } = *machine(limits);
         let tile = tile(split.plan.variant);
@@ -279,9 +281,9 @@ impl Matmul {
         product + launch + bytes as f64 / bandwidth
     }
 
-    /// What its speed depends on: the sizes, whether any factor or the product is stored in half precision, whether c is added
-    /// to and has a bias, which factors are dense along their rows, whether a variant can load by fours, and whether by
-    /// cooperative matrices.
+    /// What [`plans`](crate::plans) know it by, all that its speed depends on: the sizes, whether a factor or the product is stored
+    /// in half precision, whether c is added to and has biases, which factors are dense along their rows, and whether there are
+    /// variants for it that load fours, or cooperative matrices.
     pub fn site(&self, half: bool, limits: &Limits) -> Site {
         let dense = u32::from(self.a_col == 1) + 2 * u32::from(self.b_col == 1);
         let fours =

@@ -1,6 +1,28 @@
-//! The CPU twins of the kernels: one file a kernel, with the same base name as its shader, written to be
-//! compared with it by eye. A twin is generic over the number type ([`real::Real`]). Where the CPU device needs
-//! speed, a fast f32 function stands beside the plain twin.
+//! The CPU twins of the kernels: one file a kernel, with the name of its shader. A file has
+//!
+//! - the kernel's declaration by [`kernel!`](macro@crate::kernel): parameters, arguments, variants of the shader;
+//! - the twin: the same computation in plain Rust, with the names of the shader, to be compared with it by eye. It is generic over
+//!   the type of numbers ([`real::Real`]): f32 for the CPU device, f64 as the reference, and [`real::Bounded`], which carries
+//!   along the error that a correct device may make;
+//! - where the CPU device needs speed, a second, fast function for f32, `.._fast`. Tests hold it to the twin;
+//! - where there is more than one way to run the kernel, `plan`, which chooses.
+//!
+//! The equations, with shapes, are in the header of the shader: `shaders/lstm_forward.wgsl` for [`lstm_forward`].
+//!
+//! | what for | kernels |
+//! |---|---|
+//! | recurrent layers | [`rnn_forward`], [`rnn_backward`], [`lstm_forward`], [`lstm_backward`], [`gru_forward`], [`gru_backward`], [`lstm_project_forward`], [`lstm_project_backward`], [`mask_steps`] |
+//! | products and sums | [`matmul`] ([`matmul_ways`] chooses how), [`column_sum`], [`reduce_sum`], [`bias_add`] |
+//! | element by element | [`binary`], [`unary`], [`scale`], [`scale_by`], [`sigmoid`], [`tanh`], [`relu`] and their `.._backward`, [`cast`], [`fill`], [`dropout`], [`philox_uniform`] |
+//! | moving and choosing | [`copy`], [`gather`], [`gather_backward`], [`max_dim`], [`embedding`], [`embedding_backward`], [`one_hot`] |
+//! | rows | [`softmax`], [`softmax_backward`], [`layer_norm`], [`layer_norm_backward`] |
+//! | losses | [`cross_entropy`], [`cross_entropy_soft`], [`regression_loss`] |
+//! | optimizers | [`sgd`], [`adam`], [`rmsprop`], [`adagrad`], [`begin_step`], [`clip_gradients`], [`clip_values`]; [`control`] lists what they share |
+//! | the benchmark | [`multiply_add`] |
+//!
+//! The other files: [`real`] (numbers), [`common`] (functions of `shaders/common.wgsl`), [`philox`] (random numbers),
+//! [`recurrence`] (what recurrent kernels share), [`walk`] (strides), [`halves`] (half precision), [`threads`], `vector.rs` and
+//! `packed.rs` (how the fast functions are fast), [`cost`] and [`work`] (what a launch costs).
 
 pub mod real;
 

@@ -1,5 +1,5 @@
-//! Matrix products on the CPU. The right factor is brought into the order in which it is read, panel by panel: for the
-//! product of a recurrence, a few rows times a matrix that stays the same from step to step, once for all steps.
+//! Matrix products on the CPU. The right factor is copied into the order in which it is read, panel by panel (*packed*). In a
+//! recurrence, a few rows times a matrix that stays the same from step to step, that is done once for all steps.
 
 use std::cell::RefCell;
 
@@ -40,8 +40,8 @@ impl<'a> Strided<'a> {
     }
 }
 
-/// A matrix [inner, columns], in panels of [`PANEL`] columns, each panel's rows one after the other. What fills up the last
-/// has no meaning, and its sums are not stored.
+/// A matrix [inner, columns], in panels of [`PANEL`] columns, each panel's rows one after the other. What fills up the last panel
+/// has no meaning; its sums are not stored.
 #[derive(Clone, Copy)]
 pub struct Packed<'a> {
     blocks: &'a [Block],
@@ -70,7 +70,8 @@ fn with_memory<T>(
     result
 }
 
-/// Copies at least `count` elements, by lines as far as there are whole ones: mostly few, for which a call takes longer.
+/// Copies at least `count` elements, in whole blocks as far as there are any. There are few, mostly: a call of memcpy would take
+/// longer.
 #[inline(always)]
 fn copy_lines(from: &[f32], to: &mut [f32], count: usize) {
     for at in (0..count).step_by(BLOCK) {
@@ -113,8 +114,8 @@ fn pack_panel(w: Strided<'_>, columns: usize, panel: &mut [f32]) {
     }
 }
 
-/// Lends `f` a, [rows, inner], in an order that is quick to read: as it lies where its rows are neighbours, else, columns
-/// being neighbours, a copy of these without all that lies between them.
+/// Lends `f` the matrix a [rows, inner] in an order that is quick to read. Where the numbers of a row are neighbours that is a
+/// itself, else a copy of its columns, close together.
 pub fn with_rows<T>(a: Strided<'_>, rows: usize, inner: usize, f: impl FnOnce(Strided<'_>) -> T) -> T {
     if a.col == 1 {
         return f(a);
@@ -188,7 +189,8 @@ impl Packed<'_> {
         Arch::new().dispatch(Tiles(self, a, target));
     }
 
-    /// MANY rows at a time, SOME or one where fewer are left; all vectors of a panel, half of them where it is half empty.
+    /// Takes MANY rows at a time, SOME or one where fewer are left; and all vectors of a panel, or half of them where it is half
+    /// empty.
     #[inline(always)]
     fn tiles<S: Simd, const MANY: usize, const SOME: usize, const ALL: usize, const HALF: usize>(
         self,
@@ -260,7 +262,7 @@ struct Place<'a> {
     width: usize,
 }
 
-/// Up to ROWS rows of a times the first USED vectors of a panel of VECTORS: how many rows.
+/// Multiplies up to ROWS rows of a with the first USED vectors of a panel of VECTORS, and returns how many rows.
 #[inline(always)]
 fn tile<S: Simd, const ROWS: usize, const VECTORS: usize, const USED: usize>(
     simd: S,

@@ -8,11 +8,11 @@ use std::ops::{Add, Div, Mul, Neg, Sub};
 use super::common::{sigmoid, tanh_rational};
 use crate::kernel::{Dtype, Kernel, Slot};
 
-/// What formulas are written with: a real number, or several at once.
+/// What formulas are written with: a real number, or a vector of them.
 pub trait Number:
     Copy + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + Div<Output = Self> + Neg<Output = Self>
 {
-    /// The nearest number of this type, in the company of another.
+    /// The nearest number of this type. (`self` only tells the type: of vectors, how wide they are.)
     fn like(self, x: f64) -> Self;
     /// The larger of the two; NaN where `self` is.
     fn max(self, other: Self) -> Self;
@@ -41,7 +41,7 @@ pub trait Real: Number + bytemuck::Pod + Send + Sync + Debug + Default + Partial
     /// Σ of the terms. Twins write every sum over a dimension with it, because a GPU may add in any order:
     /// `Bounded` allows for that here.
     fn sum(terms: impl Iterator<Item = Self>) -> Self;
-    /// What is read again after it has been stored as this type.
+    /// The number that is read back after this one has been stored as `dtype`.
     fn stored(self, dtype: Dtype) -> Self;
     /// The twin of `kernel` for this number type.
     fn twin(kernel: &Kernel) -> Twin<Self>;
@@ -129,7 +129,7 @@ macro_rules! float {
     };
 }
 float!(f32, tanh_rational, |x: f32, dtype: Dtype| dtype.round(x));
-// The reference keeps what it computes.
+// The reference does not round what it stores.
 float!(f64, f64::tanh, |x, _| x);
 
 /// One unit in the last place of an f32, relative: WGSL's `+ - *` may round either way, so that is their error.
@@ -155,7 +155,7 @@ pub struct Bounded {
 }
 // ANCHOR_END: bounded
 
-/// One operation.
+// Tests count operations; all that `as_one` runs counts as one.
 #[cfg(test)]
 use super::counted::as_one;
 #[cfg(not(test))]

@@ -1,4 +1,4 @@
-//! What recurrent kernels have in common: the order of their steps, how GPUs are to run them, and products.
+//! What recurrent kernels have in common: the order of their steps, their schedules on GPUs, and products.
 
 use super::matmul::{Matmul, matmul_fast};
 use super::real::Number;
@@ -8,15 +8,15 @@ use crate::plans::{Site, Way};
 /// One of the steps that a launch makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// Its time.
+    /// t.
     pub time: usize,
     /// The slot of the states before it.
     pub before: usize,
     /// The slot of the states after it.
     pub after: usize,
-    /// In a backward pass, the step whose gradients were computed before it, if there is one.
+    /// In a backward pass, the step that was computed before it, if there is one: t + 1, or in reverse t − 1.
     pub later: Option<usize>,
-    /// Whether it is the first: of a launch of a forward pass, of all in a backward pass.
+    /// In a forward pass, whether it is the first of its launch; in a backward pass, whether it is the first of all.
     pub first: bool,
 }
 
@@ -29,8 +29,8 @@ pub fn forward_steps(start: u32, count: u32, reverse: u32) -> impl Iterator<Item
     })
 }
 
-/// The steps of a launch of a backward pass through `time` steps in all: `count` from `start` on, downwards, or in reverse
-/// upwards.
+/// The steps of a launch of a backward pass: `count` of the `steps` that there are in all, from `start` on, downwards, or in
+/// reverse upwards.
 pub fn backward_steps(start: u32, count: u32, reverse: u32, steps: u32) -> impl Iterator<Item = Step> {
     forward_steps(start, count, 1 - reverse).map(move |step| {
         let (time, reverse) = (step.time, reverse as usize);
@@ -43,13 +43,13 @@ pub fn backward_steps(start: u32, count: u32, reverse: u32, steps: u32) -> impl 
 /// The product that a recurrent kernel makes at each step: [batch, inner]·[inner, columns·hidden].
 #[derive(Clone, Copy, Debug)]
 pub struct Product {
-    /// Rows.
+    /// B: rows.
     pub batch: u32,
-    /// Units.
+    /// H: units.
     pub hidden: u32,
-    /// Columns of a unit.
+    /// Columns that belong to one unit: the gates in a forward pass, 1 in a backward pass.
     pub columns: u32,
-    /// What is summed over.
+    /// The number of products in each sum.
     pub inner: u32,
 }
 
@@ -69,9 +69,10 @@ impl Way for Schedule {
     }
 }
 
-/// Declares a recurrent kernel: as [`kernel!`](macro@crate::kernel), with its shader, that of its pass, the columns of a
-/// unit, what each is a sum of, the rows of a tile in so many rounds, and how many units' weights registers hold at most, in
-/// place of variants.
+/// Declares a recurrent kernel, as [`kernel!`](macro@crate::kernel) does. In place of variants stand its shader, that of its pass,
+/// the columns of a unit, and over how many times H numbers each is a sum; how many rows of the batch a tile has, in how
+/// many rounds their sums are added (`shaders/recurrent_tiles.wgsl`); and for how many units registers can hold the weights
+/// at most (`shaders/recurrent_held.wgsl`).
 macro_rules! recurrent_kernel {
     (
         $(#[$doc:meta])*
@@ -120,7 +121,7 @@ const LANES: u32 = 8;
 const MOST_ITERATIONS: u64 = 60_000;
 
 impl Product {
-    /// What `steps` steps cost a CPU, in multiplications: those of the product, and the gates, which are worth about so many.
+    /// What `steps` steps cost a CPU, in multiplications. A gate costs about as much as GATE of them.
     pub fn work(&self, steps: u32) -> usize {
         const GATE: usize = 48;
         let [batch, hidden, columns, inner] =
@@ -128,9 +129,9 @@ impl Product {
         steps as usize * batch * hidden * columns * (inner + GATE)
     }
 
-    /// The schedule for `steps` steps on a device: of the variants for its kind the quickest by estimate. Where several steps
-    /// fit into one launch, a workgroup owns its rows through all of them (`sequence`); else each step is a launch that all of
-    /// the device works at (`step`).
+    /// The schedule for `steps` steps on a device: of the variants for its kind the quickest by estimate. In a `sequence` one
+    /// launch makes several steps, and a workgroup owns its rows through all of them; in a `step` each step is a launch of its
+    /// own, which all of the device works at.
     pub fn schedule(&self, kernel: &'static Kernel, steps: u32, limits: &Limits) -> Schedule {
         if limits.processor == Processor::Cpu {
             return Schedule { plan: self.sequence(kernel, TILES), steps };
@@ -159,7 +160,8 @@ impl Product {
         suitable.flat_map(|variant| self.of_variant(kernel, variant, steps, limits)).collect()
     }
 
-    /// What its speed depends on: the sizes, and whether the numbers are stored in half precision.
+    /// What [`plans`](crate::plans) know it by, all that its speed depends on: the sizes, and whether numbers are stored in half
+    /// precision.
     pub fn site(&self, kernel: &'static Kernel, steps: u32, half: bool) -> Site {
         let Product { batch, hidden, columns, inner } = *self;
         Site { kernel: kernel.name, shape: [steps, batch, hidden, columns, inner, 0], half }

@@ -9,11 +9,11 @@ use crate::kernel;
 pub const MSE: u32 = 0;
 /// The kind that is the absolute error.
 pub const L1: u32 = 1;
-/// The kind that is Huber's: squared up to delta, absolute beyond.
+/// The kind that is Huber's: squared within ±delta, absolute beyond.
 pub const HUBER: u32 = 2;
 
 kernel! {
-    /// Losses of values and their gradients (torch.nn.MSELoss, L1Loss, HuberLoss): with e = x − target, element by element
+    /// Losses of values and their gradients (torch.nn.MSELoss, L1Loss, HuberLoss): with e = x − label, element by element
     /// `losses = scale · l` and `dx = scale · dl/de`, where
     /// - kind 0: l = e², dl/de = 2e;
     /// - kind 1: l = |e|, dl/de = sign e, which is 0 at 0;

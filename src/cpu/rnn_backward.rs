@@ -11,10 +11,8 @@ use super::vector::widest;
 use crate::kernel::Kept;
 
 recurrent_kernel! {
-    /// Steps of the backward pass of a plain recurrent layer of `time` steps, `steps` from `start` on, downwards, or in
-    /// `reverse` upwards: da_t = (dy_t + dh + da_later·W_hh) ⊙ act'(a_t). `dh` is handed on by sequences that have ended,
-    /// else used up. The slots of h are as in
-    /// [`RNN_FORWARD`](super::rnn_forward::RNN_FORWARD).
+    /// Steps of the backward pass of a plain recurrent layer: da_t = (dy_t + dh + da·W_hh) ⊙ act'(a_t). The header of
+    /// `shaders/rnn_backward.wgsl` has the equations with shapes, and the parameters.
     pub static RNN_BACKWARD = rnn_backward(RnnBackward {
         batch: u32, hidden: u32, time: u32, start: u32, steps: u32, reverse: u32, fresh: u32, base: u32, relu: u32, ragged: u32,
     }; dy: read Float, w_hh: read Float, h: read Float, lengths: read I32, dh: update F32, da: update Kept);

@@ -12,13 +12,11 @@ use super::vector::widest;
 use crate::kernel::Kept;
 
 recurrent_kernel! {
-    /// Steps of a plain recurrent layer, `steps` from `start` on, upwards, or in `reverse` downwards:
-    /// h_t = act(xw_t + h·W_hhᵀ) for `xw` = x·W_ihᵀ + b_ih + b_hh, `w_hh` being W_hhᵀ. The states lie in slots, slot s from element
-    /// base + s·batch·hidden on: step t takes the state from slot t to slot t + 1, in reverse from slot t + 1 to slot t. A
-    /// sequence that has ended keeps its state.
+    /// Steps of a plain recurrent layer: h_t = act(xw_t + h·W_hhᵀ). The header of `shaders/rnn_forward.wgsl` has the equations
+    /// with shapes, the parameters, and where the states lie.
     pub static RNN_FORWARD = rnn_forward(RnnForward {
         batch: u32, hidden: u32, start: u32, steps: u32, reverse: u32,
-        /// Whether the state before the first of the steps is 0 and not there yet: it is written too.
+        /// Whether the state before the first of the steps is 0 and not in its slot yet: it is written too.
         fresh: u32,
         base: u32, relu: u32, ragged: u32,
     }; xw: read Float, w_hh: read Float, lengths: read I32, h: update Kept);

@@ -1,8 +1,9 @@
 //! Work on several threads. Nothing that is computed depends on how many there are.
 //!
-//! Launches come every few microseconds, and waking a sleeping thread takes twenty or more: so the threads that help wait
-//! awake for a while, and a launch never waits for one that sleeps: its blocks go to whoever comes, the launching thread
-//! first of all. (With rayon, a launch on two threads took 45 µs longer than its work; so it takes about 2.)
+//! Launches come every few microseconds, and waking a sleeping thread takes twenty or more. So the helping threads stay awake for
+//! a while after their work, and a launch never waits for one that sleeps: each block goes to the thread that comes for it
+//! first, and the launching thread works too. (With rayon a launch on two threads took 45 µs longer than its work; with this
+//! about 2.)
 
 use std::cell::{Cell, UnsafeCell};
 use std::ops::Range;
@@ -14,18 +15,19 @@ use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 /// microseconds.
 const WORTH_THREADS: usize = 1 << 20;
 
-/// A grain for neighbours in memory: threads that write to the same cache line wait for each other.
+/// The grain for work on neighbours in memory: threads that write to the same cache line would wait for each other.
 pub const GRAIN: usize = 64;
 
 thread_local! {
     static LIMIT: Cell<Option<usize>> = const { Cell::new(None) };
 }
 
-/// The threads for so much work: one, or those of the machine, or as many as the environment variable `BPTT_THREADS` says.
+/// How many threads share so much work: one for little; else all of the machine, or as many as the environment variable
+/// `BPTT_THREADS` says.
 fn threads(work: usize) -> usize {
     match LIMIT.get() {
         Some(threads) => {
-            // For the others to be there.
+            // Starts the other threads, if nobody has yet.
             Pool::threads();
             threads
         }
@@ -34,7 +36,7 @@ fn threads(work: usize) -> usize {
     }
 }
 
-/// Runs `f`, whose launches are split as for so many threads, small ones too: tests see that it changes nothing.
+/// Runs `f` with all its launches, small ones too, split for so many threads: tests see by it that this changes no result.
 pub fn with_threads<T>(threads: usize, f: impl FnOnce() -> T) -> T {
     let _before = Before(LIMIT.replace(Some(threads.max(1))));
     f()
@@ -134,8 +136,8 @@ impl Pool {
         })
     }
 
-    /// Does the work, with the help of up to so many threads. Alone where they help another thread already, this one among
-    /// them.
+    /// Does the work with the help of up to so many threads; or alone, where they help with other work already, perhaps of this very
+    /// thread.
     fn help_with(&self, work: &Work<'_>, helpers: usize) {
         let Ok(_owner) = self.owner.try_lock() else { return work() };
         // SAFETY: only the lifetime changes: the reference is out of use when `Closing` has been dropped.

@@ -1,4 +1,4 @@
-//! Vectors of f32 as numbers that formulas are written with, as wide as the processor that runs them has them.
+//! Vectors of f32, as wide as those of the processor that runs the program. Formulas are written with them as with numbers.
 
 use std::ops::{Add, Div, Mul, Neg, Sub};
 

@@ -1,4 +1,4 @@
-//! A walk through two tensors at once: how kernels with strides find their elements.
+//! A walk through two tensors at once, with a stride for each dimension of each: how the kernels copy and binary find elements.
 
 /// The most dimensions of a walk.
 pub const MAX_RANK: usize = 6;
@@ -6,7 +6,7 @@ pub const MAX_RANK: usize = 6;
 /// For each dimension, the innermost first: its size, and the elements from one index to the next in the two tensors.
 pub type Walk = [[u32; 3]; MAX_RANK];
 
-/// A dimension that is not there.
+/// A dimension that is not needed.
 const NONE: [u32; 3] = [1, 0, 0];
 
 /// The walk along one dimension of `count` elements, which are neighbours in both tensors.

@@ -1,5 +1,5 @@
-//! What a launch has to do, whatever runs it: the operations of its plain twin, and the elements that come from memory or go
-//! there. A test counts both afresh, with numbers that count.
+//! How much work a launch has, whatever runs it: the operations of its plain twin, and the elements that it reads and writes. A test
+//! checks the operations by running the twins with numbers that count them.
 
 use super::adagrad::Adagrad;
 use super::adam::Adam;

@@ -9,8 +9,8 @@ pub const MAX_ARGS: usize = 8;
 
 /// The type of a tensor's elements.
 ///
-/// F16 and BF16 are storage: kernels compute with 32-bit floats and round what they store, to the nearest and of two equally
-/// near ones to the even one. The reference devices keep the numbers that they compute with in the place of all three.
+/// F16 and BF16 are for storage only: kernels compute with 32-bit floats and round what they store to the nearest number, of two
+/// equally near ones to the even one. (The reference devices of [`verify`](crate::verify) store what they compute, unrounded.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Dtype {
@@ -46,7 +46,7 @@ impl Dtype {
         matches!(self, Dtype::F16 | Dtype::BF16)
     }
 
-    /// Elements between two possible beginnings of a bound slice: WebGPU's 256 bytes.
+    /// A slice of a buffer that a kernel takes must begin at a multiple of this many elements: WebGPU's 256 bytes.
     pub const fn alignment(self) -> usize {
         256 / self.size()
     }
@@ -83,10 +83,11 @@ pub enum Elements {
     F32,
     /// 32-bit integers. The shader indexes the binding.
     I32,
-    /// Floats of any type. The shader has `load_NAME(i)` and, where it writes, `store_NAME(i, x)` in place of the binding,
-    /// which it declares as in 32 bits; the twin gets numbers, and what it wrote is rounded when it has returned.
+    /// Floats of any type. The shader declares the binding as in 32 bits, but uses `load_NAME(i)` and, where it writes,
+    /// `store_NAME(i, x)` in its place. The twin gets numbers in 32 bits; what it wrote is rounded after it has returned.
     Float,
-    /// Floats of any type of which the launch reads again what it has stored: the twin gets a [`Kept`].
+    /// Floats of any type, where the kernel reads what it has stored itself in the same launch: a state from step to step, say.
+    /// The twin gets a [`Kept`], which rounds at once.
     Kept,
 }
 
@@ -100,7 +101,7 @@ impl Elements {
         }
     }
 
-    /// The type with which everything is in 32 bits.
+    /// Its type of 32 bits.
     pub fn widest(self) -> Dtype {
         if self == Elements::I32 { Dtype::I32 } else { Dtype::F32 }
     }
@@ -120,14 +121,14 @@ impl std::fmt::Display for Elements {
 pub type Storage = [Dtype; MAX_ARGS];
 
 impl Kernel {
-    /// Its arguments in 32 bits.
+    /// The types of its arguments, all in 32 bits.
     pub fn widest(&self) -> Storage {
         let mut storage = [Dtype::F32; MAX_ARGS];
         storage.iter_mut().zip(self.args).for_each(|(dtype, declared)| *dtype = declared.elements.widest());
         storage
     }
 
-    /// Its arguments as a variant takes them: in 32 bits, unless it takes no other types than its own.
+    /// The types of its arguments for a variant: in 32 bits, unless the variant takes certain types only.
     pub fn widest_of(&self, variant: usize) -> Storage {
         let mut storage = self.widest();
         let stored = self.variants[variant].stored.unwrap_or_default();
@@ -135,12 +136,12 @@ impl Kernel {
         storage
     }
 
-    /// Its arguments as stored in a type, those that can be.
+    /// The types of its arguments when all that can be are stored as one type.
     pub fn stored(&self, dtype: Dtype) -> Storage {
         self.stored_as([dtype; MAX_ARGS])
     }
 
-    /// Its arguments as stored in these types, those that can be.
+    /// The types of its arguments when each that can be is stored as given here.
     pub fn stored_as(&self, dtypes: Storage) -> Storage {
         let mut storage = self.widest();
         for ((stored, declared), dtype) in storage.iter_mut().zip(self.args).zip(dtypes) {
@@ -152,7 +153,7 @@ impl Kernel {
     }
 }
 
-/// An argument whose twin reads what it has stored before: [`Kept::put`] rounds as its buffer does.
+/// An argument of a twin that reads what it has stored before. [`Kept::put`] rounds as the buffer does.
 #[derive(Debug)]
 pub struct Kept<'a, R> {
     values: &'a mut [R],

@@ -1,24 +1,14 @@
-//! What a kernel's shader says of itself: its header is the one place of its equations.
+//! What the text of a kernel's shader tells: its equations, which stand in its header, and the lines that compute a number.
 
 use super::Kernel;
 
 impl Kernel {
-    /// Its equations, a line each, as the shader's header has them: the lines that are set apart there, else the first
-    /// sentence. None where there is no header.
+    /// Its equations, a line each: the indented lines of the header of its first variant's shader. None where there is no
+    /// header.
     pub fn equations(&self) -> Vec<String> {
-        let header: Vec<&str> =
-            self.variants[0].wgsl[0].lines().map_while(|line| line.strip_prefix("//")).collect();
-        let apart: Vec<String> = header
-            .iter()
-            .filter(|line| line.starts_with("     "))
-            .map(|line| line.trim().trim_end_matches(',').into())
-            .collect();
-        if !apart.is_empty() || header.is_empty() {
-            return apart;
-        }
-        let text = header.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ");
-        let sentence = text.split_once(". ").map_or(text.as_str(), |(sentence, _)| sentence);
-        vec![sentence.trim_end_matches('.').into()]
+        let header = self.variants[0].wgsl[0].lines().map_while(|line| line.strip_prefix("//"));
+        let equations = header.filter(|line| line.starts_with("     "));
+        equations.map(|line| line.trim().trim_end_matches(',').into()).collect()
     }
 
     /// Where a variant's shader has a piece of text, as `shaders/FILE:LINE`; none where it has not.
@@ -43,18 +33,33 @@ mod tests {
         };
         for row in TABLE {
             let found = equations(row.kernel.name);
-            assert!(
-                !found.is_empty() && found.iter().all(|line| line.len() > 20),
-                "{:?}: {found:?}",
-                row.kernel
-            );
+            let complete = !found.is_empty() && found.iter().all(|line| line.contains('='));
+            assert!(complete, "{:?}: {found:?}", row.kernel);
         }
         assert_eq!(
             equations("rnn_forward"),
             ["h_t = act(x_t·W_ihᵀ + b_ih + b_hh + h·W_hhᵀ),   act = tanh, or relu where p.relu is 1"]
         );
-        assert_eq!(equations("bias_add"), ["Adds a bias to every row: y[r, c] = x[r, c] + bias[c]"]);
-        assert_eq!(equations("lstm_forward").len(), 2);
+        assert_eq!(equations("bias_add"), ["y[r, c] = x[r, c] + bias[c]"]);
+        assert_eq!(equations("lstm_forward").len(), 3);
+    }
+
+    /// The header of each shader explains the parameters by their names, and says where the twin is.
+    #[test]
+    fn headers_name_every_parameter_and_the_twin() {
+        for row in TABLE {
+            let (kernel, text) = (row.kernel, row.kernel.variants[0].wgsl[0]);
+            let header: Vec<&str> = text.lines().map_while(|line| line.strip_prefix("//")).collect();
+            let header = header.join("");
+            assert!(header.ends_with(&format!(" Twin: src/cpu/{}.rs.", kernel.name)), "{kernel:?}: {header}");
+            let (_, parameters) = header.split_once(" p: ").unwrap_or_else(|| panic!("{kernel:?} has no p"));
+            let words: Vec<&str> = parameters.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
+            for (name, _) in kernel.params {
+                // A letter with a number stands for the same thing of each dimension.
+                let named = words.contains(name) || words.contains(&name.trim_end_matches(char::is_numeric));
+                assert!(named, "{kernel:?} does not explain the parameter {name}: {parameters}");
+            }
+        }
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! The whole text of a shader: a kernel's own files, loops unrolled, and what the form asks for.
+//! How the whole text of a shader is put together: a kernel's own files with loops unrolled, the common functions, constants,
+//! parameters, and the functions that load and store arguments.
 
 use super::{Declared, Dtype, Elements, GROUP, Kernel, Storage};
 use crate::error::{Error, Result};
@@ -12,19 +13,19 @@ pub enum ParamSpace {
     Uniform,
 }
 
-/// In which form a shader is wanted.
+/// The form of a shader that a device needs: where parameters are, and how arguments are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Form {
     /// Where its parameters are.
     pub space: ParamSpace,
     /// The types of its arguments.
     pub storage: Storage,
-    /// Whether the type `f16` of WGSL stores F16. Else two halves share a word, as those of BF16 do.
+    /// Whether F16 is stored as the type `f16` of WGSL. Else two numbers share a 32-bit word, as those of BF16 always do.
     pub native: bool,
 }
 
 impl Form {
-    /// Everything in 32 bits, but for what a variant takes in no other type.
+    /// All arguments in 32 bits, except where a variant takes certain types only.
     pub fn widest(kernel: &Kernel, variant: usize, space: ParamSpace) -> Form {
         let native = kernel.variants[variant].stored.is_some();
         Form { space, storage: kernel.widest_of(variant), native }
@@ -134,8 +135,9 @@ impl<'a> Binding<'a> {
         text
     }
 
-    /// `load_NAME` and, where the argument is written, `store_NAME`, which returns what is stored: x, rounded. Where two halves share a word, whoever stores one leaves
-    /// the other as it is, whatever another thread does with that: only bits that change are turned over.
+    /// `load_NAME` and, where the argument is written, `store_NAME`, which returns what it has stored: x, rounded to the type.
+    /// Where two halves share a word, another thread may store the other half at the same time: so a store only flips the bits
+    /// of its own half that change, by an atomic exclusive or.
     fn functions(&self, dtype: Dtype, native: bool) -> String {
         let Binding { name, fours, written, .. } = *self;
         let (of, to) = match dtype {
@@ -188,9 +190,11 @@ impl<'a> Binding<'a> {
     }
 }
 
-/// The text with the loops that ask for it written out: `for (var i = 0u; i < N; i++) { // unroll`, to the brace in the same
-/// column, becomes N blocks in which i is a constant; N is a number or one of the variant's constants. Some drivers do not
-/// unroll by themselves, and then keep in memory what such loops index; a subgroup operation may want a constant.
+/// The text with those loops written out that ask for it. `for (var i = 0u; i < N; i++) { // unroll`, up to the brace in the same
+/// column, becomes N blocks in which i is a constant. N is a number or one of the variant's constants.
+///
+/// Some drivers do not unroll loops, and then keep arrays that are indexed in them in memory instead of registers. And some
+/// subgroup operations need an index that is a constant.
 fn unrolled(text: &str, constants: &[(&str, u32)]) -> String {
     let mut out = String::with_capacity(2 * text.len());
     let mut lines = text.lines();

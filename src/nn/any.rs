@@ -1,4 +1,4 @@
-//! Layers whose kind is chosen when the program runs.
+//! A recurrent layer whose kind (RNN, LSTM or GRU) is chosen when the program runs.
 
 use serde::{Deserialize, Serialize};
 
@@ -31,7 +31,7 @@ impl CellKind {
         }
     }
 
-    /// G: the rows of W_ih and W_hh in units of H.
+    /// G, the number of gates: W_ih and W_hh have G·H rows.
     pub fn gates(self) -> usize {
         self.with(Nonlinearity::Tanh).parts()
     }
@@ -50,12 +50,12 @@ impl CellKind {
     }
 }
 
-/// What a [`Recurrent`] is: the options that [`Rnn`](super::Rnn), [`Lstm`](super::Lstm) and [`Gru`](super::Gru) share.
+/// The options of a [`Recurrent`]: those that [`Rnn`](super::Rnn), [`Lstm`](super::Lstm) and [`Gru`](super::Gru) share.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RecurrentConfig {
     /// The kind.
     pub cell: CellKind,
-    /// The activation of an RNN; of no effect on the others.
+    /// The activation of an RNN. It has no effect on the others.
     pub nonlinearity: Nonlinearity,
     /// I: features of the input at each step.
     pub input_size: usize,
@@ -63,7 +63,7 @@ pub struct RecurrentConfig {
     pub hidden_size: usize,
     /// L: layers, each reading the output of the one below.
     pub num_layers: usize,
-    /// The probability of dropout between layers, while the tape is training.
+    /// The probability of dropout on the outputs of every layer but the last, while the tape is training.
     pub dropout: f64,
 }
 
@@ -95,10 +95,10 @@ impl RecurrentOutput {
 }
 
 impl Recurrent {
-    /// Makes the layers' parameters, their names beginning with `name.`.
+    /// Makes the layers and their parameters, whose names begin with `name.`.
     ///
     /// # Errors
-    /// [`Error::Argument`] when an option is out of its range.
+    /// [`Error::Argument`] when a size is 0 or `dropout` is not in 0..=1.
     pub fn new(init: &mut Initializer, name: &str, config: &RecurrentConfig) -> Result<Recurrent> {
         let RecurrentConfig { cell, nonlinearity, input_size, hidden_size, num_layers, dropout } = *config;
         let stack = Config {
@@ -115,7 +115,7 @@ impl Recurrent {
         Ok(Recurrent { config: *config, stack: Stack::new(init, "Recurrent", name, stack)? })
     }
 
-    /// What it is.
+    /// Its options.
     pub fn config(&self) -> &RecurrentConfig {
         &self.config
     }

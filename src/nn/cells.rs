@@ -1,4 +1,4 @@
-//! Single steps: torch.nn.RNNCell, LSTMCell and GRUCell.
+//! Layers that make a single step at a time: torch.nn.RNNCell, LSTMCell and GRUCell.
 
 use super::recurrent::{Config, Weights};
 use crate::error::{Error, Result};
@@ -23,7 +23,7 @@ impl Default for CellConfig {
     }
 }
 
-/// What an [`RnnCell`] is, with the names and defaults of torch.nn.RNNCell.
+/// The options of an [`RnnCell`], with the names and defaults of torch.nn.RNNCell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RnnCellConfig {
     /// I: features of the input.
@@ -42,18 +42,20 @@ impl Default for RnnCellConfig {
     }
 }
 
-/// One step of an [`Rnn`](super::Rnn), as torch.nn.RNNCell: parameters `weight_ih` [H, I], `weight_hh` [H, H], `bias_ih`
-/// `[H]`, `bias_hh` `[H]`.
+/// One step of an [`Rnn`](super::Rnn) with one layer, as torch.nn.RNNCell. Parameters: `weight_ih` [H, I], `weight_hh` [H, H],
+/// and with `bias` `bias_ih` `[H]` and `bias_hh` `[H]`; all begin with random numbers from U(−1/√H, 1/√H).
 #[derive(Clone, Debug)]
 pub struct RnnCell(Single);
 
-/// One step of an [`Lstm`](super::Lstm), as torch.nn.LSTMCell: parameters `weight_ih` [4H, I], `weight_hh` [4H, H],
-/// `bias_ih` `[4H]`, `bias_hh` `[4H]`.
+/// One step of an [`Lstm`](super::Lstm) with one layer, as torch.nn.LSTMCell. Parameters, with rows in the order i, f, g, o:
+/// `weight_ih` [4H, I], `weight_hh` [4H, H], and with `bias` `bias_ih` `[4H]` and `bias_hh` `[4H]`; all begin with random
+/// numbers from U(−1/√H, 1/√H).
 #[derive(Clone, Debug)]
 pub struct LstmCell(Single);
 
-/// One step of a [`Gru`](super::Gru), as torch.nn.GRUCell: parameters `weight_ih` [3H, I], `weight_hh` [3H, H], `bias_ih`
-/// `[3H]`, `bias_hh` `[3H]`.
+/// One step of a [`Gru`](super::Gru) with one layer, as torch.nn.GRUCell. Parameters, with rows in the order r, z, n:
+/// `weight_ih` [3H, I], `weight_hh` [3H, H], and with `bias` `bias_ih` `[3H]` and `bias_hh` `[3H]`; all begin with random
+/// numbers from U(−1/√H, 1/√H).
 #[derive(Clone, Debug)]
 pub struct GruCell(Single);
 
@@ -68,7 +70,7 @@ struct Single {
 }
 
 impl RnnCell {
-    /// Makes the cell's parameters, their names beginning with `name.`.
+    /// Makes the cell and its parameters, whose names begin with `name.`.
     ///
     /// # Errors
     /// [`Error::Argument`] when a size is 0.
@@ -88,7 +90,7 @@ impl RnnCell {
 }
 
 impl GruCell {
-    /// Makes the cell's parameters, their names beginning with `name.`.
+    /// Makes the cell and its parameters, whose names begin with `name.`.
     ///
     /// # Errors
     /// [`Error::Argument`] when a size is 0.
@@ -106,7 +108,7 @@ impl GruCell {
 }
 
 impl LstmCell {
-    /// Makes the cell's parameters, their names beginning with `name.`.
+    /// Makes the cell and its parameters, whose names begin with `name.`.
     ///
     /// # Errors
     /// [`Error::Argument`] when a size is 0.

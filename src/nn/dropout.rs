@@ -1,17 +1,18 @@
-//! torch.nn.Dropout.
+//! Dropout: torch.nn.Dropout.
 
 use crate::error::{Error, Result};
 use crate::ops::dropout;
 use crate::tape::{Tape, Var};
 
-/// Sets elements to 0 at random while the tape is training, as torch.nn.Dropout: see [`Tape::dropout`].
+/// Sets each element to 0 with probability p while the tape is training, and multiplies the others with 1 / (1 − p) (Hinton et
+/// al., arXiv 1207.0580), as torch.nn.Dropout: see [`Tape::dropout`]. It has no parameters.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Dropout {
     p: f64,
 }
 
 impl Dropout {
-    /// With probability p.
+    /// A layer that sets elements to 0 with probability p.
     ///
     /// # Errors
     /// [`Error::Argument`] when p is not in 0..=1.
@@ -22,7 +23,7 @@ impl Dropout {
         }
     }
 
-    /// The layer applied to x.
+    /// Applies the layer to x of any shape.
     ///
     /// # Errors
     /// [`Error::Gpu`] on a fault.

@@ -1,18 +1,18 @@
-//! torch.nn.Embedding.
+//! A vector for each token: torch.nn.Embedding.
 
 use crate::error::{Error, Result};
 use crate::ops::indices::Indices;
 use crate::parameters::{Initializer, ParameterId};
 use crate::tape::{Tape, Var};
 
-/// What an [`Embedding`] is: sizes as in torch.nn.Embedding.
+/// The options of an [`Embedding`]: sizes as in torch.nn.Embedding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EmbeddingConfig {
     /// The number of tokens.
     pub num_embeddings: usize,
     /// The size of each token's vector.
     pub embedding_dim: usize,
-    /// A token whose vector is 0 at first and gets no gradient: what fills up short sequences.
+    /// A token that only fills up short sequences: its vector is 0 at first and gets no gradient.
     pub padding_idx: Option<usize>,
 }
 
@@ -22,8 +22,8 @@ impl Default for EmbeddingConfig {
     }
 }
 
-/// A vector for each token, as torch.nn.Embedding: parameter `weight` [num_embeddings, embedding_dim] from N(0, 1),
-/// with zeros for the token `padding_idx`.
+/// A vector for each token, as torch.nn.Embedding. Parameter: `weight` [num_embeddings, embedding_dim]. It begins with random
+/// numbers from N(0, 1), and with zeros in the row of the token `padding_idx`.
 #[derive(Clone, Debug)]
 pub struct Embedding {
     weight: ParameterId,
@@ -31,7 +31,7 @@ pub struct Embedding {
 }
 
 impl Embedding {
-    /// Makes the layer's parameter, its name beginning with `name.`.
+    /// Makes the layer and its parameter `name.weight`.
     ///
     /// # Errors
     /// [`Error::Argument`] when a size is 0 or `padding_idx` is not in 0..num_embeddings.

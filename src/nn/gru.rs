@@ -1,4 +1,4 @@
-//! torch.nn.GRU.
+//! Gated recurrent units: torch.nn.GRU.
 
 use super::RnnOutput;
 use super::recurrent::{Config, Stack};
@@ -7,7 +7,7 @@ use crate::ops::recurrent::{Cell, Lengths};
 use crate::parameters::Initializer;
 use crate::tape::{Tape, Var};
 
-/// What a [`Gru`] is, with the names and defaults of torch.nn.GRU.
+/// The options of a [`Gru`], with the names and defaults of torch.nn.GRU.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct GruConfig {
     /// I: features of the input at each step.
@@ -20,10 +20,10 @@ pub struct GruConfig {
     pub bias: bool,
     /// Whether input and output are [B, T, ..] rather than [T, B, ..]. States are [L·D, B, ..] either way.
     pub batch_first: bool,
-    /// The probability of dropout between layers, while the tape is training.
+    /// The probability of dropout on the outputs of every layer but the last, while the tape is training.
     pub dropout: f64,
-    /// Whether each layer also runs from the last step to the first: D is then 2, else 1, and the outputs of both directions
-    /// stand side by side, the forward one first.
+    /// Whether each layer also runs backward, from the last step to the first. D is then 2, else 1; the output has those of both
+    /// directions side by side, the forward one first.
     pub bidirectional: bool,
 }
 
@@ -41,11 +41,27 @@ impl Default for GruConfig {
     }
 }
 
-/// Layers of gated recurrent units, as torch.nn.GRU (the reset gate after the product):
-/// r = σ(x_t·W_irᵀ + b_ir + h·W_hrᵀ + b_hr), z = σ(x_t·W_izᵀ + b_iz + h·W_hzᵀ + b_hz),
-/// n = tanh(x_t·W_inᵀ + b_in + r ⊙ (h·W_hnᵀ + b_hn)), h_t = (1 − z) ⊙ n + z ⊙ h. Parameters of layer k, all from
-/// U(−1/√H, 1/√H), with rows in the order r, z, n: `weight_ih_l{k}` [3H, I or D·H], `weight_hh_l{k}` [3H, H], `bias_ih_l{k}`
-/// `[3H]`, `bias_hh_l{k}` `[3H]`, those of the other direction with the suffix `_reverse`.
+/// Layers of gated recurrent units (Cho et al., arXiv 1406.1078), as torch.nn.GRU.
+///
+/// The reset gate r multiplies h·W_hnᵀ + b_hn, after the product, and not h before it as in the paper's last version. Each layer
+/// computes, at every step t,
+///
+/// ```text
+/// r = σ(x_t·W_irᵀ + b_ir + h_{t−1}·W_hrᵀ + b_hr)
+/// z = σ(x_t·W_izᵀ + b_iz + h_{t−1}·W_hzᵀ + b_hz)
+/// n = tanh(x_t·W_inᵀ + b_in + r ⊙ (h_{t−1}·W_hnᵀ + b_hn))
+/// h_t = (1 − z) ⊙ n + z ⊙ h_{t−1}
+/// ```
+///
+/// where x_t [B, I] is its input and h_t [B, H] its state and output. Layer k > 0 reads the outputs of layer k − 1.
+///
+/// | parameter of layer k | shape | |
+/// |---|---|---|
+/// | `weight_ih_l{k}` | [3H, I], for k > 0 [3H, D·H] | W_ir, W_iz, W_in, in this order of rows |
+/// | `weight_hh_l{k}` | [3H, H] | W_hr, W_hz, W_hn |
+/// | `bias_ih_l{k}`, `bias_hh_l{k}` | `[3H]` | b_ir, b_iz, b_in; b_hr, b_hz, b_hn, with `bias` |
+///
+/// Those of the backward direction have the suffix `_reverse`. All begin with random numbers from U(−1/√H, 1/√H).
 #[derive(Clone, Debug)]
 pub struct Gru {
     config: GruConfig,
@@ -53,10 +69,10 @@ pub struct Gru {
 }
 
 impl Gru {
-    /// Makes the layers' parameters, their names beginning with `name.`.
+    /// Makes the layers and their parameters, whose names begin with `name.`: `name.weight_ih_l0` and so on.
     ///
     /// # Errors
-    /// [`Error::Argument`](crate::error::Error::Argument) when an option is out of its range.
+    /// [`Error::Argument`](crate::error::Error::Argument) when a size is 0 or `dropout` is not in 0..=1.
     pub fn new(init: &mut Initializer, name: &str, config: &GruConfig) -> Result<Gru> {
         let GruConfig { input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional } =
             *config;
@@ -74,7 +90,7 @@ impl Gru {
         Ok(Gru { config: *config, stack: Stack::new(init, "Gru", name, stack)? })
     }
 
-    /// What it is.
+    /// Its options.
     pub fn config(&self) -> &GruConfig {
         &self.config
     }

@@ -1,18 +1,18 @@
-//! torch.nn.LayerNorm.
+//! Layer normalisation: torch.nn.LayerNorm.
 
 use crate::error::{Error, Result};
 use crate::parameters::{Initializer, ParameterId};
 use crate::tape::{Tape, Var};
 use crate::tensor::Shape;
 
-/// What a [`LayerNorm`] is: options as in torch.nn.LayerNorm.
+/// The options of a [`LayerNorm`]: options as in torch.nn.LayerNorm.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LayerNormConfig {
-    /// The last dimensions of the input, over which it is normalised.
+    /// The sizes of the last dimensions of the input, over which it is normalised.
     pub normalized_shape: Shape,
     /// What is added to the variance.
     pub eps: f32,
-    /// Whether there are a weight and a bias.
+    /// Whether there are a weight and, with `bias`, a bias.
     pub elementwise_affine: bool,
     /// Whether there is a bias beside the weight.
     pub bias: bool,
@@ -29,8 +29,12 @@ impl Default for LayerNormConfig {
     }
 }
 
-/// y = (x − μ)/√(v + eps) ⊙ weight + bias, as torch.nn.LayerNorm: parameters `weight`, of ones, and `bias`, of zeros, of
-/// the normalised shape. See [`Tape::layer_norm`].
+/// Layer normalisation (Ba, Kiros and Hinton, arXiv 1607.06450), as torch.nn.LayerNorm:
+///
+/// y = (x − μ) / √(v + eps) ⊙ weight + bias, with the mean μ and the variance v over the last dimensions of x.
+///
+/// Parameters: `weight`, which begins with ones, and `bias`, which begins with zeros, both of the shape `normalized_shape`. See
+/// [`Tape::layer_norm`].
 #[derive(Clone, Debug)]
 pub struct LayerNorm {
     normalized_shape: Shape,
@@ -40,7 +44,7 @@ pub struct LayerNorm {
 }
 
 impl LayerNorm {
-    /// Makes the layer's parameters, their names beginning with `name.`.
+    /// Makes the layer and its parameters, whose names begin with `name.`.
     ///
     /// # Errors
     /// [`Error::Argument`] when there is nothing to normalise over.
@@ -60,7 +64,7 @@ impl LayerNorm {
         })
     }
 
-    /// The layer applied to x, whose last dimensions are the normalised shape: a tensor of x's shape.
+    /// Applies the layer to x, whose last dimensions are `normalized_shape`. The result has x's shape.
     ///
     /// # Errors
     /// [`Error::Argument`] when they are not.

@@ -1,10 +1,10 @@
-//! torch.nn.Linear.
+//! The linear layer: torch.nn.Linear.
 
 use crate::error::{Error, Result};
 use crate::parameters::{Initializer, ParameterId};
 use crate::tape::{Tape, Var};
 
-/// What a [`Linear`] is: sizes as in torch.nn.Linear.
+/// The options of a [`Linear`]: sizes as in torch.nn.Linear.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LinearConfig {
     /// Size of the last dimension of the input.
@@ -21,7 +21,8 @@ impl Default for LinearConfig {
     }
 }
 
-/// y = x·Wᵀ + b, as torch.nn.Linear: parameters `weight` [out, in] and `bias` `[out]`, both from U(−1/√in, 1/√in).
+/// The linear layer y = x·Wᵀ + b for x [.., in], as torch.nn.Linear. Parameters: `weight` [out, in] (W) and, with `bias`, `bias`
+/// `[out]` (b). Both begin with random numbers from U(−1/√in, 1/√in).
 #[derive(Clone, Debug)]
 pub struct Linear {
     weight: ParameterId,
@@ -29,7 +30,7 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// Makes the layer's parameters, their names beginning with `name.`.
+    /// Makes the layer and its parameters, whose names begin with `name.`.
     ///
     /// # Errors
     /// [`Error::Argument`] when a size is 0.
@@ -47,7 +48,7 @@ impl Linear {
         })
     }
 
-    /// The layer applied to x [.., in]: [.., out].
+    /// Applies the layer to x [.., in]: [.., out].
     ///
     /// # Errors
     /// [`Error::Argument`] when the last dimension of x is not `in`.

@@ -1,4 +1,4 @@
-//! torch.nn.LSTM.
+//! Long short-term memory: torch.nn.LSTM.
 
 use super::recurrent::{Config, Output, Stack};
 use crate::error::Result;
@@ -6,7 +6,7 @@ use crate::ops::recurrent::{Cell, Lengths};
 use crate::parameters::Initializer;
 use crate::tape::{Tape, Var};
 
-/// What an [`Lstm`] is, with the names and defaults of torch.nn.LSTM.
+/// The options of an [`Lstm`], with the names and defaults of torch.nn.LSTM.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LstmConfig {
     /// I: features of the input at each step.
@@ -19,12 +19,12 @@ pub struct LstmConfig {
     pub bias: bool,
     /// Whether input and output are [B, T, ..] rather than [T, B, ..]. States are [L·D, B, ..] either way.
     pub batch_first: bool,
-    /// The probability of dropout between layers, while the tape is training.
+    /// The probability of dropout on the outputs of every layer but the last, while the tape is training.
     pub dropout: f64,
-    /// Whether each layer also runs from the last step to the first: D is then 2, else 1, and the outputs of both directions
-    /// stand side by side, the forward one first.
+    /// Whether each layer also runs backward, from the last step to the first. D is then 2, else 1; the output has those of both
+    /// directions side by side, the forward one first.
     pub bidirectional: bool,
-    /// P: the size that h is projected to, below H; 0 for no projection.
+    /// P: the size that h is projected to, less than H; 0 for no projection.
     pub proj_size: usize,
 }
 
@@ -43,11 +43,31 @@ impl Default for LstmConfig {
     }
 }
 
-/// Layers of long short-term memory, as torch.nn.LSTM: i, f, o = σ(..), g = tanh(..) of x_t·W_ihᵀ + b_ih + h·W_hhᵀ + b_hh,
-/// c_t = f ⊙ c + i ⊙ g, h_t = o ⊙ tanh(c_t), or with a projection (o ⊙ tanh(c_t))·W_hrᵀ. S, the size of h, is H, or P.
-/// Parameters of layer k, all from U(−1/√H, 1/√H), with rows in the order i, f, g, o: `weight_ih_l{k}` [4H, I or D·S],
-/// `weight_hh_l{k}` [4H, S], `bias_ih_l{k}` `[4H]`, `bias_hh_l{k}` `[4H]`, `weight_hr_l{k}` [P, H], those of the other
-/// direction with the suffix `_reverse`.
+/// Layers of long short-term memory, as torch.nn.LSTM.
+///
+/// Sources: Hochreiter and Schmidhuber, "Long Short-Term Memory", 1997; forget gate: Gers, Schmidhuber and Cummins 2000;
+/// projection: Sak, Senior and Beaufays, arXiv 1402.1128.
+///
+/// Each layer computes, at every step t,
+///
+/// ```text
+/// a = x_t·W_ihᵀ + b_ih + h_{t−1}·W_hhᵀ + b_hh      in four parts of H columns: a_i, a_f, a_g, a_o
+/// i = σ(a_i),  f = σ(a_f),  g = tanh(a_g),  o = σ(a_o)
+/// c_t = f ⊙ c_{t−1} + i ⊙ g
+/// h_t = o ⊙ tanh(c_t)                              with a projection (o ⊙ tanh(c_t))·W_hrᵀ
+/// ```
+///
+/// where x_t [B, I] is its input, h_t [B, S] its state and output, and c_t [B, H] its cell state. S is H, or with a projection
+/// P. Layer k > 0 reads the outputs of layer k − 1.
+///
+/// | parameter of layer k | shape | |
+/// |---|---|---|
+/// | `weight_ih_l{k}` | [4H, I], for k > 0 [4H, D·S] | W_ih, rows in the order i, f, g, o |
+/// | `weight_hh_l{k}` | [4H, S] | W_hh, rows in the same order |
+/// | `bias_ih_l{k}`, `bias_hh_l{k}` | `[4H]` | b_ih, b_hh, with `bias` |
+/// | `weight_hr_l{k}` | [P, H] | W_hr, with a projection |
+///
+/// Those of the backward direction have the suffix `_reverse`. All begin with random numbers from U(−1/√H, 1/√H).
 #[derive(Clone, Debug)]
 pub struct Lstm {
     config: LstmConfig,
@@ -82,10 +102,11 @@ impl LstmOutput {
 }
 
 impl Lstm {
-    /// Makes the layers' parameters, their names beginning with `name.`.
+    /// Makes the layers and their parameters, whose names begin with `name.`: `name.weight_ih_l0` and so on.
     ///
     /// # Errors
-    /// [`Error::Argument`](crate::error::Error::Argument) when an option is out of its range.
+    /// [`Error::Argument`](crate::error::Error::Argument) when a size is 0, `dropout` is not in 0..=1, or `proj_size` is not
+    /// less than H.
     pub fn new(init: &mut Initializer, name: &str, config: &LstmConfig) -> Result<Lstm> {
         let LstmConfig {
             input_size,
@@ -111,7 +132,7 @@ impl Lstm {
         Ok(Lstm { config: *config, stack: Stack::new(init, "Lstm", name, stack)? })
     }
 
-    /// What it is.
+    /// Its options.
     pub fn config(&self) -> &LstmConfig {
         &self.config
     }

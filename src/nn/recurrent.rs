@@ -1,4 +1,4 @@
-//! What torch.nn.RNN, LSTM and GRU have in common: layers, directions, shapes, dropout between layers.
+//! What the layers RNN, LSTM and GRU have in common: layers one above the other, directions, shapes, dropout between layers.
 
 use crate::error::{Error, Result};
 use crate::ops::dropout;
@@ -22,12 +22,12 @@ pub struct Config {
 }
 
 impl Config {
-    /// D.
+    /// D: how many directions there are.
     fn directions(&self) -> usize {
         if self.bidirectional { 2 } else { 1 }
     }
 
-    /// The size of h.
+    /// S: the size of h.
     fn state_size(&self) -> usize {
         if self.proj_size > 0 { self.proj_size } else { self.hidden_size }
     }
@@ -43,7 +43,7 @@ pub struct Weights {
 }
 
 impl Weights {
-    /// Makes them, each named `prefix`, its own name and `suffix`.
+    /// Makes them. Each is called `prefix`, then PyTorch's name, then `suffix`.
     pub fn new(
         init: &mut Initializer,
         (prefix, suffix): (&str, &str),
@@ -52,7 +52,7 @@ impl Weights {
     ) -> Weights {
         let Config { hidden_size: hidden, bias, proj_size, .. } = *config;
         let bound = 1.0 / (hidden as f32).sqrt();
-        // What is too many to count is refused when all sizes are known.
+        // A number that is too large to count is refused when the parameters are built.
         let rows = config.cell.parts().saturating_mul(hidden);
         let mut parameter =
             |name: &str, shape: &[usize]| init.uniform(format!("{prefix}{name}{suffix}"), shape, bound);

@@ -1,4 +1,4 @@
-//! torch.nn.RNN.
+//! The plain recurrent layer: torch.nn.RNN.
 
 use super::recurrent::{Config, Output, Stack};
 use crate::error::Result;
@@ -6,7 +6,7 @@ use crate::ops::recurrent::{Cell, Lengths, Nonlinearity};
 use crate::parameters::Initializer;
 use crate::tape::{Tape, Var};
 
-/// What an [`Rnn`] is, with the names and defaults of torch.nn.RNN.
+/// The options of an [`Rnn`], with the names and defaults of torch.nn.RNN.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RnnConfig {
     /// I: features of the input at each step.
@@ -21,10 +21,10 @@ pub struct RnnConfig {
     pub bias: bool,
     /// Whether input and output are [B, T, ..] rather than [T, B, ..]. States are [L·D, B, ..] either way.
     pub batch_first: bool,
-    /// The probability of dropout between layers, while the tape is training.
+    /// The probability of dropout on the outputs of every layer but the last, while the tape is training.
     pub dropout: f64,
-    /// Whether each layer also runs from the last step to the first: D is then 2, else 1, and the outputs of both directions
-    /// stand side by side, the forward one first.
+    /// Whether each layer also runs backward, from the last step to the first. D is then 2, else 1; the output has those of both
+    /// directions side by side, the forward one first.
     pub bidirectional: bool,
 }
 
@@ -43,9 +43,23 @@ impl Default for RnnConfig {
     }
 }
 
-/// Layers of h_t = act(x_t·W_ihᵀ + b_ih + h_{t-1}·W_hhᵀ + b_hh), as torch.nn.RNN. Parameters of layer k, all from
-/// U(−1/√H, 1/√H): `weight_ih_l{k}` [H, I or D·H], `weight_hh_l{k}` [H, H], `bias_ih_l{k}` `[H]`, `bias_hh_l{k}` `[H]`, those
-/// of the other direction with the suffix `_reverse`.
+/// Plain recurrent layers (Elman, "Finding Structure in Time", 1990), as torch.nn.RNN.
+///
+/// Each layer computes, at every step t,
+///
+/// ```text
+/// h_t = act(x_t·W_ihᵀ + b_ih + h_{t−1}·W_hhᵀ + b_hh)
+/// ```
+///
+/// where x_t [B, I] is its input and h_t [B, H] its state and output. Layer k > 0 reads the outputs of layer k − 1.
+///
+/// | parameter of layer k | shape | |
+/// |---|---|---|
+/// | `weight_ih_l{k}` | [H, I], for k > 0 [H, D·H] | W_ih |
+/// | `weight_hh_l{k}` | [H, H] | W_hh |
+/// | `bias_ih_l{k}`, `bias_hh_l{k}` | `[H]` | b_ih, b_hh, with `bias` |
+///
+/// Those of the backward direction have the suffix `_reverse`. All begin with random numbers from U(−1/√H, 1/√H).
 #[derive(Clone, Debug)]
 pub struct Rnn {
     config: RnnConfig,
@@ -76,10 +90,10 @@ impl RnnOutput {
 }
 
 impl Rnn {
-    /// Makes the layers' parameters, their names beginning with `name.`.
+    /// Makes the layers and their parameters, whose names begin with `name.`: `name.weight_ih_l0` and so on.
     ///
     /// # Errors
-    /// [`Error::Argument`](crate::error::Error::Argument) when an option is out of its range.
+    /// [`Error::Argument`](crate::error::Error::Argument) when a size is 0 or `dropout` is not in 0..=1.
     pub fn new(init: &mut Initializer, name: &str, config: &RnnConfig) -> Result<Rnn> {
         let RnnConfig {
             input_size,
@@ -105,7 +119,7 @@ impl Rnn {
         Ok(Rnn { config: *config, stack: Stack::new(init, "Rnn", name, stack)? })
     }
 
-    /// What it is.
+    /// Its options.
     pub fn config(&self) -> &RnnConfig {
         &self.config
     }

@@ -1,4 +1,4 @@
-//! Sigmoid, tanh and relu.
+//! The activations sigmoid, tanh and relu, element by element. Their gradients follow from the result y alone.
 
 use crate::cpu::relu::{RELU, Relu};
 use crate::cpu::relu_backward::{RELU_BACKWARD, ReluBackward};
@@ -12,7 +12,9 @@ use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
 
 impl Tape {
-    /// σ(x) = 1 / (1 + e^-x), element by element. Gradient: dx = dy·y·(1 − y).
+    /// y = σ(x) = 1 / (1 + e^-x), element by element, as torch.sigmoid. x has any shape, y the same.
+    ///
+    /// Gradient: dx = dy·y·(1 − y).
     ///
     /// # Errors
     /// [`Error::Gpu`](crate::error::Error::Gpu) on a fault.
@@ -25,7 +27,9 @@ impl Tape {
         )
     }
 
-    /// tanh(x), element by element, to 4e-7. Gradient: dx = dy·(1 − y²).
+    /// y = tanh(x), element by element, as torch.tanh, with a relative error below 4e-7. x has any shape, y the same.
+    ///
+    /// Gradient: dx = dy·(1 − y²).
     ///
     /// # Errors
     /// [`Error::Gpu`](crate::error::Error::Gpu) on a fault.
@@ -38,7 +42,9 @@ impl Tape {
         )
     }
 
-    /// max(x, 0), element by element. Gradient: dx = dy where y > 0, else 0.
+    /// y = max(x, 0), element by element, as torch.relu. x has any shape, y the same.
+    ///
+    /// Gradient: dx = dy where y > 0, else 0.
     ///
     /// # Errors
     /// [`Error::Gpu`](crate::error::Error::Gpu) on a fault.
@@ -51,7 +57,7 @@ impl Tape {
         )
     }
 
-    /// Kernels, and the parameters that each makes of the number of elements.
+    /// `forward` and `backward` are kernels, each with the function that makes its parameters from the number of elements.
     fn activation<F: bytemuck::Pod, B: bytemuck::Pod>(
         &mut self,
         name: &'static str,

@@ -7,7 +7,7 @@ use crate::kernel::Plan;
 use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
 
-/// x + bias in every row of x [.., N].
+/// x + bias in every row of x [.., C].
 pub(super) fn with_bias(x: &Tensor, bias: &Tensor) -> Result<Tensor> {
     let (cols, device) = (bias.count(), x.device());
     let y = Tensor::empty(&device, x.dtype(), x.shape())?;
@@ -24,7 +24,7 @@ pub(super) fn sum_rows(x: &Tensor, out: &Tensor, accumulate: bool) -> Result<()>
 }
 
 impl Tape {
-    /// `y[.., c]` = `x[.., c]` + `bias[c]`.
+    /// `y[.., c]` = `x[.., c]` + `bias[c]`, for x [.., C] and bias `[C]`.
     ///
     /// Gradients: dx = dy, `dbias[c]` = Σ over the rows of `dy[.., c]`.
     ///

@@ -9,8 +9,7 @@ use crate::kernel::Plan;
 use crate::tape::{Rule, Tape, Var};
 use crate::tensor::{Shape, Tensor};
 
-/// The shape that two shapes are repeated to, by the rules of NumPy and PyTorch: dimensions are matched from the last
-/// one on, and one that is 1 or not there is repeated.
+/// The shape that two shapes are broadcast to, by the rules of NumPy and PyTorch: see [`Tape::add`].
 fn broadcast(op: &'static str, left: Shape, right: Shape) -> Result<Shape> {
     let rank = left.len().max(right.len());
     let mut dims = vec![0; rank];
@@ -26,7 +25,7 @@ fn broadcast(op: &'static str, left: Shape, right: Shape) -> Result<Shape> {
     Ok(Shape::from(&dims[..]))
 }
 
-/// The strides that repeat a tensor of shape `from` to shape `to`.
+/// The strides with which a tensor of shape `from` is read as one of shape `to`: 0 along the dimensions that are repeated.
 pub(super) fn repeating(from: Shape, to: Shape) -> Vec<usize> {
     let own = strides(&from).into_iter().zip(from.iter()).map(|(stride, n)| if *n == 1 { 0 } else { stride });
     std::iter::repeat_n(0, to.len() - from.len()).chain(own).collect()
@@ -49,8 +48,8 @@ pub(super) fn combine(name: &'static str, op: u32, a: &Tensor, b: &Tensor) -> Re
 }
 
 impl Tape {
-    /// a + b, element by element. Shapes that differ are repeated as in NumPy and PyTorch: dimensions are matched from the
-    /// last one on, and one that is 1 or not there fits any.
+    /// y = a + b, element by element, as torch.add. Shapes that differ are broadcast as in NumPy and PyTorch: dimensions are
+    /// matched from the last one on, and a dimension that is 1, or missing, is repeated to the size of the other's.
     ///
     /// Gradients: da = db = dy, each summed over the dimensions along which its operand was repeated.
     ///
@@ -72,7 +71,7 @@ impl Tape {
         })
     }
 
-    /// a − b, element by element, repeated where shapes differ as in [`Tape::add`].
+    /// y = a − b, element by element, as torch.sub; broadcast as in [`Tape::add`].
     ///
     /// Gradients: da = dy, db = −dy, each summed over the dimensions along which its operand was repeated.
     ///
@@ -94,7 +93,7 @@ impl Tape {
         })
     }
 
-    /// a ⊙ b, element by element, repeated where shapes differ as in [`Tape::add`].
+    /// y = a ⊙ b, element by element, as torch.mul; broadcast as in [`Tape::add`].
     ///
     /// Gradients: da = dy ⊙ b, db = dy ⊙ a, each summed over the dimensions along which its operand was repeated.
     ///
@@ -115,7 +114,7 @@ impl Tape {
         })
     }
 
-    /// a / b, element by element, repeated where shapes differ as in [`Tape::add`].
+    /// y = a / b, element by element, as torch.div; broadcast as in [`Tape::add`].
     ///
     /// Gradients: da = dy / b, db = −(dy / b) ⊙ y, each summed over the dimensions along which its operand was repeated.
     ///
@@ -138,7 +137,7 @@ impl Tape {
         })
     }
 
-    /// `rule` is made of the operands and the result.
+    /// `rule` makes the backward rule from a, b and y.
     fn binary(
         &mut self,
         name: &'static str,

@@ -1,4 +1,4 @@
-//! The same numbers in another type.
+//! The same numbers stored as another type: torch.Tensor.to(dtype).
 
 use crate::error::Result;
 use crate::kernel::Dtype;

@@ -20,9 +20,9 @@ pub use super::loss::Reduction;
 pub struct CrossEntropyLoss {
     /// A weight for each class.
     pub weight: Option<ClassWeights>,
-    /// Rows with this label count for nothing.
+    /// Rows with this label count for nothing: loss and gradient are 0 there.
     pub ignore_index: i32,
-    /// Mean or sum over the rows, or none of both: then the loss has the shape of the rows.
+    /// Mean or sum over the rows; or neither: then the loss has the shape of the rows.
     pub reduction: Reduction,
     /// The share ε of each label that is spread evenly over the classes, in 0..=1.
     pub label_smoothing: f32,
@@ -116,14 +116,15 @@ impl CrossEntropyLoss {
 }
 
 impl Tape {
-    /// The loss of logits [.., C] against labels [..]. With log-softmax logp and weight w of the row's label y
-    /// (1 without weights):
+    /// The loss of logits [.., C] against labels [..], as torch.nn.CrossEntropyLoss. Of each row of logits, with
+    /// p = softmax(logits), its label y, class weights w (1 where there are none) and label smoothing ε:
     ///
-    /// l = −(1−ε)·w_y·logp_y − (ε/C)·Σ_c w_c·logp_c, and 0 where y = ignore_index; then their mean or sum `[1]`, or all of
-    /// them in the shape of the rows of the logits.
+    /// l = −(1−ε)·w_y·ln p_y − (ε/C)·Σ_c w_c·ln p_c, and 0 where y is ignore_index.
     ///
-    /// Gradient: (1−ε)·w_y·(p − e_y) + (ε/C)·(p·Σ_c w_c − w), computed in the same pass over the logits as the loss.
-    /// A mean over no rows at all is NaN, with gradient 0, as in PyTorch.
+    /// The result is their mean (Σ l / Σ w_y over the rows that count) or sum, `[1]`, or all of them, in the shape of the rows.
+    /// A mean over no rows is NaN, with gradient 0, as in PyTorch.
+    ///
+    /// Gradient: of each l, dlogits = (1−ε)·w_y·(p − onehot(y)) + (ε/C)·(p·Σ_c w_c − w). It is computed together with the loss.
     ///
     /// # Errors
     /// [`Error::Argument`] when shapes do not fit or a label is neither in 0..C nor ignore_index, also behind the end of a
@@ -163,14 +164,16 @@ impl Tape {
         })
     }
 
-    /// The loss of logits [.., C] against probabilities q [.., C] of the classes, through which no gradient flows. With
-    /// log-softmax logp, weights w (1 without) and a_c = w_c·((1−ε)·q_c + ε/C):
+    /// The loss of logits [.., C] against probabilities q [.., C] of the classes, as torch.nn.CrossEntropyLoss with such
+    /// targets. No gradient flows to q. Of each row, with p = softmax(logits), class weights w (1 where there are none), label
+    /// smoothing ε and a_c = w_c·((1−ε)·q_c + ε/C):
     ///
-    /// l = −Σ_c a_c·logp_c; then their mean, which divides by the number of rows, or sum `[1]`, or all of them in the shape
-    /// of the rows.
+    /// l = −Σ_c a_c·ln p_c.
     ///
-    /// Gradient: p·Σ_c a_c − a, computed in the same pass over the logits as the loss. Whether the probabilities of a row
-    /// add up to 1 is not checked.
+    /// The result is their mean, which divides by the number of rows, or sum, `[1]`, or all of them, in the shape of the rows.
+    /// Whether the probabilities of a row add up to 1 is not checked.
+    ///
+    /// Gradient: of each l, dlogits = p·Σ_c a_c − a. It is computed together with the loss.
     ///
     /// # Errors
     /// [`Error::Argument`] when shapes do not fit, or ignore_index is not negative: there are no labels to ignore.

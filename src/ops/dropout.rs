@@ -1,4 +1,4 @@
-//! Dropout.
+//! Dropout (Hinton et al., arXiv 1207.0580): torch.nn.functional.dropout.
 
 use crate::cpu::dropout::{Dropout, plan};
 use crate::error::{Error, Result};
@@ -6,9 +6,11 @@ use crate::tape::{DropoutStream, Tape, Var};
 use crate::tensor::Tensor;
 
 impl Tape {
-    /// Each element of x with probability p set to 0, else multiplied with 1 / (1 − p), as torch.nn.functional.dropout; x
-    /// itself unless the tape is training (see [`Tape::set_training`]). Gradient: the same with dy. The mask is not kept but
-    /// made again.
+    /// Sets each element of x to 0 with probability p and multiplies the others with 1 / (1 − p), as
+    /// torch.nn.functional.dropout. Unless the tape is training (see [`Tape::set_training`]), the result is x itself.
+    ///
+    /// Gradient: dx = dy with the same elements set to 0 and the others multiplied with 1 / (1 − p). The random numbers are
+    /// made again, so that no mask is kept.
     ///
     /// # Errors
     /// [`Error::Argument`] when p is not in 0..=1; [`Error::Gpu`] on a fault.

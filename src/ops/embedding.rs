@@ -9,10 +9,10 @@ use crate::tape::{Tape, Var};
 use crate::tensor::{Shape, Tensor};
 
 impl Tape {
-    /// `y[.., :]` = weight[`tokens[..]`, :] for weight [V, E].
+    /// `y[.., :]` = weight[`tokens[..]`, :] for weight [V, E] and tokens of any shape [..], as torch.nn.functional.embedding:
+    /// [.., E].
     ///
-    /// Gradient: `dweight[v, :]` = Σ of `dy[n, :]` over the positions n of token v, added in the order of the positions; 0 for
-    /// the token `padding_idx`.
+    /// Gradient: `dweight[v, :]` = Σ of `dy[n, :]` over the positions n of token v; 0 for the token `padding_idx`.
     ///
     /// # Errors
     /// [`Error::Argument`] when weight is no matrix, or a token or `padding_idx` is not in 0..V.

@@ -1,4 +1,4 @@
-//! Elements chosen along a dimension: by index, and the largest.
+//! Elements chosen along a dimension: by index (torch.gather), or the largest (torch.max).
 
 use super::indices::Indices;
 use super::line::Lines;
@@ -13,7 +13,7 @@ use crate::tensor::Tensor;
 /// The most elements of a line that a thread looks through in one launch: below llvmpipe's limit of 65,535 iterations.
 const LONGEST: usize = 32_768;
 
-/// The gradient of the tensor of these lines, of each of which `index` chose `m` elements.
+/// The gradient dx of a choice: along each of the lines of x, `index` chose `m` elements, whose gradients are dy.
 fn backward(
     lines: &Lines,
     m: usize,
@@ -44,10 +44,10 @@ fn parts(lines: &Lines, m: usize, index: &Tensor, dy: &Tensor, dx: &Tensor, accu
 }
 
 impl Tape {
-    /// Elements of x chosen along dimension `dim`, as torch.gather: with `dim` 1 of three,
-    /// `y[i, j, k] = x[i, index[i, j, k], k]`. The indices have x's shape, but any size along `dim`.
+    /// Elements of x chosen along dimension `dim`, as torch.gather. For three dimensions and `dim` 1:
+    /// `y[i, j, k] = x[i, index[i, j, k], k]`. The indices have x's shape, but any size along `dim`; y has theirs.
     ///
-    /// Gradient: dx is the sum of dy over the places to which an element went, added in their order.
+    /// Gradient: each element of dx is the sum of dy over the places to which that element of x went.
     ///
     /// # Errors
     /// [`Error::Argument`] when there is no such dimension, other dimensions differ, or an index is not in the dimension.
@@ -73,8 +73,9 @@ impl Tape {
         })
     }
 
-    /// The largest elements along dimension `dim`, and their indices there (integers), as torch.max: of equal ones the first.
-    /// The dimension becomes 1 with `keepdim` and goes away without. NaN counts as larger than any number.
+    /// The largest elements along dimension `dim`, and their indices there (integers), as torch.max(x, dim). Of equal elements
+    /// it is the first. NaN counts as larger than any number. In the result's shape the dimension is 1 with `keepdim`, and
+    /// missing without.
     ///
     /// Gradient: dx is dy at those indices and 0 elsewhere.
     ///
@@ -112,7 +113,9 @@ impl Tape {
         Ok((y, index))
     }
 
-    /// The largest of all elements: `[1]`, as [`Tape::max_dim`] otherwise.
+    /// The largest of all elements, `[1]`, as torch.max(x).
+    ///
+    /// Gradient: dx is dy at its place and 0 elsewhere.
     ///
     /// # Errors
     /// As [`Tape::max_dim`].

@@ -10,11 +10,12 @@ use crate::tape::{Tape, Var};
 use crate::tensor::{Shape, Tensor};
 
 impl Tape {
-    /// y = (x − μ) / √(v + eps) ⊙ weight + bias, as torch.nn.functional.layer_norm: μ is the mean and v the variance (divided
-    /// by the number of elements) over the last dimensions of x, which are `normalized`. Weight and bias have that shape.
+    /// y = (x − μ) / √(v + eps) ⊙ weight + bias, as torch.nn.functional.layer_norm. μ is the mean and v the variance (divided
+    /// by the number of elements) over the last dimensions of x, whose sizes are `normalized`. Weight and bias have that shape,
+    /// y has x's.
     ///
-    /// Gradients: with h = (x − μ)/√(v + eps) and g = dy ⊙ weight, dx = (g − mean g − h ⊙ mean(g ⊙ h)) / √(v + eps); those of
-    /// weight and bias are the sums of dy ⊙ h and of dy over all other dimensions.
+    /// Gradients: with h = (x − μ) / √(v + eps) and g = dy ⊙ weight, dx = (g − mean(g) − h ⊙ mean(g ⊙ h)) / √(v + eps). dweight
+    /// is the sum of dy ⊙ h, and dbias that of dy, over all other dimensions.
     ///
     /// # Errors
     /// [`Error::Argument`] when shapes do not fit or there is nothing to normalise.
@@ -63,15 +64,15 @@ impl Tape {
             Box::new(move |g| {
                 let dy = g.of_output()?;
                 let dx = Tensor::empty(&dy.device(), dy.dtype(), shape)?;
-                let dscaled = Tensor::empty(&dy.device(), Dtype::F32, shape)?;
+                let dweight_rows = Tensor::empty(&dy.device(), Dtype::F32, shape)?;
                 let params = LayerNormBackward { rows, cols, weighted: weight.is_some().into() };
                 let args =
-                    [input.read(), read(&weight), stats.read(), dy.read(), dx.write(), dscaled.write()];
+                    [input.read(), read(&weight), stats.read(), dy.read(), dx.write(), dweight_rows.write()];
                 dy.device().launch(&layer_norm_backward::plan(&params), &params, &args)?;
                 g.give(0, dx)?;
                 let mut next = 1;
                 if weight.is_some() {
-                    g.give_with(next, |dw, accumulate| sum_rows(&dscaled, dw, accumulate))?;
+                    g.give_with(next, |dw, accumulate| sum_rows(&dweight_rows, dw, accumulate))?;
                     next += 1;
                 }
                 if biased {

@@ -1,4 +1,5 @@
-//! Operations along one dimension see a tensor as [outer, n, inner]: lines of n elements.
+//! What operations along one dimension have in common. They see a tensor as [outer, n, inner]: n is the size of the dimension,
+//! outer and inner the products of those before and behind it. The n elements with the same outer and inner index are a *line*.
 
 use crate::error::{Error, Result};
 use crate::tensor::Shape;

@@ -21,7 +21,7 @@ pub(super) fn affine(x: &Tensor, w: &Tensor, biases: [Option<&Tensor>; 2]) -> Re
 impl Tape {
     /// y = x·wᵀ + b for x [.., in], weight w [out, in] and bias b `[out]`, as torch.nn.functional.linear.
     ///
-    /// Gradients: dx = dy·w, dw = dyᵀ·x, db = Σ over the rows of dy.
+    /// Gradients: dx = dy·w, dw = dyᵀ·x, db = Σ over the rows of dy. (All dimensions of x but the last count as one, of rows.)
     ///
     /// # Errors
     /// [`Error::Argument`](crate::error::Error::Argument) when the shapes do not fit.

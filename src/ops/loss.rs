@@ -1,4 +1,4 @@
-//! What the losses share: how the losses of rows become one, and what is left out of it.
+//! What all losses have in common: how the losses of rows or elements become one number, and what does not count in it.
 
 use super::recurrent::Lengths;
 use super::recurrent::lengths::masked;
@@ -17,7 +17,7 @@ pub enum Reduction {
     Mean,
     /// Their sum.
     Sum,
-    /// They stay what they are: one for each row.
+    /// They stay as they are: one for each row.
     None,
 }
 
@@ -47,7 +47,8 @@ impl Reduce<'_> {
         }
     }
 
-    /// The loss, and the gradients of the losses by their rows of the input, both of them scaled before.
+    /// The loss and its gradient, from the losses of the rows and their gradients, all of which are multiplied with
+    /// [`Reduce::scale`] already.
     pub fn finish(&self, op: &'static str, losses: Tensor, gradient: Tensor) -> Result<[Tensor; 2]> {
         let (losses, gradient) = match self.lengths {
             None => (losses, gradient),
@@ -70,13 +71,13 @@ impl Reduce<'_> {
     }
 }
 
-/// How the gradient by an input of this type is stored until it is known what arrives at the losses: shares of a mean over
-/// many rows are too small for F16 unless a loss scale has multiplied them.
+/// The type in which the gradient of a loss with respect to an input of this type waits for the backward pass. A mean over many
+/// rows has gradients too small for F16, unless a loss scale multiplies them; it does so only then.
 pub(super) fn kept_as(input: Dtype) -> Dtype {
     if input == Dtype::F16 { Dtype::F32 } else { input }
 }
 
-/// The gradient by an input of this type: that of each loss times what arrives at it.
+/// The gradient of an input of this type: `gradient`, which is that of the losses, times the gradient that arrives at these.
 pub(super) fn arriving(g: &Gradients<'_>, gradient: &Tensor, input: Dtype) -> Result<Tensor> {
     if g.output_is_one() { Ok(gradient.clone()) } else { scaled_by(gradient, &g.of_output()?, input) }
 }

@@ -1,4 +1,4 @@
-//! Matrix product.
+//! The matrix product, of which linear and recurrent layers are made: torch.matmul of two matrices.
 
 use super::reduce::sum_lines;
 use crate::cpu::matmul::Matmul;
@@ -33,8 +33,8 @@ impl<'a> Matrix<'a> {
     }
 }
 
-/// The longest sum that one launch adds up. llvmpipe silently ends the loops of an invocation after 65,535 iterations,
-/// all loops together (LP_MAX_TGSI_LOOP_ITERATIONS); a tile of 64 gets there at k = 45,588.
+/// The longest sum that one launch adds up. llvmpipe silently ends the loops of a thread after 65,535 iterations, all loops
+/// together (LP_MAX_TGSI_LOOP_ITERATIONS); a tile of 64 gets there at k = 45,588.
 const LONGEST: usize = 32_768;
 
 /// c = a·b, or c += a·b.
@@ -107,7 +107,7 @@ fn parts(
 }
 
 impl Tape {
-    /// The matrix product a·b of a [M, K] and b [K, N].
+    /// The matrix product c = a·b of a [M, K] and b [K, N], as torch.matmul: [M, N].
     ///
     /// Gradients: da = dc·bᵀ, db = aᵀ·dc.
     ///

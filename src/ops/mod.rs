@@ -1,5 +1,32 @@
-//! The operations: one file each, with the mathematics, the launches and the backward rule. They are methods of
-//! [`Tape`](crate::tape::Tape).
+//! The operations: what torch.nn.functional and the methods of torch.Tensor are in PyTorch.
+//!
+//! They are methods of [`Tape`]. Each takes values of the tape, launches its kernels, and puts its result on the tape, with a rule for the
+//! gradients of what it took. One file each has the mathematics, the launches and the rule.
+//!
+//! | PyTorch | here |
+//! |---|---|
+//! | `sigmoid`, `tanh`, `relu` | [`sigmoid`](crate::tape::Tape::sigmoid), [`tanh`](crate::tape::Tape::tanh), [`relu`](crate::tape::Tape::relu) |
+//! | `exp`, `log`, `sqrt` | [`exp`](crate::tape::Tape::exp), [`log`](crate::tape::Tape::log), [`sqrt`](crate::tape::Tape::sqrt) |
+//! | `+`, `-`, `*`, `/` of tensors, broadcast | [`add`](crate::tape::Tape::add), [`sub`](crate::tape::Tape::sub), [`mul`](crate::tape::Tape::mul), [`div`](crate::tape::Tape::div) |
+//! | `x * 2.0` | [`scale`](crate::tape::Tape::scale) |
+//! | `matmul`, `F.linear`, `x + bias` | [`matmul`](crate::tape::Tape::matmul), [`linear`](crate::tape::Tape::linear), [`bias_add`](crate::tape::Tape::bias_add) |
+//! | `sum`, `mean`, `max` of all, or over a dimension | [`sum`](crate::tape::Tape::sum), [`mean`](crate::tape::Tape::mean), [`max`](crate::tape::Tape::max), [`sum_dim`](crate::tape::Tape::sum_dim), [`mean_dim`](crate::tape::Tape::mean_dim), [`max_dim`](crate::tape::Tape::max_dim) |
+//! | `softmax`, `log_softmax`, `F.layer_norm` | [`softmax`](crate::tape::Tape::softmax), [`log_softmax`](crate::tape::Tape::log_softmax), [`layer_norm`](crate::tape::Tape::layer_norm) |
+//! | `reshape`, `transpose`, `permute` | [`reshape`](crate::tape::Tape::reshape), [`transpose`](crate::tape::Tape::transpose), [`permute`](crate::tape::Tape::permute) |
+//! | `narrow`, `select`, `cat`, `stack` | [`narrow`](crate::tape::Tape::narrow), [`select`](crate::tape::Tape::select), [`concat`](crate::tape::Tape::concat), [`stack`](crate::tape::Tape::stack) |
+//! | `gather`, `F.embedding`, `F.one_hot` | [`gather`](crate::tape::Tape::gather), [`embedding`](crate::tape::Tape::embedding), [`Indices::one_hot`](indices::Indices::one_hot) |
+//! | `F.dropout` | [`dropout`](crate::tape::Tape::dropout) |
+//! | `F.cross_entropy` | [`cross_entropy`](crate::tape::Tape::cross_entropy), [`cross_entropy_probabilities`](crate::tape::Tape::cross_entropy_probabilities) |
+//! | `F.mse_loss`, `F.l1_loss`, `F.huber_loss` | [`mse_loss`](crate::tape::Tape::mse_loss), [`l1_loss`](crate::tape::Tape::l1_loss), [`huber_loss`](crate::tape::Tape::huber_loss) |
+//! | one layer and direction of `nn.RNN`, `nn.LSTM`, `nn.GRU` | [`rnn`](crate::tape::Tape::rnn), [`lstm`](crate::tape::Tape::lstm), [`gru`](crate::tape::Tape::gru) |
+//! | `nn.utils.rnn.pack_padded_sequence` | [`Lengths`](recurrent::Lengths), [`mask_steps`](crate::tape::Tape::mask_steps) |
+//! | `to(dtype)` | [`cast`](crate::tape::Tape::cast) |
+//! | `detach`, `no_grad` | [`detach`](crate::tape::Tape::detach), [`no_grad`](crate::tape::Tape::no_grad) |
+//! | `rand` | [`Tensor::uniform`](crate::tensor::Tensor::uniform) |
+//!
+//! In the documentation of each, y is the result and dx the gradient of the loss with respect to x, of x's shape.
+//!
+//! [`Tape`]: crate::tape::Tape
 
 mod activation;
 mod bias_add;
@@ -32,8 +59,8 @@ use crate::tensor::{Shape, Tensor};
 
 pub(crate) use sum::{PARTIALS, partial_sums};
 
-/// Lets `compute` write a result, or add to it, in one launch or in `many`: what several give is added up in 32 bits also where
-/// the result is stored in fewer.
+/// Lets `compute` write a result, or add to it. Where it takes `many` launches, each adding to what the one before has
+/// stored, they do so in 32 bits, and the sum is rounded once.
 fn added_up(
     to: &Tensor,
     many: bool,
@@ -51,7 +78,7 @@ fn added_up(
     wide.copy_into(to, 0)
 }
 
-/// The error of an op that was given two shapes that do not fit.
+/// The error of an op that was given two shapes that do not fit together.
 fn mismatch<T>(op: &'static str, left: Shape, right: Shape) -> Result<T> {
     Err(Error::argument(op, format!("shapes {left:?} and {right:?} do not fit")))
 }

@@ -1,4 +1,4 @@
-//! Sums and means over dimensions.
+//! Sums and means over one dimension (torch.sum, torch.mean), and the mean of all.
 
 use super::binary::repeating;
 use super::line::Lines;
@@ -86,7 +86,10 @@ fn repeated(x: &Tensor, shape: Shape) -> Result<Tensor> {
 }
 
 impl Tape {
-    /// The sum over dimension `dim`, which becomes 1 with `keepdim` and goes away without. Gradient: dx = dy, repeated.
+    /// The sum over dimension `dim`, as torch.sum(x, dim). In the result's shape the dimension is 1 with `keepdim`, and missing
+    /// without.
+    ///
+    /// Gradient: dx = dy, repeated along the dimension.
     ///
     /// # Errors
     /// [`Error::Argument`](crate::error::Error::Argument) when there is no such dimension.
@@ -101,8 +104,10 @@ impl Tape {
         })
     }
 
-    /// The mean over dimension `dim`, which becomes 1 with `keepdim` and goes away without. NaN where the dimension is 0.
-    /// Gradient: dx = dy / n, repeated.
+    /// The mean over dimension `dim` of n elements, as torch.mean(x, dim). In the result's shape the dimension is 1 with
+    /// `keepdim`, and missing without. NaN where n is 0.
+    ///
+    /// Gradient: dx = dy / n, repeated along the dimension.
     ///
     /// # Errors
     /// [`Error::Argument`](crate::error::Error::Argument) when there is no such dimension.
@@ -122,7 +127,9 @@ impl Tape {
         sum_middle(self.value(x)?, [lines.outer, lines.n, lines.inner], scale, lines.reduced(keepdim))
     }
 
-    /// The mean of all elements: `[1]`. NaN where there are none. Gradient: dx = dy / n, everywhere.
+    /// The mean of all n elements, `[1]`, as torch.mean. NaN where there are none.
+    ///
+    /// Gradient: dx = dy / n everywhere.
     ///
     /// # Errors
     /// [`Error::Gpu`](crate::error::Error::Gpu) on a fault.

@@ -1,4 +1,4 @@
-//! Losses of values: torch.nn.MSELoss, L1Loss and HuberLoss.
+//! Losses of values, for regression: torch.nn.MSELoss, L1Loss and HuberLoss.
 
 use super::loss::{Reduce, Reduction, arriving, check_lengths, counted, kept_as};
 use super::recurrent::Lengths;
@@ -12,7 +12,7 @@ use crate::tensor::Tensor;
 /// Options of the losses of values.
 #[derive(Clone, Debug, Default)]
 pub struct RegressionLoss {
-    /// Mean or sum over the elements, or none of both: then the loss has the shape of the input.
+    /// Mean or sum over the elements; or neither: then the loss has the shape of the input.
     pub reduction: Reduction,
     /// For values [T, B, ..] of sequences: steps behind a sequence's end count for nothing, and a mean divides by the number
     /// of elements that are left.
@@ -20,8 +20,10 @@ pub struct RegressionLoss {
 }
 
 impl Tape {
-    /// The squared error of x and a target of the same shape: l = e², where e = x − target; then their mean, sum, or all
-    /// of them. Gradients: dx = 2e, dtarget = −dx. A mean over nothing is NaN.
+    /// The squared error of x and a target of the same shape, as torch.nn.MSELoss: l = e² for each element, where
+    /// e = x − target. The result is their mean or sum, `[1]`, or all of them. A mean over nothing is NaN.
+    ///
+    /// Gradients: dx = 2e (divided by the number of elements for a mean), dtarget = −dx.
     ///
     /// # Errors
     /// [`Error::Argument`] when the shapes differ or the lengths do not fit; [`Error::Gpu`] on a fault.
@@ -29,8 +31,10 @@ impl Tape {
         self.regression("mse_loss", [x, target], (MSE, 0.0), options)
     }
 
-    /// The absolute error of x and a target of the same shape: l = |e|, where e = x − target; then their mean, sum, or all
-    /// of them. Gradients: dx = sign e, which is 0 at 0, and dtarget = −dx. A mean over nothing is NaN.
+    /// The absolute error of x and a target of the same shape, as torch.nn.L1Loss: l = |e| for each element, where
+    /// e = x − target. The result is their mean or sum, `[1]`, or all of them. A mean over nothing is NaN.
+    ///
+    /// Gradients: dx = sign e, which is 0 at 0 (divided by the number of elements for a mean), dtarget = −dx.
     ///
     /// # Errors
     /// As [`Tape::mse_loss`].
@@ -38,9 +42,11 @@ impl Tape {
         self.regression("l1_loss", [x, target], (L1, 0.0), options)
     }
 
-    /// Huber's loss of x and a target of the same shape: l = e²/2 where |e| ≤ delta, else delta·(|e| − delta/2), where
-    /// e = x − target; then their mean, sum, or all of them. Gradients: dx = e, but at most delta and at least −delta;
-    /// dtarget = −dx. A mean over nothing is NaN.
+    /// Huber's loss of x and a target of the same shape, as torch.nn.HuberLoss: with e = x − target, l = e²/2 where
+    /// |e| ≤ delta, else delta·(|e| − delta/2). The result is their mean or sum, `[1]`, or all of them. A mean over nothing is
+    /// NaN.
+    ///
+    /// Gradients: dx = e limited to ±delta (divided by the number of elements for a mean), dtarget = −dx.
     ///
     /// # Errors
     /// As [`Tape::mse_loss`], and when delta is not above 0 or not finite.

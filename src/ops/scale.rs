@@ -16,7 +16,9 @@ pub(super) fn scaled(x: &Tensor, factor: f32) -> Result<Tensor> {
 }
 
 impl Tape {
-    /// factor·x. Gradient: dx = factor·dy.
+    /// y = factor·x for a number.
+    ///
+    /// Gradient: dx = factor·dy.
     ///
     /// # Errors
     /// [`Error::Gpu`](crate::error::Error::Gpu) on a fault.

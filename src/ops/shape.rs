@@ -5,7 +5,9 @@ use crate::tape::{Tape, Var};
 use crate::tensor::Shape;
 
 impl Tape {
-    /// The same elements with another shape. Copies nothing.
+    /// The same elements with another shape, as torch.reshape. Copies nothing.
+    ///
+    /// Gradient: dx = dy in x's shape.
     ///
     /// # Errors
     /// [`Error::Argument`](crate::error::Error::Argument) when the number of elements differs.

@@ -1,4 +1,4 @@
-//! Softmax and its logarithm.
+//! Softmax and its logarithm: torch.softmax, torch.log_softmax.
 
 use super::line::Lines;
 use crate::cpu::softmax::{self, Softmax};
@@ -8,7 +8,9 @@ use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
 
 impl Tape {
-    /// e^x / Σ e^x along dimension `dim`. Gradient: dx = y ⊙ (dy − Σ dy ⊙ y).
+    /// y = e^x / Σ e^x, the sum being along dimension `dim`, as torch.softmax. y has x's shape.
+    ///
+    /// Gradient: dx = y ⊙ (dy − Σ dy ⊙ y).
     ///
     /// # Errors
     /// [`Error::Argument`](crate::error::Error::Argument) when there is no such dimension.
@@ -16,8 +18,10 @@ impl Tape {
         self.softmax_along("softmax", x, dim, 0)
     }
 
-    /// x − log Σ e^x along dimension `dim`: the logarithm of [`Tape::softmax`], without its rounding to 0. Gradient:
-    /// dx = dy − e^y · Σ dy.
+    /// y = x − ln Σ e^x, the sum being along dimension `dim`, as torch.log_softmax: the logarithm of [`Tape::softmax`], also
+    /// where that is so small that it is rounded to 0.
+    ///
+    /// Gradient: dx = dy − e^y·Σ dy.
     ///
     /// # Errors
     /// [`Error::Argument`](crate::error::Error::Argument) when there is no such dimension.

@@ -1,4 +1,4 @@
-//! Operations that move elements: transposition, parts of a tensor, and tensors side by side.
+//! Operations that only move elements: transposition, parts of a tensor, and tensors side by side.
 
 use super::line::Lines;
 use crate::cpu::copy::{COPY, Copy};
@@ -36,7 +36,7 @@ pub(super) fn permuted(x: &Tensor, dims: &[usize]) -> Result<Tensor> {
     Ok(y)
 }
 
-/// The elements from `start` on along a dimension of y's lines: copied from there to a part of `length`, or back.
+/// A part of a tensor: `length` elements from `start` on along the dimension of `lines`, to be copied from it or to it.
 struct Part {
     lines: Lines,
     start: usize,
@@ -73,7 +73,7 @@ impl Part {
         copy_strided(&self.block(), part, (0, &in_part), whole, (self.first(), &in_whole))
     }
 
-    /// A tensor of that shape that is 0 but for this part.
+    /// A tensor of that shape that has this part, and is 0 elsewhere.
     fn alone(&self, part: &Tensor, shape: Shape) -> Result<Tensor> {
         let whole = Tensor::empty(&part.device(), part.dtype(), shape)?;
         whole.fill(0.0)?;
@@ -83,8 +83,9 @@ impl Part {
 }
 
 impl Tape {
-    /// x with the dimensions `dim0` and `dim1` exchanged: batch-first to time-major and back, say. Gradient: the same
-    /// exchange.
+    /// x with the dimensions `dim0` and `dim1` exchanged, as torch.transpose: [B, T, I] to [T, B, I], say.
+    ///
+    /// Gradient: dx is dy with the same dimensions exchanged.
     ///
     /// # Errors
     /// [`Error::Argument`] when there is no such dimension.
@@ -100,8 +101,9 @@ impl Tape {
         self.push("transpose", &[x], y, || Box::new(move |g| g.give(0, permuted(&g.of_output()?, &dims)?)))
     }
 
-    /// x with its dimensions in another order: dimension d of the result is dimension `dims[d]` of x. Gradient: the order
-    /// undone.
+    /// x with its dimensions in another order, as torch.permute: dimension d of the result is dimension `dims[d]` of x.
+    ///
+    /// Gradient: dx is dy with its dimensions in x's order again.
     ///
     /// # Errors
     /// [`Error::Argument`] when `dims` does not name each dimension once.
@@ -118,8 +120,9 @@ impl Tape {
         self.push("permute", &[x], y, || Box::new(move |g| g.give(0, permuted(&g.of_output()?, &back)?)))
     }
 
-    /// The `length` elements from `start` on along dimension `dim`, as torch.narrow. Gradient: dx is dy there and 0
-    /// elsewhere.
+    /// The `length` elements from `start` on along dimension `dim`, as torch.narrow.
+    ///
+    /// Gradient: dx is dy there and 0 elsewhere.
     ///
     /// # Errors
     /// [`Error::Argument`] when there is no such dimension or it is shorter.
@@ -144,7 +147,8 @@ impl Tape {
         })
     }
 
-    /// The elements at `index` of dimension `dim`, which goes away, as torch.select: the state at one time step, say.
+    /// The elements at `index` of dimension `dim`, without that dimension, as torch.select: the state at one time step, say.
+    ///
     /// Gradient: dx is dy there and 0 elsewhere.
     ///
     /// # Errors
@@ -171,8 +175,9 @@ impl Tape {
         })
     }
 
-    /// Tensors side by side along dimension `dim`, as torch.cat: their other dimensions are the same. Gradients: the parts of
-    /// dy.
+    /// Tensors side by side along dimension `dim`, as torch.cat. Their other dimensions are the same.
+    ///
+    /// Gradients: each tensor's is its part of dy.
     ///
     /// # Errors
     /// [`Error::Argument`] when there are none, there is no such dimension, or other dimensions differ.
@@ -193,7 +198,9 @@ impl Tape {
         self.side_by_side("concat", parts, first.with(lengths.iter().sum()), dim, &lengths)
     }
 
-    /// Tensors of one shape along a new dimension `dim`, as torch.stack. Gradients: the parts of dy.
+    /// Tensors of one shape along a new dimension `dim`, as torch.stack.
+    ///
+    /// Gradients: each tensor's is its part of dy.
     ///
     /// # Errors
     /// [`Error::Argument`] when there are none, the shapes differ, or the new dimension would not be next to an old one.

@@ -1,4 +1,4 @@
-//! Sum of all elements.
+//! The sum of all elements: torch.sum.
 
 use crate::cpu::reduce_sum::{self, ReduceSum};
 use crate::cpu::scale_by::{SCALE_BY, ScaleBy};
@@ -28,7 +28,7 @@ pub(super) fn total(x: &Tensor) -> Result<Tensor> {
     partial_sums(&partial_sums(x, PARTIALS, 1, 1.0)?, 1, 1, 1.0)
 }
 
-/// x with each of its equal parts multiplied with a number on the device, as many as `factor` has, stored as `dtype`.
+/// x, in as many equal parts as `factor` has numbers, each part multiplied with its number; stored as `dtype`.
 pub(super) fn scaled_by(x: &Tensor, factor: &Tensor, dtype: Dtype) -> Result<Tensor> {
     let (count, device) = (x.count(), x.device());
     let y = Tensor::empty(&device, dtype, x.shape())?;
@@ -39,7 +39,9 @@ pub(super) fn scaled_by(x: &Tensor, factor: &Tensor, dtype: Dtype) -> Result<Ten
 }
 
 impl Tape {
-    /// The sum of all elements: `[1]`. Gradient: dx = dy, everywhere.
+    /// The sum of all elements, `[1]`, as torch.sum.
+    ///
+    /// Gradient: dx = dy everywhere.
     ///
     /// # Errors
     /// [`Error::Gpu`](crate::error::Error::Gpu) on a fault.

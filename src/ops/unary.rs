@@ -10,7 +10,9 @@ use crate::tape::{Rule, Tape, Var};
 use crate::tensor::Tensor;
 
 impl Tape {
-    /// e^x, element by element. Gradient: dx = dy·y.
+    /// y = e^x, element by element, as torch.exp.
+    ///
+    /// Gradient: dx = dy·y.
     ///
     /// # Errors
     /// [`Error::Gpu`](crate::error::Error::Gpu) on a fault.
@@ -20,7 +22,9 @@ impl Tape {
         })
     }
 
-    /// The natural logarithm of x, element by element, for x > 0. Gradient: dx = dy / x.
+    /// y = ln x, the natural logarithm, element by element, as torch.log; for x > 0.
+    ///
+    /// Gradient: dx = dy / x.
     ///
     /// # Errors
     /// [`Error::Gpu`](crate::error::Error::Gpu) on a fault.
@@ -30,7 +34,9 @@ impl Tape {
         })
     }
 
-    /// √x, element by element, for x ≥ 0. Gradient: dx = dy / 2y, which is infinite at 0, as in PyTorch.
+    /// y = √x, element by element, as torch.sqrt; for x ≥ 0.
+    ///
+    /// Gradient: dx = dy / (2·y), which is infinite at 0, as in PyTorch.
     ///
     /// # Errors
     /// [`Error::Gpu`](crate::error::Error::Gpu) on a fault.
@@ -40,7 +46,7 @@ impl Tape {
         })
     }
 
-    /// `rule` is made of the argument and the result.
+    /// `rule` makes the backward rule from x and y.
     fn unary(
         &mut self,
         name: &'static str,

@@ -1,4 +1,4 @@
-//! torch.optim.Adagrad.
+//! Adagrad: torch.optim.Adagrad.
 
 use super::Optimizer;
 use super::base::{OptimizerBase, ParamGroup, Run, at_least_0};
@@ -14,11 +14,11 @@ pub struct AdagradConfig {
     pub lr: f64,
     /// How the learning rate falls: step t has lr / (1 + (t − 1)·lr_decay).
     pub lr_decay: f64,
-    /// Added to the gradient, times the parameter (an L2 penalty).
+    /// λ: λ·p is added to the gradient of a parameter p (an L2 penalty).
     pub weight_decay: f64,
-    /// Where the sums of squares begin.
+    /// What the sums of squares begin with.
     pub initial_accumulator_value: f64,
-    /// Added to the root of the sum.
+    /// Added to the root, so that nothing is divided by 0.
     pub eps: f64,
 }
 
@@ -34,8 +34,15 @@ impl Default for AdagradConfig {
     }
 }
 
-/// Adagrad (Duchi, Hazan and Singer 2011) as torch.optim.Adagrad:
-/// g += λ·p; s += g²; p −= lr / (1 + (t − 1)·lr_decay) · g / (√s + eps). State: `sum`.
+/// Adagrad (Duchi, Hazan and Singer, "Adaptive Subgradient Methods", 2011), as torch.optim.Adagrad.
+///
+/// For each number p of the parameters, with gradient g, in step t = 1, 2, ..:
+///
+/// 1. g = g + λ·p
+/// 2. s = s + g²
+/// 3. p = p − lr / (1 + (t − 1)·lr_decay)·g / (√s + eps)
+///
+/// State: `sum` (s).
 #[derive(Debug)]
 pub struct Adagrad {
     base: OptimizerBase,

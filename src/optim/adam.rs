@@ -1,4 +1,4 @@
-//! torch.optim.Adam and AdamW.
+//! Adam and AdamW: torch.optim.Adam and AdamW.
 
 use super::Optimizer;
 use super::base::{OptimizerBase, ParamGroup, Run, at_least_0, range};
@@ -12,11 +12,11 @@ use crate::parameters::Parameters;
 pub struct AdamConfig {
     /// Learning rate.
     pub lr: f64,
-    /// Decay of the first and of the second moment.
+    /// β₁ and β₂: the shares of the first and of the second moment that are kept in each step.
     pub betas: [f64; 2],
-    /// Added to the root of the second moment.
+    /// Added to the root, so that nothing is divided by 0.
     pub eps: f64,
-    /// Added to the gradient, times the parameter (an L2 penalty).
+    /// λ: λ·p is added to the gradient of a parameter p (an L2 penalty).
     pub weight_decay: f64,
     /// Whether to divide by the root of the largest second moment so far (AMSGrad).
     pub amsgrad: bool,
@@ -33,11 +33,11 @@ impl Default for AdamConfig {
 pub struct AdamWConfig {
     /// Learning rate.
     pub lr: f64,
-    /// Decay of the first and of the second moment.
+    /// β₁ and β₂: the shares of the first and of the second moment that are kept in each step.
     pub betas: [f64; 2],
-    /// Added to the root of the second moment.
+    /// Added to the root, so that nothing is divided by 0.
     pub eps: f64,
-    /// What a parameter loses in a step, times the learning rate.
+    /// λ: each step takes lr·λ·p from a parameter p.
     pub weight_decay: f64,
     /// Whether to divide by the root of the largest second moment so far (AMSGrad).
     pub amsgrad: bool,
@@ -49,17 +49,26 @@ impl Default for AdamWConfig {
     }
 }
 
-/// Adam (Kingma and Ba, arXiv 1412.6980) as torch.optim.Adam:
-/// g += λ·p; m = β₁·m + (1−β₁)·g; v = β₂·v + (1−β₂)·g²; p −= lr/(1−β₁ᵗ) · m / (√v/√(1−β₂ᵗ) + eps). With AMSGrad the largest
-/// v so far stands for v. State: `exp_avg`, `exp_avg_sq`, `max_exp_avg_sq`.
+/// Adam (Kingma and Ba, arXiv 1412.6980, 2015), as torch.optim.Adam.
+///
+/// For each number p of the parameters, with gradient g, in step t = 1, 2, ..:
+///
+/// 1. g = g + λ·p
+/// 2. m = β₁·m + (1 − β₁)·g
+/// 3. v = β₂·v + (1 − β₂)·g²
+/// 4. p = p − lr / (1 − β₁ᵗ)·m / (√v / √(1 − β₂ᵗ) + eps)
+///
+/// With AMSGrad (Reddi, Kale and Kumar 2018) the largest v so far takes the place of v in 4. State: `exp_avg` (m), `exp_avg_sq`
+/// (v), and with AMSGrad `max_exp_avg_sq`.
 #[derive(Debug)]
 pub struct Adam {
     base: OptimizerBase,
     moments: Moments,
 }
 
-/// Adam with decoupled weight decay (Loshchilov and Hutter, arXiv 1711.05101) as torch.optim.AdamW: p −= lr·λ·p, then
-/// [`Adam`] without weight decay.
+/// Adam with decoupled weight decay (Loshchilov and Hutter, arXiv 1711.05101, 2019), as torch.optim.AdamW.
+///
+/// First p = p − lr·λ·p, then a step of [`Adam`] without weight decay. State: as of [`Adam`].
 #[derive(Debug)]
 pub struct AdamW {
     base: OptimizerBase,

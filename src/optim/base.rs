@@ -1,4 +1,4 @@
-//! What all optimizers are made of: the parameters in runs of equal settings, the state, the control buffer.
+//! What all optimizers are made of: the parameters in runs with equal settings, the state, the control buffer.
 
 use std::collections::HashMap;
 
@@ -13,15 +13,15 @@ use crate::tensor::{Shape, Tensor};
 /// Parameters with settings of their own, as a group of torch.optim.
 #[derive(Clone, Debug, Default)]
 pub struct ParamGroup {
-    /// Which.
+    /// The parameters of the group.
     pub parameters: Vec<ParameterId>,
-    /// Learning rate; that of the configuration where not given.
+    /// The learning rate; where it is not given, that of the configuration.
     pub lr: Option<f64>,
-    /// Weight decay; that of the configuration where not given.
+    /// The weight decay; where it is not given, that of the configuration.
     pub weight_decay: Option<f64>,
 }
 
-/// Neighbours in the arenas with equal settings: one launch.
+/// Parameters that are neighbours in memory and have equal settings: one launch changes them.
 #[derive(Clone, Copy, Debug)]
 pub struct Run {
     start: usize,
@@ -157,7 +157,7 @@ impl OptimizerBase {
         })
     }
 
-    /// The rate of a run: groups with one of their own keep its ratio to the configuration's.
+    /// The learning rate of a run now: a group with one of its own keeps its ratio to the configuration's.
     fn lr_of(&self, run: &Run) -> f64 {
         if run.lr == self.initial_lr {
             self.lr
@@ -174,7 +174,7 @@ impl OptimizerBase {
         Ok(())
     }
 
-    /// Whether the gradients are still to be divided by a loss scale, which whoever asks does.
+    /// Whether the gradients are still to be divided by a loss scale. Whoever asks must do so then: the next answer is no.
     pub(super) fn take_scale(&self) -> bool {
         self.control.loss_scale().is_some() && !self.parameters.take_scale()
     }

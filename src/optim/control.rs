@@ -1,4 +1,5 @@
-//! What changes every step on the device: the step count, the bias corrections, the stop flag.
+//! The numbers of an optimizer that change in every step and stay on the device: the step count, the bias corrections, the stop.
+//! `src/cpu/control.rs` lists them.
 
 use super::LossScale;
 use crate::cpu::begin_step::{BEGIN_STEP, BeginStep};
@@ -11,7 +12,7 @@ use crate::tensor::Tensor;
 /// What an optimizer knows after a step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StepState {
-    /// Steps that changed the parameters. (Counted in f32: it stays at 2²⁴, where bias corrections are 1 long since.)
+    /// Steps that changed the parameters. (Counted in f32, the count stays at 2²⁴. Bias corrections are 1 by then.)
     pub steps: u64,
     /// Whether a watched loss or the norm of clipped gradients was not finite, so that no step has been done since; where such
     /// steps are skipped, whether the last one was.
@@ -20,7 +21,7 @@ pub struct StepState {
     pub skipped: u64,
     /// Whether the last step was left out because the loss scale was too large for its gradient.
     pub overflow: bool,
-    /// Steps that were, since the state was loaded.
+    /// Steps that were left out because the loss scale was too large, since the state was loaded.
     pub overflowed: u64,
     /// The loss scale of the step to come, where losses are scaled.
     pub loss_scale: Option<f32>,
@@ -46,7 +47,7 @@ impl StateReadBack {
         let words = self.0.wait()?.f32();
         let word = |index: u32| words[index as usize];
         let loss_scale = words.get(control::SCALE as usize).copied();
-        // Of a step that has been clipped, but not made yet.
+        // The gradient has been clipped, but the step not made yet.
         let unbounded = word(control::NONFINITE) != 0.0;
         let bearable = loss_scale.is_some_and(|scale| scale > 1.0);
         Ok(StepState {
@@ -94,8 +95,8 @@ impl Control {
         &self.words
     }
 
-    /// Begins a step: counts it, unless the flag is set or `watch` `[1]` is not finite. With `skip` the flag is the step's
-    /// alone.
+    /// Begins a step: counts it, unless the stop flag is set, or is set now because `watch` `[1]` is not finite. With `skip` the
+    /// flag holds for this step only.
     pub(super) fn begin_step(&self, betas: [f64; 2], watch: Option<&Tensor>, skip: bool) -> Result<()> {
         // The logarithm of 0 has no place in f32; any number this small gives a correction of 1.
         let [log_beta1, log_beta2] = betas.map(|beta| if beta == 0.0 { -1e30 } else { beta.ln() as f32 });
@@ -128,7 +129,7 @@ impl Control {
         self.read_back()?.wait()
     }
 
-    /// Goes on from a state with so many steps done, and with this loss scale since so many of them, where there is one.
+    /// Goes on from a state: with so many steps done and, where there is a loss scale, with this scale for the last `good` steps.
     ///
     /// # Errors
     /// [`Error::Gpu`](crate::error::Error::Gpu) on a fault.

@@ -1,28 +1,29 @@
-//! What the loss is multiplied with, so that F16 can hold small gradients.
+//! The loss scale: what the loss is multiplied with, so that small gradients are not rounded to 0 in F16.
 
 use super::base::range;
 use crate::cpu::control::MOST_SCALE;
 use crate::error::Result;
 
-/// How the loss scale begins and changes, as torch.amp.GradScaler: the gradient of the loss is multiplied with it, and the
-/// gradients of the parameters are divided by it before they are clipped. Where one of these is not finite, the step is left
-/// out and the scale becomes smaller; after a number of steps without that it becomes larger. All of it happens on the
-/// device: the host waits for nothing.
+/// How the loss scale begins and changes, as torch.amp.GradScaler.
 ///
-/// A loss that is not finite is none of its matters, also where an activation was too large for F16: a watched one ends
-/// training, unless such steps are [skipped](crate::optim::Optimizer::skip_nonfinite), as GradScaler skips them.
+/// Source: Micikevicius et al., "Mixed Precision Training", arXiv 1710.03740. The gradient of the loss is multiplied with the scale, and the gradients of the parameters are divided by it
+/// before they are clipped. Where one of these is not finite, the step is left out and the scale becomes smaller; after
+/// `growth_interval` steps without that it becomes larger. All of it happens on the device, and the host does not wait.
 ///
-/// Where the scale is 1 and the gradient still not finite, more than the scale is wrong: that ends training like any other
-/// number that is not finite. The largest scale is 2²⁴.
+/// The scale does not help against a loss that is not finite, as when an activation is too large for F16. Such a loss ends
+/// training if it is watched, unless such steps are [skipped](crate::optim::Optimizer::skip_nonfinite), as GradScaler does.
+///
+/// Where the scale is 1 and the gradient still not finite, something else is wrong: that ends training like any other number
+/// that is not finite. The largest scale is 2²⁴.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LossScale {
-    /// The first.
+    /// The first scale.
     pub init_scale: f32,
     /// What it is multiplied with after `growth_interval` steps.
     pub growth_factor: f32,
     /// What it is multiplied with after a step that it was too large for, to not less than 1.
     pub backoff_factor: f32,
-    /// Steps in a row that it must have been small enough for.
+    /// After so many steps with the same scale it grows.
     pub growth_interval: u32,
 }
 

@@ -1,4 +1,17 @@
-//! Optimizers and clipping: kernels over the whole model at once.
+//! Optimizers, clipping of gradients and learning-rate schedules, with PyTorch's names and formulas.
+//!
+//! | PyTorch | here |
+//! |---|---|
+//! | `optim.SGD`, `Adam`, `AdamW`, `RMSprop`, `Adagrad` | [`Sgd`], [`Adam`], [`AdamW`], [`Rmsprop`], [`Adagrad`] |
+//! | parameter groups | [`ParamGroup`], `with_groups` of each |
+//! | `nn.utils.clip_grad_norm_`, `clip_grad_value_` | [`Optimizer::clip_grad_norm`], [`Optimizer::clip_grad_value`] |
+//! | `optim.lr_scheduler` | [`schedule`] |
+//! | `amp.GradScaler` | [`LossScale`], [`Optimizer::scale_loss`] |
+//! | `state_dict`, `load_state_dict` | [`Optimizer::state`], [`Optimizer::load_state`] |
+//!
+//! A training step calls, in this order: [`zero_grad`](Optimizer::zero_grad), [`Tape::backward`](crate::tape::Tape::backward),
+//! perhaps a clipping, and [`step`](Optimizer::step). None of them waits for the device. All parameters of a model lie in one
+//! buffer, and so do their gradients: clipping and a step are a few launches for the whole model.
 
 mod adagrad;
 mod adam;
@@ -42,7 +55,7 @@ pub enum OptimizerKind {
 }
 
 impl OptimizerKind {
-    /// An optimizer with PyTorch's defaults in all else.
+    /// An optimizer of this kind with a learning rate and weight decay, and PyTorch's defaults for its other options.
     ///
     /// # Errors
     /// [`Error::Argument`](crate::error::Error::Argument) when a number is below 0 or not finite;
@@ -70,7 +83,7 @@ impl OptimizerKind {
     }
 }
 
-/// What all optimizers do. Each gives its formula for a run of parameters; the rest is the same for all.
+/// What all optimizers can do. Each has a formula of its own in [`Optimizer::update`]; the rest is the same for all.
 pub trait Optimizer {
     /// What every optimizer holds.
     fn base(&self) -> &OptimizerBase;
@@ -78,12 +91,12 @@ pub trait Optimizer {
     /// The same, to be changed.
     fn base_mut(&mut self) -> &mut OptimizerBase;
 
-    /// The decays that bias corrections follow from; 0 for none.
+    /// β₁ and β₂, for the bias corrections 1 − βᵗ of Adam; 0 where there are none.
     fn betas(&self) -> [f64; 2] {
         [0.0; 2]
     }
 
-    /// Changes the parameters of a run.
+    /// Launches the optimizer's formula for a run of parameters; [`Optimizer::step`] calls it for each.
     ///
     /// # Errors
     /// [`Error::Gpu`](crate::error::Error::Gpu) on a fault.
@@ -99,9 +112,9 @@ pub trait Optimizer {
         &self.base().control
     }
 
-    /// The learning rate of the steps to come. Groups that have one of their own keep its ratio to this one, which is what
-    /// PyTorch's schedulers that multiply do. (Those that lead to a given rate lead all groups of PyTorch to the same.) Where
-    /// the configuration's rate is 0 there is no ratio, and they keep their own.
+    /// Sets the learning rate of the steps to come. Groups with a learning rate of their own keep its ratio to this one, as with
+    /// those schedulers of PyTorch that multiply. (Its schedulers that end at a given rate end there for all groups.) Where the
+    /// configuration's learning rate is 0 there is no ratio: groups keep their own.
     ///
     /// # Errors
     /// [`Error::Argument`](crate::error::Error::Argument) when it is below 0 or not finite.
@@ -114,9 +127,8 @@ pub trait Optimizer {
         self.base().lr()
     }
 
-    /// From now on expects gradients of a loss that was multiplied with a scale, [`Optimizer::loss_scale`]: they are divided
-    /// by it when they are clipped, else when the parameters are changed. What was learnt is kept, but the steps done are
-    /// counted anew: to be called before the first.
+    /// From now on expects gradients of a loss that was multiplied with a scale, [`Optimizer::loss_scale`]. They are divided by it
+    /// when they are clipped, or else in [`Optimizer::step`]. To be called before the first step: steps are counted from 0 again.
     ///
     /// # Errors
     /// [`Error::Argument`](crate::error::Error::Argument) when a number is out of its range;
@@ -131,8 +143,8 @@ pub trait Optimizer {
         self.control().loss_scale()
     }
 
-    /// Changes the parameters by their gradients. With `watch` `[1]`, a loss say, neither this step nor any later one
-    /// changes anything once it is not finite: see [`StepState::stopped`].
+    /// Changes the parameters by their gradients. `watch` `[1]` is a number that must be finite, such as the loss: once it is not,
+    /// neither this step nor any later one changes anything. See [`StepState::stopped`].
     ///
     /// # Errors
     /// [`Error::Gpu`](crate::error::Error::Gpu) on a fault.
@@ -144,14 +156,14 @@ pub trait Optimizer {
         base.runs().iter().try_for_each(|run| self.update(run))
     }
 
-    /// From now on a step whose watched number, or whose clipped gradient, is not finite is skipped, and those behind it are
-    /// done: [`StepState::skipped`] counts them.
+    /// With `on`, a step whose watched number or clipped gradient is not finite is skipped, and the steps after it are made all the
+    /// same. [`StepState::skipped`] counts them. Without, such a step is the last.
     fn skip_nonfinite(&mut self, on: bool) {
         self.base_mut().skip_nonfinite = on;
     }
 
-    /// All that the optimizer has learnt, to be saved: with PyTorch's names, `exp_avg.rnn.weight_ih_l0` say, and `step`
-    /// `[1]`, the steps done. Waits for the device.
+    /// The state of the optimizer, to be saved: each part with PyTorch's name and the parameter's, `exp_avg.rnn.weight_ih_l0` say,
+    /// and `step` `[1]`, the number of steps done. Waits for the device.
     ///
     /// # Errors
     /// [`Error::Gpu`](crate::error::Error::Gpu) on a fault.
@@ -168,7 +180,7 @@ pub trait Optimizer {
         self.base().load_state(state)
     }
 
-    /// Forgets the gradients: the next backward pass begins anew.
+    /// Forgets the gradients, as torch.optim.Optimizer.zero_grad: the next backward pass begins with 0.
     fn zero_grad(&self) {
         self.parameters().zero_grad();
     }
@@ -182,10 +194,10 @@ pub trait Optimizer {
         clip::clip_grad_value(self.base(), clip_value)
     }
 
-    /// Scales all gradients by min(1, max_norm / (norm + 1e-6)), where norm is the 2-norm over all of them together, as
-    /// torch.nn.utils.clip_grad_norm_. Nothing waits for the host; [`StepState::grad_norm`] tells the norm before clipping.
-    /// A norm that is not finite sets the stop flag; with a loss scale above 1 the step is left out, and the scale becomes
-    /// smaller.
+    /// Multiplies all gradients with min(1, max_norm / (norm + 1e-6)), where norm is the 2-norm over all of them together, as
+    /// torch.nn.utils.clip_grad_norm_. Does not wait for the device; [`StepState::grad_norm`] tells the norm before clipping. A
+    /// norm that is not finite stops training as a watched loss does. With a loss scale above 1 it only means that the scale was
+    /// too large: the step is left out, and the scale becomes smaller.
     ///
     /// # Errors
     /// [`Error::Argument`](crate::error::Error::Argument) when `max_norm` is not above 0;

@@ -1,4 +1,4 @@
-//! torch.optim.RMSprop.
+//! RMSprop: torch.optim.RMSprop.
 
 use super::Optimizer;
 use super::base::{OptimizerBase, ParamGroup, Run, at_least_0, range};
@@ -12,13 +12,13 @@ use crate::parameters::Parameters;
 pub struct RmspropConfig {
     /// Learning rate.
     pub lr: f64,
-    /// Decay of the averages.
+    /// α: the share of the averages that is kept in each step.
     pub alpha: f64,
-    /// Added to the root of the average.
+    /// Added to the root, so that nothing is divided by 0.
     pub eps: f64,
-    /// Added to the gradient, times the parameter (an L2 penalty).
+    /// λ: λ·p is added to the gradient of a parameter p (an L2 penalty).
     pub weight_decay: f64,
-    /// How much of the last step is made again.
+    /// μ: the share of the last step's direction that is kept, 0 for none.
     pub momentum: f64,
     /// Whether to divide by the root of the variance rather than of the mean square.
     pub centered: bool,
@@ -30,9 +30,16 @@ impl Default for RmspropConfig {
     }
 }
 
-/// RMSprop (Tieleman and Hinton 2012; centered: Graves, arXiv 1308.0850) as torch.optim.RMSprop:
-/// g += λ·p; s = α·s + (1−α)·g²; d = √s + eps, centered √(s − a²) + eps with a = α·a + (1−α)·g; p −= lr·g/d, with momentum
-/// buf = μ·buf + g/d and p −= lr·buf. State: `square_avg`, `grad_avg`, `momentum_buffer`.
+/// RMSprop (Tieleman and Hinton, Coursera lecture 6.5, 2012; centered: Graves, arXiv 1308.0850), as torch.optim.RMSprop.
+///
+/// For each number p of the parameters, with gradient g:
+///
+/// 1. g = g + λ·p
+/// 2. s = α·s + (1 − α)·g²
+/// 3. d = √s + eps; with `centered` a = α·a + (1 − α)·g and d = √(s − a²) + eps
+/// 4. p = p − lr·g/d; with momentum buf = μ·buf + g/d and p = p − lr·buf
+///
+/// State: `square_avg` (s); `grad_avg` (a), where centered; `momentum_buffer` (buf), where there is momentum.
 #[derive(Debug)]
 pub struct Rmsprop {
     base: OptimizerBase,

@@ -1,5 +1,5 @@
-//! Learning-rate schedules, with the names and semantics of torch.optim.lr_scheduler: functions of the number of steps that
-//! have been done, computed on the host, and one that looks at a metric.
+//! Learning-rate schedules, with the names and semantics of torch.optim.lr_scheduler. [`LrSchedule`] gives the learning rate for a
+//! number of steps done; [`ReduceLrOnPlateau`] lowers it when a metric no longer improves.
 //!
 //! ```
 //! use bptt::prelude::*;
@@ -43,7 +43,7 @@ pub enum Schedule {
         /// The least learning rate, not negative.
         eta_min: f64,
     },
-    /// A linear warm-up: base·(start_factor + (end_factor − start_factor)·min(t, total_iters) / total_iters).
+    /// A linear warm-up, then constant: base·(start_factor + (end_factor − start_factor)·min(t, total_iters) / total_iters).
     LinearLr {
         /// The factor at step 0, above 0 and at most 1.
         start_factor: f64,
@@ -52,8 +52,8 @@ pub enum Schedule {
         /// Steps between the two, at least 1.
         total_iters: u64,
     },
-    /// base is PyTorch's max_lr: along half a cosine from base / div_factor up to base, and down to
-    /// base / (div_factor·final_div_factor), where it stays. Smith and Topin, arXiv 1708.07120.
+    /// One cycle (Smith and Topin, arXiv 1708.07120); base is PyTorch's max_lr. Along half a cosine from base / div_factor up to
+    /// base, then along another down to base / (div_factor·final_div_factor), where it stays.
     OneCycleLr {
         /// Steps of the cycle, at least 1.
         total_steps: u64,
@@ -131,7 +131,7 @@ fn at_least_one(op: &'static str, option: &str, found: u64) -> Result<()> {
     expect(op, found > 0, option, "at least 1", found)
 }
 
-/// A base learning rate and what becomes of it.
+/// A learning rate that changes with the number of steps, from a base learning rate and a [`Schedule`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LrSchedule {
     base: f64,

@@ -1,4 +1,4 @@
-//! torch.optim.SGD.
+//! Stochastic gradient descent: torch.optim.SGD.
 
 use super::Optimizer;
 use super::base::{OptimizerBase, ParamGroup, Run, at_least_0, range};
@@ -12,13 +12,13 @@ use crate::parameters::Parameters;
 pub struct SgdConfig {
     /// Learning rate.
     pub lr: f64,
-    /// μ.
+    /// μ: the share of the last step's direction that is kept, 0 for none.
     pub momentum: f64,
-    /// Share of the gradient that the momentum does not take.
+    /// The gradient enters the direction with the factor 1 − dampening.
     pub dampening: f64,
-    /// Added to the gradient, times the parameter (an L2 penalty).
+    /// λ: λ·p is added to the gradient of a parameter p (an L2 penalty).
     pub weight_decay: f64,
-    /// Whether to look ahead along the momentum (Nesterov).
+    /// Whether to use Nesterov momentum, which looks one step ahead: see [`Sgd`].
     pub nesterov: bool,
 }
 
@@ -28,9 +28,16 @@ impl Default for SgdConfig {
     }
 }
 
-/// Gradient descent with momentum as torch.optim.SGD:
-/// g += λ·p; buf = g in the first step, later μ·buf + (1−dampening)·g; p −= lr·buf (Nesterov: lr·(g + μ·buf)). State:
-/// `momentum_buffer`.
+/// Stochastic gradient descent with momentum, as torch.optim.SGD.
+///
+/// Nesterov momentum is that of Sutskever et al., "On the importance of initialization and momentum in deep learning", 2013. For
+/// each number p of the parameters, with gradient g:
+///
+/// 1. g = g + λ·p
+/// 2. buf = g in the first step, later μ·buf + (1 − dampening)·g
+/// 3. p = p − lr·buf, or with `nesterov` p − lr·(g + μ·buf)
+///
+/// Without momentum p = p − lr·g. State: `momentum_buffer` (buf), where there is momentum.
 #[derive(Debug)]
 pub struct Sgd {
     base: OptimizerBase,
@@ -41,8 +48,8 @@ impl Sgd {
     /// An optimizer of all of these parameters.
     ///
     /// # Errors
-    /// [`Error::Argument`](crate::error::Error::Argument) when an option is out of its range or Nesterov goes with no momentum or
-    /// with dampening;
+    /// [`Error::Argument`](crate::error::Error::Argument) when an option is out of its range, or `nesterov` is given without
+    /// momentum or with dampening;
     /// [`Error::Gpu`](crate::error::Error::Gpu) when there is no room for its state.
     pub fn new(parameters: &Parameters, config: SgdConfig) -> Result<Sgd> {
         Sgd::with_groups(parameters, config, &[])

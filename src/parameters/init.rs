@@ -15,7 +15,7 @@ pub enum Init {
     Uniform {
         /// The least value.
         low: f32,
-        /// What all values are below, up to rounding.
+        /// All values are below it, up to rounding.
         high: f32,
     },
     /// N(mean, std²).
@@ -57,16 +57,17 @@ pub enum Init {
     },
 }
 
-/// The number of connections that keeps its variance: of a weight [out, in, ..].
+/// Which number of connections the variance is divided by, of a weight [out, in, ..]. It decides what keeps its size from layer to
+/// layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fan {
-    /// in·.., for the magnitudes of the forward pass.
+    /// fan_in = in·..: the activations of the forward pass keep theirs.
     In,
-    /// out·.., for those of the backward pass.
+    /// fan_out = out·..: the gradients of the backward pass keep theirs.
     Out,
 }
 
-/// What follows a layer.
+/// The activation that follows a layer, as torch.nn.init's `nonlinearity`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Activation {
     /// Nothing.
@@ -82,12 +83,12 @@ pub enum Activation {
         /// The slope below 0.
         slope: f32,
     },
-    /// The self-normalising unit.
+    /// The scaled exponential linear unit (Klambauer et al., arXiv 1706.02515).
     Selu,
 }
 
 impl Activation {
-    /// The factor that makes up for it: torch.nn.init.calculate_gain.
+    /// The factor on the weights that makes up for what the activation takes away: torch.nn.init.calculate_gain.
     pub fn gain(self) -> f64 {
         match self {
             Activation::Linear | Activation::Sigmoid => 1.0,

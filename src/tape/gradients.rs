@@ -1,11 +1,11 @@
-//! What backward rules work with.
+//! What a backward rule works with: the gradients that arrive, and places for those that it makes.
 
 use super::{Gradient, Kind, Tape, assert_finite};
 use crate::error::Result;
 use crate::tensor::Tensor;
 
-/// What a rule works with: the gradients of its node's outputs, and places for those of its inputs. Each input that
-/// [`Gradients::wanted`] says needs one is given exactly one.
+/// What a backward rule works with: the gradients of its node's outputs, and places for those of its inputs. The rule gives
+/// exactly one gradient to each input that [`Gradients::wanted`] names.
 pub struct Gradients<'a> {
     tape: &'a mut Tape,
     node: usize,
@@ -41,7 +41,7 @@ impl<'a> Gradients<'a> {
         Ok(self.output(0)?.expect("a node is visited only when a gradient has reached an output"))
     }
 
-    /// Whether the gradient of the only output is the number 1: it is that of the loss itself.
+    /// Whether the gradient of the only output is the number 1, because that output is the loss itself.
     pub fn output_is_one(&self) -> bool {
         let output = self.tape.nodes[self.node].outputs.start;
         matches!(self.tape.values[output].gradient, Some(Gradient::One))
@@ -61,8 +61,8 @@ impl<'a> Gradients<'a> {
         self.tape.add_gradient(input, gradient)
     }
 
-    /// Lets `compute` write the gradient of input `k` where it belongs, for kernels that can add to what is there: it
-    /// gets the tensor and whether to add. Does nothing where the gradient is not wanted.
+    /// Lets `compute` write the gradient of input `k` to its place at once, for kernels that can add to what is there. `compute`
+    /// gets the tensor, and whether to add to it. Does nothing where the gradient is not wanted.
     ///
     /// # Errors
     /// Those of `compute`; else as [`Gradients::give`].

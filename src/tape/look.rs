@@ -1,6 +1,6 @@
-//! A look at a tape: what was computed from what, as values and nodes. Values are numbered in the order in which they came to
-//! be, nodes in that in which their operations were done; so every node stands behind those whose outputs it takes. A tape can
-//! be looked at before its backward pass and after it, until [`Tape::clear`].
+//! A look at a tape: what was computed from what. Values and nodes are numbered in the order in which they were made, so that
+//! every node comes after those whose outputs it takes. A tape can be looked at before its backward pass and after it, until
+//! [`Tape::clear`].
 
 use super::{Kind, Tape, Var};
 use crate::error::Result;

@@ -9,8 +9,8 @@ use crate::kernel::Plan;
 use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
 
-/// The number of steps of each sequence of a batch, in any order: what torch.nn.utils.rnn.pack_padded_sequence takes. It
-/// lives on the device; nothing is sorted.
+/// The number of steps of each sequence of a batch: what torch.nn.utils.rnn.pack_padded_sequence takes. They may come in any
+/// order; nothing is sorted.
 #[derive(Clone, Debug)]
 pub struct Lengths {
     tensor: Tensor,
@@ -74,7 +74,9 @@ pub(in crate::ops) fn masked(x: &Tensor, lengths: &Tensor) -> Result<Tensor> {
 }
 
 impl Tape {
-    /// x [T, B, ..] with 0 at the steps behind each sequence's end. Gradient: dy with 0 at the same places.
+    /// x [T, B, ..] with 0 at the steps behind each sequence's end: y = x at step t of sequence b where t < `lengths[b]`.
+    ///
+    /// Gradient: dx is dy with 0 at the same places.
     ///
     /// # Errors
     /// [`Error::Argument`] when the lengths do not fit x; [`Error::Gpu`] on a fault.

@@ -1,10 +1,19 @@
 //! Recurrent layers over a whole sequence, in one direction: one node of the tape each.
 //!
-//! The three cells share their schedule (`sequence.rs`): the input product of all steps is one matmul; a step of the
-//! recurrence, its product and its gates are one launch (`steps.rs`); backward, the steps in the opposite order give da,
-//! the gradient of what the gates are functions of, and every weight's gradient is one matmul over all steps:
-//! dx = da·W_ih, dW_ih = daᵀ·x, dW_hh = Σ_t da_tᵀ·h, where h is the state before step t, both biases' Σ over the rows of
-//! da, dh0 what is left when the first step is done.
+//! The three cells share their schedule (`sequence.rs`).
+//!
+//! Forward:
+//! 1. x·W_ihᵀ + biases of all time steps is one matrix product.
+//! 2. Step by step, a kernel adds h·W_hhᵀ, and makes the gates and the new state of it (`steps.rs`). One launch makes one step,
+//!    or as many as fit.
+//!
+//! Backward:
+//! 1. Step by step, in the opposite order, a kernel makes da, the gradient of what the gates are functions of.
+//! 2. The other gradients are one matrix product or sum each, over all steps at once: dx = da·W_ih, dW_ih = daᵀ·x,
+//!    dW_hh = Σ_t da_tᵀ·h (h being the state before step t), db_ih = db_hh = Σ da, and dh0 is what is left after the last of
+//!    the steps made backward.
+//!
+//! The equations of the cells are in the headers of `shaders/rnn_forward.wgsl`, `rnn_backward.wgsl` and so on.
 
 pub(super) mod lengths;
 mod sequence;
@@ -29,8 +38,9 @@ pub enum Nonlinearity {
     Relu,
 }
 
-/// The parameters of one layer and direction, on a tape. G is the number of the cell's parts: 1 for an RNN, 4 for an LSTM
-/// (i, f, g, o), 3 for a GRU (r, z, n). S is the size of h: H, or that of the projection.
+/// The parameters of one layer and direction, as values of a tape. G is the number of the cell's gates: 1 for an RNN, 4 for an
+/// LSTM (i, f, g, o), 3 for a GRU (r, z, n), in this order in the rows of the weights. S is the size of h: H, or with a
+/// projection that of its result.
 #[derive(Clone, Copy, Debug)]
 pub struct RecurrentWeights {
     /// W_ih [G·H, I].
@@ -48,16 +58,19 @@ pub struct RecurrentWeights {
 pub struct Order<'a> {
     /// From the last step to the first: each sequence begins at its own end.
     pub reverse: bool,
-    /// Of each sequence the number of its steps. What comes after them changes nothing, and the output there is 0.
+    /// The number of steps of each sequence. Steps behind a sequence's end change nothing, and the output there is 0.
     pub lengths: Option<&'a Lengths>,
 }
 
 impl Tape {
-    /// h_t = act(x_t·W_ihᵀ + b_ih + h·W_hhᵀ + b_hh), h being the state before step t, for x [T, B, I]: all h_t [T, B, H]
-    /// and the final state [B, H]. The initial state h0 [B, H] is 0 where it is not given.
+    /// A plain recurrent layer in one direction over x [T, B, I], as torch.nn.RNN:
     ///
-    /// Gradients, da_t being that of what the activation takes: dx_t = da_t·W_ih, dW_ih = Σ_t da_tᵀ·x_t, dW_hh = Σ_t da_tᵀ·h,
-    /// db_ih = db_hh = Σ_t da_t.
+    /// h_t = act(x_t·W_ihᵀ + b_ih + h·W_hhᵀ + b_hh), where h is the state before step t.
+    ///
+    /// Returns all h_t [T, B, H] and the final state [B, H]. The initial state h0 [B, H] is 0 where it is not given.
+    ///
+    /// Gradients: with da_t, the gradient of what act takes, dx_t = da_t·W_ih, dW_ih = Σ_t da_tᵀ·x_t, dW_hh = Σ_t da_tᵀ·h,
+    /// db_ih = db_hh = Σ_t da_t, each da_t summed over its rows.
     ///
     /// # Errors
     /// [`Error::Argument`] when T is 0 or shapes or lengths do not fit; [`Error::Gpu`] on a fault.
@@ -75,10 +88,16 @@ impl Tape {
         self.push_all("rnn", &inputs, outputs, || Box::new(move |g| sequence.backward(g, &places)))
     }
 
-    /// r, z = σ(x_t·W_iᵀ + b_i + h·W_hᵀ + b_h) with the rows of each, n = tanh(x_t·W_inᵀ + b_in + r ⊙ (h·W_hnᵀ + b_hn)),
-    /// h_t = (1 − z) ⊙ n + z ⊙ h: all h_t [T, B, H] and the final state [B, H]. As [`Tape::rnn`] in all else.
+    /// A layer of gated recurrent units in one direction over x [T, B, I], as torch.nn.GRU. With h, the state before step t, and
+    /// W_ir, W_iz and W_in for the rows 0..H, H..2H and 2H..3H of W_ih, likewise of W_hh and the biases:
     ///
-    /// Gradients as in [`Tape::rnn`], but those of W_hh and b_hh with da_n ⊙ r in the place of da_n.
+    /// r = σ(x_t·W_irᵀ + b_ir + h·W_hrᵀ + b_hr), z = σ(x_t·W_izᵀ + b_iz + h·W_hzᵀ + b_hz),
+    /// n = tanh(x_t·W_inᵀ + b_in + r ⊙ (h·W_hnᵀ + b_hn)), h_t = (1 − z) ⊙ n + z ⊙ h.
+    ///
+    /// Returns all h_t [T, B, H] and the final state [B, H]. The initial state h0 [B, H] is 0 where it is not given.
+    ///
+    /// Gradients: as in [`Tape::rnn`], da_t being (da_r, da_z, da_n), the gradients of what σ and tanh take; but for W_hh and b_hh
+    /// da_n ⊙ r stands in the place of da_n.
     ///
     /// # Errors
     /// As [`Tape::rnn`].
@@ -94,11 +113,17 @@ impl Tape {
         self.push_all("gru", &inputs, outputs, || Box::new(move |g| sequence.backward(g, &places)))
     }
 
-    /// i, f, o = σ(..), g = tanh(..) of x_t·W_ihᵀ + b_ih + h·W_hhᵀ + b_hh with the rows of each, c_t = f ⊙ c + i ⊙ g,
-    /// h_t = o ⊙ tanh(c_t), or (o ⊙ tanh(c_t))·W_hrᵀ with a projection: all h_t [T, B, S] and the final states h [B, S] and
-    /// c [B, H]. The initial states, h0 [B, S] and c0 [B, H], are 0 where they are not given. As [`Tape::rnn`] in all else.
+    /// A layer of long short-term memory in one direction over x [T, B, I], as torch.nn.LSTM. With h and c, the states before
+    /// step t, and a = x_t·W_ihᵀ + b_ih + h·W_hhᵀ + b_hh in four parts of H columns, a_i, a_f, a_g and a_o:
     ///
-    /// Gradients as in [`Tape::rnn`], da_t being (da_i, da_f, da_g, da_o), the gradients of what σ and tanh take.
+    /// i = σ(a_i), f = σ(a_f), g = tanh(a_g), o = σ(a_o), c_t = f ⊙ c + i ⊙ g, h_t = o ⊙ tanh(c_t), or with a projection
+    /// h_t = (o ⊙ tanh(c_t))·W_hrᵀ.
+    ///
+    /// Returns all h_t [T, B, S] and the final states h [B, S] and c [B, H]. `states` are h0 [B, S] and c0 [B, H]; each is 0
+    /// where it is not given.
+    ///
+    /// Gradients: as in [`Tape::rnn`], da_t being (da_i, da_f, da_g, da_o), the gradients of a; with a projection also
+    /// dW_hr = Σ_t dp_tᵀ·(o ⊙ tanh(c_t)), dp_t being the gradient of h_t.
     ///
     /// # Errors
     /// As [`Tape::rnn`].
@@ -114,7 +139,7 @@ impl Tape {
         self.push_all("lstm", &inputs, outputs, || Box::new(move |g| sequence.backward(g, &places)))
     }
 
-    /// Checks what a layer is given and runs it: what backward needs, the node's inputs, and where each stands among them.
+    /// Checks what a layer is given, and runs it. Returns what backward needs, the node's inputs, and where each stands among them.
     fn sequence(
         &mut self,
         cell: Cell,
@@ -179,7 +204,7 @@ impl Tape {
     }
 }
 
-/// The most columns that a step's projection adds up: below llvmpipe's limit of 65,535 iterations.
+/// The largest H that a projection may have: a thread then stays below llvmpipe's limit of 65,535 iterations.
 const MOST_PROJECTED: usize = 1 << 15;
 
 /// An error unless a tensor is where the input is.

@@ -28,10 +28,10 @@ pub struct Sequence {
     pub w_hh: Tensor,
     pub biases: Option<[Tensor; 2]>,
     pub w_hr: Option<Tensor>,
-    /// From element `base` on the states in slots of [B, S], one more than steps: slot t before step t and slot t + 1 after
-    /// it, or the other way round in reverse. So the states before all steps are consecutive rows, and those after them
-    /// too; these begin at an aligned element, so that they are a tensor like any other. Behind the slots, with a
-    /// projection, what is projected, [T, B, H].
+    /// The states, from element `base` on, in T + 1 slots of [B, S]. Step t takes the state from slot t to slot t + 1, in reverse
+    /// from slot t + 1 to slot t. So the states before all steps are neighbouring rows, and those after all steps too: one
+    /// product takes all of them. `base` is such that the latter begin at an aligned element, and can be an output without a
+    /// copy. With a projection, what is projected, [T, B, H], lies behind the slots.
     pub h: Tensor,
     pub base: usize,
     /// The cell states in slots of [B, H].
@@ -49,11 +49,11 @@ pub struct Places {
     pub c0: usize,
 }
 
-/// What goes from step to step in the backward pass.
+/// What goes from step to step in the backward pass, and what it makes.
 pub struct Carried {
-    /// What arrives at h beside dy and da·W_hh, [B, S].
+    /// What arrives at h, beside dy and da·W_hh: [B, S]. At first the gradient of the final state.
     pub dh: Tensor,
-    /// What arrives at c, [B, H].
+    /// What arrives at c: [B, H]. At first the gradient of the final cell state.
     pub dc: Option<Tensor>,
     /// The gradient of x·W_ihᵀ, [T, B, G·H]; and that of h·W_hhᵀ where it is another.
     pub da: Tensor,
@@ -144,7 +144,7 @@ impl Sequence {
 
     /// Runs all steps from the initial states, 0 where not given.
     pub fn forward(&self, h0: Option<&Tensor>, c0: Option<&Tensor>) -> Result<()> {
-        // The kernels begin with zeros by themselves, but what is projected is not theirs.
+        // From zeros the kernels begin by themselves, but not with a projection.
         let fresh = h0.is_none() && c0.is_none() && self.w_hr.is_none();
         if !fresh {
             let slot = if self.reverse { self.time } else { 0 };
@@ -153,7 +153,7 @@ impl Sequence {
                 begin(c, slot * self.batch * self.hidden, self.batch * self.hidden, c0)?;
             }
         }
-        // A GRU multiplies by r what b_hh is a part of; elsewhere the two biases meet.
+        // In a GRU r multiplies a sum that b_hh is a part of; in the other cells the two biases are simply added.
         let b_hh = if self.cell == Cell::Gru { None } else { self.bias(1) };
         let xw = affine(&self.input, &self.w_ih, [self.bias(0), b_hh])?;
         // Neighbouring threads then read neighbouring weights, and a CPU multiplies rows by columns.
@@ -208,9 +208,9 @@ impl Sequence {
         let lstm = matches!(self.cell, Cell::Lstm);
         let dy = g.output(0)?.map_or_else(|| zeros(&[time, batch, width]), Ok)?;
         let (dh, dc) = (g.output(1)?, if lstm { g.output(2)? } else { None });
-        // Where nothing arrives the kernels begin with zeros by themselves; a projection stands between them and dh.
+        // Where no gradient of a final state arrives, the kernels begin with zeros by themselves, but not with a projection.
         let fresh = dh.is_none() && dc.is_none() && self.w_hr.is_none();
-        // What is carried changes from step to step: a copy.
+        // A copy, because it changes from step to step.
         let arriving = |gradient: Option<Tensor>, shape: [usize; 2]| match gradient {
             None if fresh => wide(&shape),
             None => zeros(&shape),

@@ -34,7 +34,7 @@ impl Cell {
         }
     }
 
-    /// The rows of W_ih and W_hh, in units of H.
+    /// G: W_ih and W_hh have G·H rows.
     pub fn parts(self) -> usize {
         match self {
             Cell::Rnn(_) => 1,
@@ -43,7 +43,7 @@ impl Cell {
         }
     }
 
-    /// What each unit keeps of a step for backward, beside the states.
+    /// How many numbers each unit keeps of a step for backward, beside the states.
     pub fn kept(self) -> usize {
         match self {
             Cell::Rnn(_) => 0,
@@ -84,8 +84,8 @@ impl Sequence {
         Ok(())
     }
 
-    /// All steps, from the initial states, which are there or, where `fresh`, 0. `xw` is x·W_ihᵀ with the biases that meet it
-    /// (`forward`), `w_hh` is W_hhᵀ.
+    /// Makes all steps, from the initial states: those in the slots or, where `fresh`, 0. `xw` is x·W_ihᵀ with its biases, as
+    /// [`Sequence::forward`] makes it; `w_hh` is W_hhᵀ.
     pub fn all_forward(&self, fresh: bool, xw: &Tensor, w_hh: &Tensor) -> Result<()> {
         let [batch, hidden, width, time, base] =
             [self.batch, self.hidden, self.width, self.time, self.base].map(|n| n as u32);
@@ -170,7 +170,8 @@ impl Sequence {
         }
     }
 
-    /// The gradients da of all steps from dy [T, B, S] and what is carried, which is there or, where `fresh`, 0.
+    /// Makes the gradients da of all steps from dy [T, B, S] and the gradients of the final states: those in `carried` or, where
+    /// `fresh`, 0.
     pub fn all_backward(&self, fresh: bool, dy: &Tensor, carried: &Carried) -> Result<()> {
         let [batch, hidden, width, time, base] =
             [self.batch, self.hidden, self.width, self.time, self.base].map(|n| n as u32);
