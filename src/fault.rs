@@ -71,7 +71,7 @@ pub enum Fault {
         message: String,
     },
     /// The adapter lacks what was asked for.
-    #[error("{device} offers no {what}")]
+    #[error("{device} offers no {what}: use another --device, or cpu")]
     Missing {
         /// The device's name.
         device: String,

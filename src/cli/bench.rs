@@ -11,7 +11,7 @@ use bptt::train::readable;
 
 use super::numbers::positive;
 use super::output::Output;
-use super::{device, interruption};
+use super::{device, interruption, precision};
 
 /// Options of `bptt bench`.
 #[derive(clap::Args)]
@@ -31,8 +31,8 @@ pub struct Args {
     /// How numbers are stored: each case in every one of f32, f16 and bf16 that is named, with how far its results are from
     /// those in f32
     #[arg(long, value_name = "TYPE,..", value_delimiter = ',', default_value = "f32",
-        value_parser = ["f32", "f16", "bf16"], hide_possible_values = true)]
-    precision: Vec<String>,
+        value_parser = precision(), hide_possible_values = true)]
+    precision: Vec<Precision>,
     /// Seconds of measuring a case; kernels of the table take a tenth of it
     #[arg(long, value_name = "S", default_value_t = 5.0, value_parser = positive)]
     seconds: f64,
@@ -80,8 +80,8 @@ pub fn run(args: Args) -> Result<()> {
         [(What::Train, training(set)), (What::Kernels, kernels(&device)), (What::Dispatch, dispatch())];
     let mut parts: Vec<(What, Vec<Case>)> = parts.into_iter().filter(|(what, _)| wanted(*what)).collect();
     choose(&mut parts, &args.only)?;
-    let asked = |precision: &Precision| args.precision.iter().any(|name| name == precision.name());
-    let precisions: Vec<Precision> = Precision::ALL.into_iter().filter(asked).collect();
+    let precisions: Vec<Precision> =
+        Precision::ALL.into_iter().filter(|precision| args.precision.contains(precision)).collect();
     if let Some(file) = &args.json {
         // Rather now than after minutes of measuring.
         write_report(file, &device, None, &[])?;

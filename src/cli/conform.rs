@@ -9,7 +9,7 @@ use bptt::verify::conform;
 use serde_json::{Map, Value, json};
 
 use super::output::Output;
-use super::{device, interruption, sentence};
+use super::{device, interruption, precision, sentence};
 
 /// Of a case that disagrees, the most results that are named.
 const NAMED: usize = 4;
@@ -23,8 +23,8 @@ pub struct Args {
     #[arg(long, value_name = "NAME", default_value = "auto")]
     device: String,
     /// f32, f16 or bf16: how models store numbers
-    #[arg(long, value_name = "TYPE", default_value = "f32", value_parser = ["f32", "f16", "bf16"], hide_possible_values = true)]
-    precision: String,
+    #[arg(long, value_name = "TYPE", default_value = "f32", value_parser = precision(), hide_possible_values = true)]
+    precision: Precision,
     /// A folder for what was computed: a file <case>.safetensors each
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -38,8 +38,6 @@ pub fn run(args: Args) -> Result<ExitCode> {
     let output = Output::new(args.json);
     let cases = conform::cases(&args.cases)?;
     let device = device(&args.device)?;
-    let precision = Precision::ALL.into_iter().find(|precision| precision.name() == args.precision);
-    let precision = precision.expect("the parser takes the names of precisions alone");
     if let Some(out) = &args.out {
         std::fs::create_dir_all(out).map_err(|error| Error::data(out, format!("cannot be made: {error}")))?;
     }
@@ -49,8 +47,8 @@ pub fn run(args: Args) -> Result<ExitCode> {
     let mut kinds: Vec<(&str, f64, String)> = Vec::new();
     for case in cases {
         let name = case.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let judged =
-            conform::run(&device, &case, precision).and_then(|results| Ok((results.verdict()?, results)));
+        let judged = conform::run(&device, &case, args.precision)
+            .and_then(|results| Ok((results.verdict()?, results)));
         let (worst, share, reason) = match &judged {
             Ok((verdict, results)) => {
                 if let Some(out) = &args.out {

@@ -5,11 +5,10 @@ use std::path::{Path, PathBuf};
 use bptt::error::{Error, Result};
 use bptt::parameters::Precision;
 use bptt::train::{Conversion, convert_weights, readable};
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde_json::json;
 
-use super::interruption;
 use super::output::Output;
+use super::{interruption, precision};
 
 /// Options of `bptt convert`.
 #[derive(clap::Args)]
@@ -17,7 +16,7 @@ pub struct Args {
     /// The folder of a run or a model, or a safetensors file
     path: PathBuf,
     /// What floats are rounded to: f32, f16 or bf16; other numbers stay as they are
-    #[arg(long, value_name = "TYPE", value_parser = types(), hide_possible_values = true)]
+    #[arg(long, value_name = "TYPE", value_parser = precision(), hide_possible_values = true)]
     to: Precision,
     /// The folder for the model, or the file of a file [default: beside it, PATH-TYPE]
     #[arg(long, value_name = "PATH")]
@@ -28,13 +27,6 @@ pub struct Args {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
-}
-
-fn types() -> impl TypedValueParser<Value = Precision> {
-    PossibleValuesParser::new(Precision::ALL.map(Precision::name)).map(|name| {
-        let named = Precision::ALL.into_iter().find(|precision| precision.name() == name);
-        named.expect("it is one of them")
-    })
 }
 
 pub fn run(args: Args) -> Result<()> {

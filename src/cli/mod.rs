@@ -28,7 +28,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bptt::device::Device;
 use bptt::error::{Error, Result};
+use bptt::parameters::Precision;
 use bptt::plans::load_plans;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use output::{Output, STDOUT};
@@ -179,7 +181,15 @@ fn exit_code(error: &Error) -> u8 {
     }
 }
 
-/// Where `bptt tune` keeps what it finds: BPTT_PLANS, else in the user's folder for settings.
+/// The names of precisions, as values of an option.
+fn precision() -> impl TypedValueParser<Value = Precision> {
+    PossibleValuesParser::new(Precision::ALL.map(Precision::name)).map(|name| {
+        let named = Precision::ALL.into_iter().find(|precision| precision.name() == name);
+        named.expect("it is one of them")
+    })
+}
+
+/// The file in which `bptt tune` keeps its plans: the one that BPTT_PLANS names, else one in the user's folder for settings.
 fn plans_file() -> Option<PathBuf> {
     match std::env::var_os("BPTT_PLANS") {
         Some(path) => Some(path.into()),

@@ -40,12 +40,7 @@ impl Output {
         if self.json || self.quiet { Ok(()) } else { print(text.as_ref().as_bytes(), "\n") }
     }
 
-    /// Part of a line for people.
-    pub fn part(self, text: &str) -> Result<()> {
-        if self.json { Ok(()) } else { print(text.as_bytes(), "") }
-    }
-
-    /// Part of what people asked for, as it is.
+    /// What people asked for, as it is, or a part of it.
     pub fn bytes(self, bytes: &[u8]) -> Result<()> {
         if self.json { Ok(()) } else { print(bytes, "") }
     }

@@ -98,7 +98,7 @@ pub fn run(args: Args) -> Result<()> {
                 file.display()
             ))?;
         }
-        None => output.part(&to_csv(&forecasts))?,
+        None => output.bytes(to_csv(&forecasts).as_bytes())?,
     }
     for Forecast { row, actual, predicted, naive } in &forecasts {
         output.event(&json!({

@@ -47,8 +47,10 @@ impl Stepper {
     /// the device: see [`Device::end_step`](crate::device::Device::end_step).
     ///
     /// # Errors
-    /// [`Error::Data`] when the data can no longer be read; [`Error::Gpu`] on a fault.
+    /// [`Error::Argument`] when a batch of the task cannot be taken in so many parts; [`Error::Data`] when the data can no
+    /// longer be read; [`Error::Gpu`] on a fault.
     pub fn step(&mut self, task: &mut dyn Task, lr: f64) -> Result<(Var, Tensor)> {
+        self.check_parts(task)?;
         self.optimizer.set_lr(lr)?;
         let loss = self.backward(task)?;
         let device = self.tape.device().clone();
@@ -57,6 +59,19 @@ impl Stepper {
         let value = self.tape.value(loss)?.clone();
         self.optimizer.step(Some(&value))?;
         Ok((loss, value))
+    }
+
+    /// An error unless a batch of the task can be taken in as many parts as the settings ask for.
+    pub(crate) fn check_parts(&self, task: &dyn Task) -> Result<()> {
+        let (parts, rows) = (self.parts, task.rows());
+        if parts <= rows {
+            return Ok(());
+        }
+        let message = match rows {
+            1 => "a batch cannot be taken in parts here: it has one row".to_string(),
+            rows => format!("a batch can be taken in {rows} parts at most"),
+        };
+        Err(Error::argument("train", format!("--accumulate {parts}: {message}")))
     }
 
     /// The tape of the last step; of a batch that is taken in parts, of its last part.

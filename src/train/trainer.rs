@@ -66,12 +66,8 @@ struct Trainer<'a> {
 impl<'a> Trainer<'a> {
     fn new(device: &'a Device, config: &'a TrainConfig, task: &'a mut dyn Task) -> Result<Trainer<'a>> {
         let parameters = task.model().parameters();
-        let (parts, rows) = (config.accumulate, task.rows());
-        if parts > rows {
-            let message = format!("--accumulate {parts}: a batch can be taken in {rows} parts at most");
-            return Err(Error::argument("train", message));
-        }
         let stepper = Stepper::new(config, parameters)?;
+        stepper.check_parts(task)?;
         let plateau = PlateauConfig {
             factor: config.lr_gamma(),
             patience: config.lr_patience,

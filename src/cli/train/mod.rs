@@ -53,15 +53,7 @@ pub fn run(args: Args) -> Result<()> {
         (None, Some(path)) => (None, Some(ConfigFile::read(path)?)),
         (None, None) => (None, None),
     };
-    let experiment = match (args.experiment, &file) {
-        (Some(name), _) => name.experiment(),
-        (None, Some(file)) => file.config.experiment,
-        (None, None) => {
-            let names = Experiment::ALL.map(Experiment::name).join(", ");
-            let message = format!("name an experiment ({names}), a --config or a run to --resume");
-            return Err(Error::argument("train", message));
-        }
-    };
+    let experiment = experiment(args.experiment, file.as_ref(), "a --config or a run to --resume")?;
     let options = args.table(experiment)?;
     let mut config = Config::resolve(file.as_ref(), experiment, &options)?;
     let begun = file.filter(|_| run.is_some()).map(|file| file.config);
@@ -142,6 +134,18 @@ pub fn run(args: Args) -> Result<()> {
     run.save_result(&result)?;
     draw(&show, &run);
     show.finish(&summary, &result, run.path(), profile)
+}
+
+/// The experiment that is named, else that of a `config.toml`. An error names what else there is to name.
+pub fn experiment(named: Option<Name>, file: Option<&ConfigFile>, else_name: &str) -> Result<Experiment> {
+    match (named, file) {
+        (Some(name), _) => Ok(name.experiment()),
+        (None, Some(file)) => Ok(file.config.experiment),
+        (None, None) => {
+            let names = Experiment::ALL.map(Experiment::name).join(", ");
+            Err(Error::argument("train", format!("name an experiment ({names}), {else_name}")))
+        }
+    }
 }
 
 /// Draws the curves; a training is none the worse where they cannot be drawn.

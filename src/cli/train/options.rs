@@ -345,71 +345,60 @@ pub fn delimiter(text: &str) -> Result<char, String> {
 
 /// A command as it is for an experiment, if one is named: only its options, with its defaults.
 pub fn with_defaults(command: clap::Command, experiment: Option<Experiment>) -> clap::Command {
-    let keys = ["data", "model", "train"].map(|section| (section, keys(section)));
-    let keys = keys.into_iter().flat_map(|(section, keys)| keys.into_iter().map(move |key| (section, key)));
-    let has = |command: &clap::Command, id: &str| command.get_arguments().any(|arg| arg.get_id() == id);
-    let command = keys.fold(command, |command, (section, key)| {
-        if !has(&command, &key) {
-            return command;
-        }
-        let help = match experiment {
-            Some(experiment) => default(experiment, section, &key),
-            None => {
-                let of = |experiment: Experiment| Some((experiment, default(experiment, section, &key)?));
-                let all: Vec<_> = Experiment::ALL.into_iter().filter_map(of).collect();
-                one_or_each(&all)
+    // An argument that is changed moves to the end of the help. So all of them are changed, in the order of their declaration.
+    let ids: Vec<String> = command.get_arguments().map(|arg| arg.get_id().to_string()).collect();
+    ids.into_iter().fold(command, |command, id| {
+        let section = Config::SECTIONS.into_iter().find(|(_, keys)| keys.contains(&&*id));
+        command.mut_arg(&id, |arg| match (section, experiment) {
+            (Some((section, _)), _) => setting(arg, experiment, section, &id),
+            (None, Some(experiment)) if id == "auto_batch" => {
+                let help = part_for(experiment, &help_of(&arg));
+                arg.help(help).hide(!experiment.takes("accumulate"))
             }
-        };
-        let takes = experiment.is_none_or(|experiment| {
-            experiment.takes(&key) || key == "epochs" && experiment.sentence().is_some()
-        });
-        command.mut_arg(key, |arg| {
-            let text = arg.get_help().expect("every option has a doc comment").to_string();
-            let text = experiment.map_or(text.clone(), |experiment| part_for(experiment, &text));
-            let help =
-                help.filter(|_| !text.contains("[default")).map(|help| format!("{text} [default: {help}]"));
-            arg.help(help.unwrap_or(text)).hide(!takes)
+            (None, _) => arg,
         })
-    });
-    // A changed option moves behind all others; so the others do the same.
-    let others = [
-        "time",
-        "kernel",
-        "variant",
-        "schedules",
-        "values",
-        "at",
-        "layer",
-        "device",
-        "record",
-        "before",
-        "out",
-        "force",
-        "config",
-        "resume",
-        "require_exact",
-        "profile",
-        "quiet",
-        "json",
-    ];
-    others.into_iter().fold(command, |command, name| match has(&command, name) {
-        true => command.mut_arg(name, |arg| arg),
-        false => command,
     })
 }
 
-/// What of an option's help is for an experiment: parts that begin with a label are for those that it names.
-fn part_for(experiment: Experiment, help: &str) -> String {
-    const LABELS: [&str; 3] = ["Text: ", "Time series: ", "Sentences: "];
-    let own = match experiment {
-        Experiment::Text => LABELS[0],
-        Experiment::Timeseries => LABELS[1],
-        _ => LABELS[2],
+fn help_of(arg: &clap::Arg) -> String {
+    arg.get_help().expect("every option has a doc comment").to_string()
+}
+
+/// An option that is a key of `config.toml`: its help with the default, hidden where it means nothing to the experiment.
+fn setting(arg: clap::Arg, experiment: Option<Experiment>, section: &str, key: &str) -> clap::Arg {
+    let default = match experiment {
+        Some(experiment) => default(experiment, section, key),
+        None => {
+            let of = |experiment: Experiment| Some((experiment, default(experiment, section, key)?));
+            let all: Vec<_> = Experiment::ALL.into_iter().filter_map(of).collect();
+            one_or_each(&all)
+        }
     };
-    let part = |part: &str| match LABELS.iter().find(|label| part.starts_with(**label)) {
-        None => Some(part.to_string()),
-        Some(label) if *label == own => Some(part[own.len()..].to_string()),
-        Some(_) => None,
+    let takes = experiment
+        .is_none_or(|experiment| experiment.takes(key) || key == "epochs" && experiment.sentence().is_some());
+    let text = help_of(&arg);
+    let text = experiment.map_or(text.clone(), |experiment| part_for(experiment, &text));
+    let with_default =
+        default.filter(|_| !text.contains("[default")).map(|default| format!("{text} [default: {default}]"));
+    arg.help(with_default.unwrap_or(text)).hide(!takes)
+}
+
+/// The parts of an option's help that are for an experiment. Parts are separated by semicolons; one that begins with a label
+/// is for the experiments that the label names.
+fn part_for(experiment: Experiment, help: &str) -> String {
+    let (text, series) = (experiment == Experiment::Text, experiment == Experiment::Timeseries);
+    let labels = [
+        ("Text: ", text),
+        ("Time series: ", series),
+        ("Text, time series: ", text || series),
+        ("Sentences: ", !(text || series)),
+    ];
+    let part = |part: &str| {
+        let labelled = labels.iter().find_map(|(label, own)| Some((part.strip_prefix(label)?, *own)));
+        match labelled {
+            None => Some(part.to_string()),
+            Some((rest, own)) => own.then(|| rest.to_string()),
+        }
     };
     let text = help.split("; ").filter_map(part).collect::<Vec<_>>().join("; ");
     let mut letters = text.chars();
@@ -424,13 +413,6 @@ fn one_or_each(all: &[(Experiment, String)]) -> Option<String> {
     }
     let each: Vec<String> = all.iter().map(|(of, value)| format!("{} {value}", of.name())).collect();
     Some(each.join(", "))
-}
-
-/// The keys of a section.
-fn keys(section: &str) -> Vec<String> {
-    let (_, keys) =
-        Config::SECTIONS.iter().find(|(name, _)| *name == section).expect("a section of the settings");
-    keys.iter().map(|key| key.to_string()).collect()
 }
 
 /// The default of an option.
