@@ -9,11 +9,11 @@ use crate::parameters::{Parameters, Precision};
 use crate::tape::{DropoutStream, Tape, Var};
 use crate::tensor::Tensor;
 
-/// What steps are made with: those of a training, and those that are only to be looked at.
+/// Makes steps: those of a training, and those that are only looked at.
 pub struct Stepper {
     pub(crate) optimizer: Box<dyn Optimizer>,
     pub(crate) tape: Tape,
-    /// Where dropout's random numbers go on.
+    /// Where the random numbers of dropout go on.
     pub(crate) dropout: DropoutStream,
     clip: f64,
     /// In how many parts a batch is taken.
@@ -37,14 +37,14 @@ impl Stepper {
             optimizer,
             tape,
             dropout: DropoutStream { seed: config.seed, calls: 0 },
-            // Without a limit the norm is watched all the same.
+            // Also without a limit, so that the norm is known.
             clip: if config.clip > 0.0 { config.clip } else { f32::MAX.into() },
             parts: config.accumulate,
         })
     }
 
-    /// Records a step: forward, loss, backward, clipping, update. The loss, on the tape and as its value. Nothing is handed to
-    /// the device: see [`Device::end_step`](crate::device::Device::end_step).
+    /// Records a step: forward, loss, backward, clipping, update. Gives the loss, on the tape and as a tensor. Nothing is handed
+    /// to the device yet: see [`Device::end_step`](crate::device::Device::end_step).
     ///
     /// # Errors
     /// [`Error::Argument`] when a batch of the task cannot be taken in so many parts; [`Error::Data`] when the data can no
@@ -79,7 +79,7 @@ impl Stepper {
         &self.tape
     }
 
-    /// Records forward and backward pass of the next batch, part by part: the mean loss over all of them.
+    /// Records forward and backward pass of the next batch, part by part. Gives the mean loss over all parts.
     fn backward(&mut self, task: &mut dyn Task) -> Result<Var> {
         let Stepper { optimizer, tape, dropout, parts, .. } = self;
         let (of, device) = (*parts, tape.device().clone());
@@ -108,7 +108,7 @@ impl Stepper {
         unreachable!("a batch has at least one part")
     }
 
-    /// Computes the loss of the next batch and its gradients with every result read back.
+    /// Computes the loss of the next batch and its gradients, and reads every result back to see whether it is finite.
     ///
     /// # Errors
     /// [`Error::NonFinite`] names a parameter that is not finite, else the first operation whose result is not.
