@@ -1,4 +1,4 @@
-//! Results as a file, for machines: what `bptt bench --json` writes and `--compare` reads.
+//! Results as a JSON file: what `bptt bench --json FILE` writes and `--compare FILE` reads.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::files::write_whole;
 use crate::parameters::Precision;
 
-/// Writes the results so far, whole or not at all.
+/// Writes the results so far. A file that is there is replaced as a whole or stays as it was.
 ///
 /// # Errors
 /// [`Error::Data`] when the file cannot be written.
@@ -43,7 +43,7 @@ pub fn write_report(
     write_whole(&[(file, format!("{document:#}\n").as_bytes())])
 }
 
-/// By case and precision, the medians of a file of results, in milliseconds. What names no precision is of 32 bits.
+/// Reads the medians of a file of results, in milliseconds, by case and precision. A result without a precision is of 32 bits.
 ///
 /// # Errors
 /// [`Error::Data`] when it cannot be read or holds no results.
