@@ -9,8 +9,12 @@ use serde_json::{Value, json};
 use super::{Measured, Roofline};
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::files::write_whole;
+use crate::files::json::parse;
+use crate::files::{read_whole, write_whole};
 use crate::parameters::Precision;
+
+/// The most bytes of a file of results: a result has some hundred.
+const MAX_BYTES: u64 = 1 << 26;
 
 /// Writes the results so far. A file that is there is replaced as a whole or stays as it was.
 ///
@@ -48,9 +52,7 @@ pub fn write_report(
 /// # Errors
 /// [`Error::Data`] when it cannot be read or holds no results.
 pub fn read_medians(file: &Path) -> Result<BTreeMap<(String, Precision), f64>> {
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| Error::data(file, format!("cannot be read: {error}")))?;
-    let document: Value = serde_json::from_str(&text)
+    let document: Value = parse(&read_whole(file, MAX_BYTES)?)
         .map_err(|error| Error::data(file, format!("is no result of bptt bench --json: {error}")))?;
     let results = document["results"].as_array().into_iter().flatten();
     let median = |r: &Value| {

@@ -1,4 +1,4 @@
-//! `bptt conform`.
+//! `bptt conform`: compares with what PyTorch computed, case by case.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::output::Output;
 use super::{device, interruption, precision, sentence};
 
-/// Of a case that disagrees, the most results that are named.
+/// Where a case disagrees, the most results that are named.
 const NAMED: usize = 4;
 
 /// Options of `bptt conform`.
@@ -25,15 +25,15 @@ pub struct Args {
     /// f32, f16 or bf16: how models store numbers
     #[arg(long, value_name = "TYPE", default_value = "f32", value_parser = precision(), hide_possible_values = true)]
     precision: Precision,
-    /// A folder for what was computed: a file <case>.safetensors each
+    /// A folder for what was computed: a file <case>.safetensors for each case
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Print a JSON object a case
+    /// Print a JSON object for each case
     #[arg(long)]
     json: bool,
 }
 
-/// Exit code 1 where a case disagrees or cannot be run.
+/// Runs the cases. The exit code is 1 where one disagrees or cannot be run.
 pub fn run(args: Args) -> Result<ExitCode> {
     let output = Output::new(args.json);
     let cases = conform::cases(&args.cases)?;
@@ -43,7 +43,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
     }
     let stop = interruption();
     let (mut passed, mut failed) = (0, 0);
-    // Of each kind of result, the largest share and the case that has it.
+    // For each kind of result, the largest share of its tolerance, and the case that has it.
     let mut kinds: Vec<(&str, f64, String)> = Vec::new();
     for case in cases {
         let name = case.file_name().unwrap_or_default().to_string_lossy().into_owned();

@@ -1,4 +1,4 @@
-//! `bptt convert`.
+//! `bptt convert`: writes a model's weights in another type.
 
 use std::path::{Path, PathBuf};
 
@@ -15,10 +15,10 @@ use super::{interruption, precision};
 pub struct Args {
     /// The folder of a run or a model, or a safetensors file
     path: PathBuf,
-    /// What floats are rounded to: f32, f16 or bf16; other numbers stay as they are
+    /// The type to which floats are rounded: f32, f16 or bf16; other numbers stay as they are
     #[arg(long, value_name = "TYPE", value_parser = precision(), hide_possible_values = true)]
     to: Precision,
-    /// The folder for the model, or the file of a file [default: beside it, PATH-TYPE]
+    /// The new folder, or the new file where PATH is a file [default: beside it, PATH-TYPE]
     #[arg(long, value_name = "PATH")]
     out: Option<PathBuf>,
     /// Overwrite the model, or file, in an existing --out
@@ -59,7 +59,7 @@ pub fn run(args: Args) -> Result<()> {
     }))
 }
 
-/// `book-f16` of `book`, `model-f16.safetensors` of `model.safetensors`.
+/// The path of the result: `book-f16` for `book`, `model-f16.safetensors` for `model.safetensors`.
 fn beside(path: &Path, to: Precision) -> Result<PathBuf> {
     let file = path.is_file();
     let stem = if file { path.file_stem() } else { path.file_name() };

@@ -1,4 +1,4 @@
-//! `bptt train`.
+//! `bptt train`: trains a model, or goes on with a run.
 
 mod options;
 mod show;
@@ -88,7 +88,7 @@ pub fn run(args: Args) -> Result<()> {
     if config.model.dropout > 0.0 && config.model.layers == 1 {
         notes.push("dropout acts between layers, and there is only one: it does nothing".into());
     }
-    // Made only now, so that nothing is left where data cannot be read.
+    // The folder is made only now, so that none is left behind where data cannot be read.
     let mut run = match run {
         Some(run) => run,
         None => Run::create(args.run.out.as_deref(), experiment.name(), args.run.force)?,
