@@ -197,8 +197,8 @@ fn plans_file() -> Option<PathBuf> {
     }
 }
 
-/// Opens the device of that name, with the plans that `bptt tune` found for it. BPTT_DEVICE takes precedence over the name; an
-/// error then says so.
+/// Opens the device of that name, with the plans that `bptt tune` found for it. Where the name is `auto`, BPTT_DEVICE overrides it;
+/// an error then says so.
 fn device(name: &str) -> Result<Device> {
     let device = Device::named(name).map_err(|error| match error {
         Error::NoDevice { asked, message } if asked != name.trim() => {

@@ -243,7 +243,7 @@ mod tests {
         let error = enough("Tiny", &small).unwrap_err().to_string();
         assert_eq!(
             error,
-            "GPU fault: Tiny has 16000 bytes of workgroup memory, bptt needs 16384; use another --device, or cpu"
+            "GPU fault: Tiny has 16000 bytes of workgroup memory, but bptt needs 16384; use another --device, or cpu"
         );
         let four = wgpu::Limits::downlevel_defaults();
         assert!(enough("test", &four).unwrap_err().to_string().contains("4 storage buffers"));
