@@ -1,4 +1,4 @@
-//! `bptt trace`.
+//! `bptt trace`: what the file holds, and what the command refuses.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

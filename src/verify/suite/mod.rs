@@ -105,7 +105,7 @@ pub struct Trial {
     pub failure: Option<Failure>,
 }
 
-/// A case that failed. A row of [`TABLE`](crate::verify::TABLE) makes it again from seed and size.
+/// A case that failed. A row of [`TABLE`] makes it again from seed and size.
 #[derive(Clone, Debug, Serialize)]
 pub struct Failure {
     /// What was found, what was expected, with which parameters.
