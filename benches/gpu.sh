@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Checks the kernels and gradients on this machine's GPU, measures bptt there in every precision, and PyTorch with CUDA beside
-# it where python3 has it, and writes all of it to a file under benches/results (or $RESULTS) with date, adapter, driver and
+# Checks the kernels and gradients on this machine's GPU and measures bptt there in every precision. Where python3 has PyTorch with
+# CUDA, that is measured too. Everything is written to a file under benches/results (or $RESULTS), with date, adapter, driver and
 # commit.
 #
 #   benches/gpu.sh                       # builds what it needs

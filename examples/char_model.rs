@@ -32,10 +32,11 @@ impl Model {
         })
     }
 
-    /// The logits [T, B, C] after each of the tokens [T, B]. The state [h, c] is read, and replaced by the one behind them.
+    /// The logits [T, B, C] that follow each of the tokens [T, B]. The state [h, c] is read, and then replaced by the state after
+    /// the last token.
     fn forward(&self, tape: &mut Tape, tokens: &Indices, state: &mut [Tensor; 2]) -> Result<Var> {
-        // The state comes in as a constant: through it values go on from step to step, but no gradient flows back. That
-        // is the truncation, PyTorch's `h.detach()`.
+        // The state is a constant of the tape: it carries values from one training step to the next, but no gradient flows back
+        // through it. That is the truncation; in PyTorch it is `h.detach()`.
         let initial = [tape.constant(&state[0]), tape.constant(&state[1])];
         let x = self.embedding.forward(tape, tokens)?;
         let states = self.lstm.forward(tape, x, Some(initial))?;
@@ -64,8 +65,8 @@ fn main() -> Result<()> {
     println!("device: {}", device.info());
     let vocabulary = text.vocabulary();
 
-    // The text is cut into `batch` streams that are read side by side, `sequence` characters at a time. A short text allows
-    // less of both.
+    // The text is cut into `batch` streams that are read side by side, `sequence` characters at a time. For a short text `fit`
+    // makes both smaller.
     let (batch, sequence) = fit(text.len(), 32, 64).expect("a text of 20 characters or more");
     let mut streams = text.streams(0..text.len(), batch, sequence)?;
     println!(
@@ -97,10 +98,10 @@ fn main() -> Result<()> {
             adam.zero_grad();
             tape.backward(loss)?;
             adam.clip_grad_norm(1.0)?;
-            // With the loss to watch, a step whose loss is NaN changes nothing, and neither does any later one.
+            // The optimizer watches the loss: a step whose loss is NaN changes nothing, and neither does any later step.
             adam.step(Some(tape.value(loss)?))?;
-            device.submit()?; // lets a GPU begin while the host prepares the next step
-            // The sum of the losses stays on the device: reading each would wait for each.
+            device.submit()?; // so that a GPU begins while the host prepares the next step
+            // The losses are added up on the device: to read each of them would mean to wait for each.
             total = Some(match total {
                 None => tape.value(loss)?.clone(),
                 Some(total) => {
@@ -121,7 +122,7 @@ fn main() -> Result<()> {
     // A model that has learnt nothing gives every character the same probability.
     println!("final loss {final_loss:.3}, knowing nothing {:.3}", (vocabulary.len() as f32).ln());
 
-    // Sampling: one step a character, fed with what was just drawn; the state carries all that came before.
+    // Sampling: each step reads the character that was just drawn, and the state carries all that came before it.
     let sampler = Sampler { temperature: 0.5, ..Sampler::default() };
     let prompt = text.streams(0..text.len(), 1, 8)?.next_chunk()?.inputs.to_vec(); // its first 8 characters
     let mut written = prompt.clone();

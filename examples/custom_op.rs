@@ -1,5 +1,5 @@
-//! An operation of one's own, from outside the crate: its kernels in WGSL, their twins for the CPU, its gradient, the proof
-//! that all of these agree, and a network trained with it.
+//! An operation of one's own, defined outside the crate: its kernels in WGSL, their twins for the CPU, its gradient, checks that
+//! all of these agree, and a network trained with it.
 //!
 //!     cargo run --release --example custom_op
 //!
@@ -14,17 +14,17 @@ use bptt::kernel::{Dtype, Plan, Real};
 use bptt::prelude::*;
 use bptt::verify::gradients::{Computation, compare, gradient_check};
 
-// A kernel is a shader and a plain function that computes the same, its twin. The declaration ties the two together: the
-// parameters, which the shader reads as `p.count` and `p.rate`, and the buffers in the order of the shader's bindings.
-// A package would keep its shaders in files, `shaders/leak.wgsl`, and write "leak.wgsl" in place of (LEAK_WGSL).
+// A kernel is a shader and its twin, a plain function that computes the same. The declaration says what both have: the
+// parameters, which the shader reads as `p.count` and `p.rate`, and the buffers, in the order of the shader's bindings.
+// A package would keep its shaders in files such as `shaders/leak.wgsl`, and write "leak.wgsl" in place of (LEAK_WGSL).
 kernel! {
     /// `y[i] = (1 - rate)·h[i] + rate·tanh(u[i])`
     static LEAK = leak(Leak { count: u32, rate: f32 }; h: read F32, u: read F32, y: write F32);
     variants [{ "elements", (LEAK_WGSL), [] }]
 }
 
-// GROUP, the functions of shaders/common.wgsl and the parameters `p` are put behind the text. `tanh_rational` is in place of
-// the builtin, which some drivers get wrong for large arguments. The loop is over the grid, so that any size works.
+// The text is completed with GROUP, the functions of shaders/common.wgsl and the parameters `p`. `tanh_rational` replaces the
+// builtin tanh, which some drivers get wrong for large arguments. Each thread loops over the grid, so that any size works.
 const LEAK_WGSL: &str = "
 @group(0) @binding(0) var<storage, read> h: array<f32>;
 @group(0) @binding(1) var<storage, read> u: array<f32>;
@@ -37,8 +37,8 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
     }
 }";
 
-/// The twin, generic over the number: it runs in f32 on the CPU device, in f64 for finite differences, and in numbers that
-/// carry the error which a correct GPU may make.
+/// The twin, generic over the type of numbers. It runs in f32 on the CPU device, in f64 for finite differences, and with numbers
+/// that carry the error which a correct GPU may make.
 fn leak<R: Real>(p: &Leak, h: &[R], u: &[R], y: &mut [R]) {
     let (keep, rate) = (R::of(1.0) - R::of(p.rate.into()), R::of(p.rate.into()));
     for i in 0..p.count as usize {
@@ -85,7 +85,7 @@ trait LeakOp {
 impl LeakOp for Tape {
     fn leak(&mut self, h: Var, u: Var, rate: f32) -> Result<Var> {
         let (state, input) = (self.value(h)?.clone(), self.value(u)?.clone());
-        // Mistakes of a caller are errors that name the operation: kernels trust the sizes that they are given.
+        // Kernels trust the sizes that they are given. So mistakes of a caller are found here; the error names the operation.
         if state.shape() != input.shape() {
             let message = format!("h is {:?}, u is {:?}", state.shape(), input.shape());
             return Err(Error::argument("leak", message));
@@ -94,8 +94,8 @@ impl LeakOp for Tape {
         let y = Tensor::empty(&device, Dtype::F32, input.shape())?;
         let params = Leak { count: count as u32, rate };
         device.launch(&Plan::elements(&LEAK, count), &params, &[state.read(), input.read(), y.write()])?;
-        // One node of the tape: its name, what it was computed from, the result, and the rule that makes the gradients of
-        // the inputs from that of the result. The rule keeps what it needs, here u; a clone shares the memory.
+        // A node of the tape: its name, its inputs, its result, and the backward rule, which computes the gradients of the inputs
+        // from that of the result. The rule keeps what it needs, here u; a clone shares the memory.
         self.push("leak", &[h, u], y, move || {
             Box::new(move |gradients| {
                 let dy = gradients.of_output()?;
@@ -115,18 +115,19 @@ fn main() -> Result<()> {
     let device = Device::auto()?;
     println!("device: {}", device.info());
 
-    // Is the gradient that of the function? Finite differences of the twin in 64 bits, from a random cotangent.
+    // Is the gradient right? It is compared with finite differences of the twin in 64 bits, for a random gradient of the result.
     let inputs: [(&str, &[usize]); 2] = [("h", &[3, 7]), ("u", &[3, 7])];
     let computation = Computation::new("leak", &inputs, |tape, x| tape.leak(x[0], x[1], 0.3));
     let report = gradient_check(&computation, 0)?;
     println!("gradient against finite differences: {:.1e} of the limit", report.share);
     assert!(report.passed(), "{report}");
-    // Do the shaders compute what the twins say? Result and gradients on the device, within derived limits.
+    // Do the shaders compute what the twins do? Result and gradients on the device must lie within derived limits.
     let report = compare(&device, &computation, 0)?;
     println!("device against the twins: {:.1e} of the limit", report.share);
     assert!(report.passed(), "{report}");
 
-    // A network with it, [B, H] a step: h' = leak(h, W·x + U·h + b). It is shown a number, then 15 zeros, and asked for it.
+    // A network with the operation: h' = leak(h, W·x + U·h + b), where h is [B, H]. It reads a number and then 15 zeros, and must
+    // then output the number.
     const STEPS: usize = 16;
     const BATCH: usize = 32;
     const HIDDEN: usize = 16;

@@ -1,4 +1,4 @@
-//! A model that PyTorch trained, loaded and run. Its outputs agree with PyTorch's to the rounding of 32 bits.
+//! Loads a model that PyTorch has trained, and runs it. The outputs agree with PyTorch's up to the rounding of 32 bits.
 //!
 //!     cargo run --release --example from_pytorch
 //!
@@ -23,7 +23,7 @@ use std::path::PathBuf;
 use bptt::prelude::*;
 use safetensors::SafeTensors;
 
-/// The module, with the names of its attributes: then the names in the file are those of the parameters.
+/// The same module. Its layers have the names of the module's attributes, so that the parameters have the names in the file.
 struct Forecaster {
     lstm: Lstm,
     head: Linear,
@@ -71,14 +71,14 @@ fn main() -> Result<()> {
         println!("loaded {name} {shape:?}");
     }
 
-    // A batch, and what PyTorch made of it (in 64 bits, so that what is seen is our rounding and not PyTorch's).
+    // A batch, and the outputs that PyTorch computed for it, in 64 bits: so only our own rounding is seen.
     let path = folder.join("forecaster_results.safetensors");
     let bytes = std::fs::read(&path).map_err(|error| Error::data(&path, error))?;
     let file = SafeTensors::deserialize(&bytes).map_err(|error| Error::data(&path, error))?;
     let (shape, x) = tensor(&file, "x");
     let (_, expected) = tensor(&file, "expect.y");
 
-    // A new tape evaluates, as after model.eval(): there is no dropout. And nothing is recorded that is not needed.
+    // A new tape is for evaluation, as after model.eval(): there is no dropout.
     let mut tape = Tape::new(&parameters);
     let x = tape.constant(&Tensor::from_f32(&device, &shape[..], &x)?); // [B, T, I], batch-first
     let y = tape.no_grad(|tape| model.forward(tape, x))?;

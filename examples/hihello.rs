@@ -1,5 +1,5 @@
 //! The "hihello" exercise: a character RNN learns to answer "hihell" with "ihello". Layers, tape and optimizer are used
-//! one by one, as in a PyTorch loop; `bptt::train` has the loop ready-made.
+//! one by one, as in a loop of PyTorch; `bptt::train` has such a loop ready-made.
 //!
 //!     cargo run --release --example hihello
 
@@ -31,7 +31,7 @@ fn main() -> Result<()> {
     println!("{} parameters", parameters.count());
 
     let mut adam = Adam::new(&parameters, AdamConfig { lr: 0.05, ..AdamConfig::default() })?;
-    // The tape is autograd's graph, in the open: it records what the layers do, and is cleared for each step.
+    // The tape is what autograd's graph is in PyTorch: it records what the layers do. It is cleared for each step.
     let mut tape = Tape::new(&parameters);
     let (mut final_loss, mut answer) = (f32::NAN, String::new());
     // ANCHOR: loop
@@ -47,7 +47,7 @@ fn main() -> Result<()> {
         adam.clip_grad_norm(1.0)?;
         adam.step(None)?;
 
-        // Until here nothing has waited for the device. Reading a value does, so it is done only now and then.
+        // Up to here the host has not waited for the device. To read a value it must, so that is done only now and then.
         if step == 1 || step % 20 == 0 {
             final_loss = tape.value(loss)?.to_vec()?[0];
             let (_, best) = tape.max_dim(logits, 2, false)?; // as torch.max(logits, 2): values and indices

@@ -1,5 +1,5 @@
-//! A time series forecast by an LSTM: a table of numbers, scaled, cut into windows, and the forecasts compared with the
-//! naive one. On prices the naive forecast is hard to beat, and an example that did not show it would mislead.
+//! Forecasts a time series with an LSTM: a table of numbers is scaled and cut into windows, and the forecasts are compared with
+//! the naive one, that nothing changes. For prices it is hard to beat; an example that did not show this would mislead.
 //!
 //!     cargo run --release --example time_series [CSV FILE]
 //!
@@ -13,7 +13,7 @@ use bptt::data::series::{SYNTHETIC_DAYS, SeriesWindows, split_rows, synthetic_oh
 use bptt::prelude::*;
 
 const WINDOW: usize = 7; // the rows that the network sees
-const HORIZON: usize = 1; // how far behind the last of them the forecast lies
+const HORIZON: usize = 1; // how many rows after the last of them is forecast
 const HIDDEN: usize = 16;
 
 struct Model {
@@ -22,8 +22,8 @@ struct Model {
 }
 
 impl Model {
-    /// The forecast [B, 1] of each of the windows [W, B, C], whose naive forecasts are [B, 1]. The network forecasts the
-    /// change only: prices of the test part are higher or lower than all it was trained on, and it cannot extrapolate.
+    /// The forecasts [B, 1] of the windows [W, B, C], whose naive forecasts are [B, 1]. The network forecasts only the change:
+    /// prices of the test part may be higher or lower than all that it was trained on, and it cannot extrapolate.
     fn forward(&self, tape: &mut Tape, batch: &Batch) -> Result<Var> {
         let windows = tape.constant(&batch.windows);
         let states = self.lstm.forward(tape, windows, None)?;
@@ -64,8 +64,8 @@ fn main() -> Result<()> {
     let target = table.columns.len() - 1;
     println!("{} rows of {}; forecast: {}", table.rows(), table.names.join(", "), table.names[target]);
 
-    // The first 70 % of the rows are for training, the later ones for test. The scaler may know the training rows only: one
-    // fitted to all rows would tell the network how high the prices of the future are.
+    // The first 70 % of the rows are for training, the later ones for the test. The scaler is fitted to the training rows only:
+    // fitted to all rows, it would tell the network how high the prices of the future are.
     let (training, test) = split_rows(table.rows(), 0.7, WINDOW, HORIZON)?;
     let columns: Vec<&[f64]> = table.columns.iter().map(|column| &column[training.clone()]).collect();
     let scaler = Scaler::fit(ScalerKind::Standard, &columns);

@@ -63,7 +63,7 @@ impl Error {
     }
 }
 
-/// What says that it is no mistake of the user's, where the sentence itself does not.
+/// Says that the GPU is at fault and not the user, where the sentence itself does not.
 fn prefix(fault: &Fault) -> &'static str {
     match fault {
         Fault::OutOfMemory { .. }

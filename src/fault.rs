@@ -1,4 +1,4 @@
-//! What a device or its driver can fail at, and what may help.
+//! The ways in which a device or its driver can fail. The message of each says what may help.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use std::time::Duration;
 #[non_exhaustive]
 pub enum Fault {
     /// An adapter offers less than every kernel counts on.
-    #[error("{adapter} has {available} {limit}, bptt needs {needed}; use another --device, or cpu")]
+    #[error("{adapter} has {available} {limit}, but bptt needs {needed}; use another --device, or cpu")]
     AdapterTooSmall {
         /// The adapter's name.
         adapter: String,
@@ -26,9 +26,9 @@ pub enum Fault {
         /// What the driver says.
         message: String,
     },
-    /// There is not enough memory, also after all that was kept for reuse has been given up.
+    /// There is not enough memory, even after all memory that was kept for reuse has been given back.
     #[error(
-        "out of memory on {device}: {wanted} more bytes were wanted, {in_use} are in use; make the batch, the sequence or \
+        "out of memory on {device}: {wanted} more bytes were asked for while {in_use} are in use; make the batch, the sequence or \
          the model smaller; in a training --auto-batch takes the batch in parts"
     )]
     OutOfMemory {
@@ -39,9 +39,9 @@ pub enum Fault {
         /// Bytes of tensors that were in use.
         in_use: u64,
     },
-    /// A tensor is larger than a kernel can be given.
+    /// A tensor is larger than what the device can bind for a kernel.
     #[error(
-        "a tensor of {elements} elements takes {bytes} bytes, {device} binds at most {most}; make the batch, the sequence \
+        "a tensor of {elements} elements takes {bytes} bytes, but {device} binds at most {most}; make the batch, the sequence \
          or the model smaller; in a training --auto-batch takes the batch in parts"
     )]
     TooLarge {
@@ -54,7 +54,7 @@ pub enum Fault {
         /// Bytes that the device can bind.
         most: u64,
     },
-    /// A call or a shader is invalid: a defect of this package, or of the WGSL of somebody else's kernel.
+    /// A call or a shader is invalid. That is a defect of this package, or of a kernel from outside it.
     #[error("{what}: {message}")]
     Invalid {
         /// What was being done.
@@ -62,7 +62,7 @@ pub enum Fault {
         /// Whose fault it is, and what the checks say.
         message: String,
     },
-    /// The driver refused what is valid: a shader that it cannot compile, say.
+    /// The driver refused something valid, such as a shader that it cannot compile.
     #[error("{what}: the driver refused: {message}; update the driver, or use --device cpu")]
     Refused {
         /// What was being done.
@@ -70,23 +70,23 @@ pub enum Fault {
         /// What the driver says.
         message: String,
     },
-    /// The adapter lacks what was asked for.
-    #[error("{device} offers no {what}")]
+    /// The adapter lacks a feature that was asked for.
+    #[error("{device} offers no {what}: use another --device, or cpu")]
     Missing {
         /// The device's name.
         device: String,
         /// What it lacks.
         what: &'static str,
     },
-    /// The device did not finish its work.
+    /// The device did not finish its work in time.
     #[error(
         "the GPU did not finish its work in {after:?}; run again, with a smaller batch if it happens again"
     )]
     Timeout {
-        /// How long was waited.
+        /// How long it was waited for.
         after: Duration,
     },
-    /// The driver gave the device up: a reset, a driver that crashed, a card that is gone.
+    /// The driver gave the device up: after a reset or a crash of the driver, or because the card is gone.
     #[error("the device was lost ({message}); run again, with a smaller batch if it happens again")]
     Lost {
         /// What the driver says.
@@ -124,7 +124,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// Whether everything on the device is lost with it. Opened again, it may work: see
+    /// Whether everything on the device is lost with this fault. The device may work when it is opened again: see
     /// [`Device::reopen`](crate::device::Device::reopen).
     pub fn ends_device(&self) -> bool {
         matches!(

@@ -12,8 +12,8 @@ use tempfile::NamedTempFile;
 
 use crate::error::{Error, Result};
 
-/// Writes files so that at every moment either the old or the new one is there, whole, and none where one cannot be
-/// written.
+/// Writes files so that at every moment either the old or the new one is there, whole. Where one of them cannot be written,
+/// none is.
 pub(crate) fn write_whole(files: &[(&Path, &[u8])]) -> Result<()> {
     let written = files.iter().map(|(path, bytes)| {
         let mut file = NewFile::create(path)?;
@@ -32,7 +32,7 @@ pub(crate) struct NewFile<'a> {
 impl<'a> NewFile<'a> {
     pub fn create(path: &'a Path) -> Result<NewFile<'a>> {
         let file = tempfile::Builder::new().prefix(PARTIAL).tempfile_in(folder(path));
-        // As the kind of error it is, which does not name the temporary file.
+        // By its kind alone, for the full error names the temporary file.
         let file = file.map_err(|error| unwritable(path, &error.kind().into()))?;
         Ok(NewFile { path, file })
     }
@@ -41,7 +41,7 @@ impl<'a> NewFile<'a> {
         self.file.as_file_mut().write_all(bytes).map_err(|error| unwritable(self.path, &error))
     }
 
-    /// Once all of it is safe on the disk.
+    /// Waits until all of it is safe on the disk.
     pub fn complete(self) -> Result<Complete<'a>> {
         let safe = || {
             #[cfg(unix)]
@@ -94,7 +94,7 @@ pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
 /// How the name of a file begins that is not whole yet.
 const PARTIAL: &str = ".bptt-";
 
-/// Whether a file was being written when its process was killed, if nobody is writing it now.
+/// Whether a file of this name is one that was being written when its process was killed, provided that nobody writes it now.
 pub(crate) fn is_cut_off(name: &OsStr) -> bool {
     name.to_str().is_some_and(|name| name.starts_with(PARTIAL))
 }
@@ -135,7 +135,7 @@ pub(crate) fn unreadable(path: &Path, error: &io::Error) -> Error {
 pub(crate) fn read_whole(path: &Path, most: u64) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let read = File::open(path).and_then(|file| {
-        // At once, as far as its length is true, which is not doubled on the way then.
+        // Room for all of it at once, if the length is true: a vector that grows doubles its room on the way.
         let length = file.metadata()?.len().min(most) as usize;
         bytes.try_reserve_exact(length + 1)?;
         file.take(most + 1).read_to_end(&mut bytes)

@@ -1,5 +1,5 @@
-//! The book of `docs/book`: its excerpts, links and commands lead somewhere. What its commands print, and its pages in a
-//! browser, are checked where it is built: `scripts/book --check`.
+//! The book of `docs/book`: the excerpts, links and commands in it exist. What its commands print, and how its pages look in a
+//! browser, is checked when it is built: `scripts/book --check`.
 #![cfg(feature = "cli")]
 
 #[path = "common/chromium.rs"]

@@ -1,4 +1,4 @@
-//! The suite of checks that `bptt check` runs: right devices pass, and whatever is wrong with one is found and named.
+//! The suite of checks that `bptt check` runs: correct devices pass, and what is wrong with others is found and named.
 
 mod common;
 

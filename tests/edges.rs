@@ -1,4 +1,4 @@
-//! The edges of what operations are defined for: nothing to add up, more rows than a grid has, masks, NaN, infinity.
+//! Operations at the edges of what they are defined for: empty sums, more rows than a grid has, masks, NaN, infinity.
 
 mod common;
 

@@ -1,4 +1,4 @@
-//! Faults of devices: each is told, nothing panics, and a device that is opened again works.
+//! Faults of devices: each is reported, nothing panics, and a device that is opened again works.
 
 mod common;
 

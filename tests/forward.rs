@@ -1,4 +1,4 @@
-//! What operations and layers compute, against plain loops over f64. On the reference device: the others are held to it.
+//! What operations and layers compute, compared with plain loops over f64, on the reference device. The other devices are compared with that one elsewhere.
 
 use bptt::device::Device;
 use bptt::error::Result;

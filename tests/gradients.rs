@@ -1,5 +1,5 @@
-//! Gradients of every operation and of whole networks: against finite differences in 64 bits, and on each device against
-//! the reference within derived limits.
+//! The gradients of every operation and of whole networks. They are compared with finite differences in 64 bits, and on each
+//! device with the reference, within derived limits.
 
 mod common;
 

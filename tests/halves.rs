@@ -1,4 +1,4 @@
-//! Tensors of 16-bit reals: two of them share a word on a GPU, and neither knows.
+//! Tensors of 16-bit numbers: two of them share a 32-bit word on a GPU, and writing one leaves the other as it is.
 
 mod common;
 

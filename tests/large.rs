@@ -1,4 +1,4 @@
-//! Sums so long that llvmpipe would silently end the loop: 65,535 iterations are the most it makes for one thread.
+//! Sums so long that llvmpipe would silently end their loops, of which a thread makes at most 65,535 iterations.
 
 mod common;
 

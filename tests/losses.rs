@@ -1,4 +1,4 @@
-//! Losses: against what PyTorch computed (tests/pytorch/loss_options.safetensors), over sequences of different lengths, and
+//! Losses: compared with what PyTorch computed (tests/pytorch/loss_options.safetensors), over sequences of different lengths, and
 //! with arguments that do not fit.
 
 mod common;

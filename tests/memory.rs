@@ -1,5 +1,5 @@
-//! What a training takes is known before it begins: the plan is what the devices then count, and what cannot fit is refused
-//! with an option that does.
+//! The memory of a training is known before it begins: the plan agrees with what devices then count, and what cannot fit is refused
+//! with an option that would.
 
 mod common;
 

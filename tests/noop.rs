@@ -1,4 +1,4 @@
-//! Every kernel's pipelines on adapters of many limits, by wgpu's own checks: adapters that are not there run nothing, but
+//! Every kernel's pipelines on adapters with many different limits, checked by wgpu. The adapters do not exist and run nothing, but
 //! they refuse what their limits forbid.
 
 use bptt::kernel::{Access, Form, Kernel, LEAST, Limits, ParamSpace};

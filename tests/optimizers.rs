@@ -1,5 +1,5 @@
-//! Optimizers and clipping against PyTorch's results (see tests/pytorch/README.md, `optimizers`), their state, their bad
-//! options.
+//! Optimizers and clipping against PyTorch's results (see tests/pytorch/README.md, `optimizers`), their state, and
+//! their bad options.
 
 mod common;
 

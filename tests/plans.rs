@@ -1,4 +1,5 @@
-//! Plans that were found by measurement: every way of a training step gives the same result, and a device follows them.
+//! Plans that were found by measurement: every way to run the kernels of a training step gives the same result, and a device follows
+//! the plans that it is given.
 
 mod common;
 

@@ -1,4 +1,4 @@
-//! What a profile keeps: launches, the tape's work that they are of, and the host's spans.
+//! What a profile keeps: the launches, the nodes of the tape that made them, and the host's spans.
 
 mod common;
 

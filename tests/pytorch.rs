@@ -1,4 +1,4 @@
-//! bptt against what PyTorch computed (tests/pytorch), on every device.
+//! Results compared with those that PyTorch computed (tests/pytorch), on every device.
 
 mod common;
 

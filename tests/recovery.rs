@@ -1,5 +1,5 @@
-//! Trainings on devices that fail: whatever call it is and whatever the fault, nothing panics, the error says what it was,
-//! what was saved can be gone on from, and the end has the same bits as without the fault.
+//! Trainings on devices that fail, at any call and in any way: nothing panics, the error says what it was, training can go on from
+//! what was saved, and its end has the same bits as without the fault.
 
 mod common;
 

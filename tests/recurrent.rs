@@ -1,5 +1,5 @@
-//! What recurrent layers promise beside their gradients: they are what they would be if put together from simple
-//! operations, rows of a batch do not know of each other, a sequence may be cut, and padding changes nothing.
+//! What recurrent layers promise besides their gradients: they compute the same as simple operations put together, rows of a batch
+//! do not affect each other, a sequence may be cut in two, and padding changes nothing.
 
 mod common;
 

@@ -1,5 +1,5 @@
-//! A caller's mistakes with recurrent layers: errors that name the layer, the argument, what was expected and what was
-//! found; and what is only worth a warning.
+//! A caller's mistakes with recurrent layers: the errors name the layer, the argument, what was expected and what was found. Some
+//! are only worth a warning.
 
 mod common;
 

@@ -1,5 +1,5 @@
-//! Where the gradients of recurrent layers come from and go to: final states alone, a second pass, learned initial states,
-//! one value in several places, lengths of a single sequence.
+//! The gradients of recurrent layers in special uses: of final states alone, of a second pass, of learned initial states, of one
+//! value in several places, and with the length of a single sequence.
 
 mod common;
 

@@ -1,5 +1,5 @@
-//! A training that is broken off and goes on ends with the same bits as one that is not: parameters, moments, metrics, the
-//! best model, what it writes.
+//! A training that is interrupted and goes on ends with the same bits as one that is not: its parameters, moments, metrics, best
+//! model and files.
 
 mod common;
 

@@ -1,5 +1,5 @@
-//! What the library promises about memory and threads, beside what the compiler sees to: where `unsafe` is, how much of it,
-//! and that types can be sent and shared.
+//! What the library promises about memory and threads, and the compiler does not check by itself: where `unsafe` is, how much of it
+//! there is, and that types can be sent to and shared between threads.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,4 +1,4 @@
-//! Learning-rate schedules: against what PyTorch computed (tests/pytorch/schedules.safetensors), and with bad options.
+//! Learning-rate schedules: compared with what PyTorch computed (tests/pytorch/schedules.safetensors), and with bad options.
 
 mod common;
 

@@ -1,4 +1,5 @@
-//! Cells and recurrent layers against PyTorch's results: see tests/pytorch/README.md, `single_sequences`.
+//! Cells and recurrent layers, on batches and on single sequences, compared with what PyTorch computed: see
+//! tests/pytorch/README.md, `single_sequences`.
 
 mod common;
 

@@ -1,5 +1,5 @@
-//! What the command prints, word for word: its help, and its errors. After a change that is meant,
-//! `TRYCMD=overwrite cargo test --test snapshots` writes the new words, to be read in the diff.
+//! What the command prints, word for word: its help and its errors. After an intended change,
+//! `TRYCMD=overwrite cargo test --test snapshots` writes the new words; read them in the diff.
 #![cfg(feature = "cli")]
 
 #[test]

@@ -1,5 +1,5 @@
-//! What becomes of a step: one that is not finite is named, nothing of it is kept, and it can be left out; one made twice has
-//! the same bits; one taken in parts is the same step.
+//! Steps of training. One that is not finite is named, nothing of it is kept, and it can be left out. One computed twice has the same
+//! bits. One taken in parts is the same step.
 
 mod common;
 

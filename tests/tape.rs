@@ -1,4 +1,4 @@
-//! The tape: what it records, what it keeps, and what a backward pass adds where.
+//! The tape: what it records, what it keeps, and which gradients a backward pass adds up.
 
 mod common;
 

@@ -1,5 +1,5 @@
-//! Tests of the tests: a kernel that is a little wrong must fail its check. And of what the checks rest on: the twins'
-//! functions against f64.
+//! Tests of the checks: a kernel that is a little wrong must fail its check. And tests of what the checks rest on: the functions of
+//! the twins are compared with f64.
 
 use std::cell::Cell;
 use std::sync::LazyLock;

@@ -1,4 +1,4 @@
-//! Weights as files, for any model: what PyTorch saved is loaded, and the other way round.
+//! Files of weights, for any model: what PyTorch saved can be loaded, and the other way round.
 
 mod common;
 

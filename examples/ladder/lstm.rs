@@ -1,4 +1,4 @@
-//! The ladder of the LSTM layer: all states h [T, B, H] of x [T, B, I], from zero states.
+//! The ladder of the LSTM layer: computes all states h [T, B, H] for x [T, B, I], from zero states.
 
 mod kernels;
 
@@ -19,7 +19,7 @@ use super::rung::{Ladder, Launches, Record, Rung, exact, looked_at, numbers, poi
 /// Threads of a workgroup of rungs 4 and 5, and the most units that rung 5 has room for.
 const THREADS: usize = 64;
 const MOST_UNITS: usize = 1024;
-/// llvmpipe ends the loops of a thread after 65,535 iterations, all loops together.
+/// llvmpipe ends the loops of a thread after 65,535 iterations, counted over all its loops.
 const MOST_ITERATIONS: usize = 60_000;
 
 /// The layer: sizes T, B, I, H, and what it computes with.
@@ -91,8 +91,8 @@ pub fn ladder(size: Option<&[usize]>, limits: &Limits) -> Result<Ladder> {
 }
 
 impl Layer {
-    /// h of some rows of the batch, at each step from the h before it that a rung computed itself (its rounding is no error
-    /// of the next step), and from a c that is carried on with its error. So limits do not grow with time.
+    /// The expected h of some rows of the batch. Each step starts from the h of the step before as the rung computed it, so that
+    /// rounding of one step is no error of the next; c is carried on with its error. So limits do not grow with time.
     fn expected(&self, got: &[f64], rows: impl Iterator<Item = usize>) -> Vec<(usize, Bounded)> {
         let [time, batch, input, hidden] = self.sizes;
         let [x, w_ih, w_hh, bias] = [&self.x, &self.w_ih, &self.w_hh, &self.bias].map(|x| exact(x));
@@ -104,7 +104,7 @@ impl Layer {
                 let start = (t * batch + row) * hidden;
                 let x = &x[(t * batch + row) * input..][..input];
                 for (unit, c) in c.iter_mut().enumerate() {
-                    // In whatever order the three are added.
+                    // The limit holds for whatever order in which the three are added.
                     let sums = [0, 1, 2, 3].map(|gate| {
                         let col = gate * hidden + unit;
                         let product = |x: &[Bounded], w: &[Bounded]| {
@@ -146,7 +146,7 @@ impl Layer {
         steps.map(|x| Tensor::from_f32(device, [batch, input], x)).collect()
     }
 
-    /// c, and h before the first step and after each.
+    /// c; and h, before the first step and after each step.
     fn states(&self, device: &Device) -> Result<(Tensor, Vec<Tensor>)> {
         let [time, batch, _, hidden] = self.sizes;
         let zero = Tensor::from_f32(device, [batch, hidden], &vec![0.0; batch * hidden])?;
@@ -172,7 +172,7 @@ impl Launches {
         self.launch(&Plan::elements(&GATES, h.count()), &Gates { batch, hidden, start }, &args, numbers)
     }
 
-    /// y = op(a, b), y being as wide as the part of a that begins at column `start`; a b of one row is for all rows.
+    /// y = op(a, b) of y's width, with the columns of a from `start` on. Where b has one row, it is used for all rows.
     fn elementwise(
         &mut self,
         op: u32,
@@ -191,7 +191,7 @@ impl Launches {
     }
 }
 
-/// Rung 1: an LSTM as it is written from the equations, in a framework that runs each operation as it comes.
+/// Rung 1: an LSTM written from its equations, in a framework that runs each operation by itself.
 fn unfused(layer: &Layer, device: &Device) -> Result<Box<Record>> {
     let [_, batch, _, hidden] = layer.sizes;
     let [w_ih, w_hh, bias] = layer.weights(device)?;
@@ -242,7 +242,7 @@ fn fused(layer: &Layer, device: &Device) -> Result<Box<Record>> {
     }))
 }
 
-/// Rung 3: no shader of its own. The product of all inputs reads W_ihᵀ once and has work for more threads.
+/// Rung 3, which has no shader of its own: one product of the inputs of all steps reads W_ihᵀ once and has work for more threads.
 fn inputs_first(layer: &Layer, device: &Device) -> Result<Box<Record>> {
     let [time, batch, _, hidden] = layer.sizes;
     let [w_ih, w_hh, bias] = layer.weights(device)?;
@@ -300,7 +300,7 @@ fn in_sequence(layer: &Layer, device: &Device) -> Result<Box<Record>> {
     }))
 }
 
-/// The last rung: the package's layer, with PyTorch's weights: those of the other rungs the other way round.
+/// The last rung: the package's layer. It takes PyTorch's weights, which are those of the other rungs, transposed.
 fn package(layer: &Layer, device: &Device) -> Result<Box<Record>> {
     let [time, batch, input, hidden] = layer.sizes;
     let mut init = Initializer::new(device, 0);

@@ -1,5 +1,5 @@
-//! A ladder from the most naive kernel to the one in use, for matrix products and for the LSTM layer: each rung a short
-//! shader, run, timed and checked. `README.md` beside this file explains every rung.
+//! Two ladders from the most naive kernel to the one in use: of matrix products, and of the LSTM layer. Each rung is a short
+//! shader that is run, timed and checked. `README.md` beside this file explains every rung.
 //!
 //!     cargo run --release --example ladder -- [matmul|lstm] [--device gpu] [--size 512,512,512]
 //!
@@ -54,7 +54,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Climbs the ladders: whether every rung is right.
+/// Climbs the ladders. Returns whether every rung is right.
 fn run(options: &Options) -> Result<bool> {
     if !(0.0..=3600.0).contains(&options.seconds) {
         let message = format!("--seconds {}: takes 0 to 3600", options.seconds);
@@ -91,7 +91,7 @@ fn run(options: &Options) -> Result<bool> {
     Ok(right)
 }
 
-/// Runs, checks and times every rung of a ladder, a line each: whether all are right.
+/// Runs, checks and times every rung of a ladder, and prints a line for each. Returns whether all are right.
 fn show(ladder: Ladder, device: impl Fn(&rung::Rung) -> Device, seconds: f64) -> Result<bool> {
     let Ladder { title, traffic, operations, rungs, reference } = ladder;
     println!("\n{title}");
@@ -123,7 +123,7 @@ fn show(ladder: Ladder, device: impl Fn(&rung::Rung) -> Device, seconds: f64) ->
     Ok(right)
 }
 
-/// What is to be known of the times on a device.
+/// What a reader should know about times on this device.
 fn remark(limits: &Limits) -> &'static str {
     match limits.processor {
         Processor::Cpu => {

@@ -1,4 +1,4 @@
-//! The ladder of matrix products: c [M, N] = a [M, K] · b [K, N].
+//! The ladder of matrix products: computes c [M, N] = a [M, K] · b [K, N].
 
 mod kernels;
 
@@ -11,7 +11,7 @@ use bptt::prelude::*;
 use self::kernels::{ADD_PARTS, AddParts, PRODUCT, PRODUCT_IN_PARTS, Product, ProductInParts, product};
 use super::rung::{Ladder, Launches, Record, Rung, exact, looked_at, numbers, poisoned};
 
-/// The variants of `PRODUCT` by their place in its declaration.
+/// The variants of `PRODUCT`, as indices in its declaration.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Way {
     Naive,
@@ -29,7 +29,7 @@ impl Way {
         if self == Way::Registers { TILE } else { 16 }
     }
 
-    /// How often a number is used that was loaded once.
+    /// How often a number is used once it was loaded.
     fn uses(self) -> usize {
         match self {
             Way::Naive | Way::Coalesced => 1,
@@ -48,14 +48,14 @@ impl Launches {
     pub fn product(&mut self, way: Way, [a, b, c]: [&Tensor; 3], moved: usize) -> Result<()> {
         let [m, k, n] = sizes(a, b);
         let [down, across] = [m, n].map(|size| size.div_ceil(way.tile()) as u32);
-        // The rows lie along x in the naive kernel, else the columns.
+        // In the naive kernel x counts the rows, in the others the columns.
         let grid = if way == Way::Naive { [down, across, 1] } else { [across, down, 1] };
         let plan = Plan { kernel: &PRODUCT, variant: way as usize, grid };
         let [m, k, n] = [m, k, n].map(|size| size as u32);
         self.launch(&plan, &Product { m, n, k }, &[a.read(), b.read(), c.write()], moved)
     }
 
-    /// c = a · b by rung 5, the sums over k in parts of a depth, which lie one after the other in c.
+    /// c = a · b by rung 5. The sums over k are made in parts of a depth, which lie one after the other in c.
     fn product_in_parts(&mut self, depth: usize, [a, b, c]: [&Tensor; 3]) -> Result<()> {
         let [m, k, n] = sizes(a, b);
         let [down, across] = [m, n].map(|size| size.div_ceil(TILE) as u32);
@@ -168,7 +168,7 @@ impl Factors {
         }))
     }
 
-    /// Rung 6: as many parts as give a large GPU two workgroups for each processor, but at least two.
+    /// Rung 6: so many parts that a large GPU has two workgroups for each processor, but at least two.
     fn split(&self, device: &Device) -> Result<Box<Record>> {
         const WORKGROUPS: usize = 256;
         let [m, k, n] = self.sizes;

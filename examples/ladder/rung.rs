@@ -12,7 +12,7 @@ use bptt::prelude::*;
 /// Rungs that all compute the same.
 pub struct Ladder {
     pub title: String,
-    /// What the column of bytes says.
+    /// The heading of the column of bytes.
     pub traffic: &'static str,
     /// Floating-point operations.
     pub operations: f64,
@@ -20,7 +20,7 @@ pub struct Ladder {
     pub reference: Box<Reference>,
 }
 
-/// Of a result, the places that are looked at, what is expected there, and by how much a correct device may be off.
+/// The places of a result that are looked at, what is expected there, and by how much a correct device may be off.
 pub type Reference = dyn Fn(&[f64]) -> Vec<(usize, Bounded)>;
 
 /// A way to compute what all rungs of its ladder compute.
@@ -28,7 +28,7 @@ pub struct Rung {
     pub name: &'static str,
     /// What it does differently from the rung before.
     pub change: &'static str,
-    /// Kernels whose result a sabotage makes wrong.
+    /// The kernels whose result `--sabotage` makes wrong.
     pub kernels: &'static [&'static str],
     pub prepare: Box<Prepare>,
 }
@@ -36,7 +36,7 @@ pub struct Rung {
 /// Makes a rung's tensors on a device.
 pub type Prepare = dyn Fn(&Device) -> Result<Box<Record>>;
 
-/// Launches a rung's kernels: the tensors which, one after the other, are the result.
+/// Launches a rung's kernels. Returns the tensors that are the result, one after the other.
 pub type Record = dyn FnMut(&mut Launches) -> Result<Vec<Tensor>>;
 
 /// Where a rung launches its kernels.
@@ -59,7 +59,7 @@ impl Launches {
     }
 }
 
-/// What came of a rung.
+/// What was found about a rung.
 pub struct Outcome {
     pub launches: f64,
     /// `None` where the rung does not say.
@@ -101,9 +101,9 @@ pub fn climb(device: &Device, rung: Rung, reference: &Reference, protocol: &Prot
     })
 }
 
-/// An error as a share of its limit. What is not a number, or has no limit, proves nothing: it is infinitely wrong.
+/// An error as a share of its limit. Where it is not a number, or has no limit, nothing is proved: then it counts as infinite.
 fn share(got: f64, expected: Bounded) -> f64 {
-    // The right number still has to be rounded to 32 bits.
+    // Even the right number has to be rounded to 32 bits.
     let limit = expected.error + expected.value.abs() * f64::from(f32::EPSILON) / 2.0;
     let share = (got - expected.value).abs() / limit;
     if share.is_nan() || limit.is_infinite() { f64::INFINITY } else { share }
@@ -136,12 +136,12 @@ impl Bench for Timed {
     }
 }
 
-/// The device with one number of the rung's result wrong.
+/// The same device, but one number of the rung's result comes out wrong.
 pub fn sabotaged(device: &Device, rung: &Rung) -> Device {
     device.sabotaged(Sabotage { kernels: rung.kernels.to_vec(), wrong: Wrong::Off(0.01) })
 }
 
-/// A tensor for a result. What a kernel leaves out stays NaN, and is found.
+/// A tensor for a result, filled with NaN: so what a kernel leaves out is found.
 pub fn poisoned(device: &Device, shape: impl Into<Shape>) -> Result<Tensor> {
     let shape = shape.into();
     Tensor::from_f32(device, shape, &vec![f32::NAN; shape.count()])
@@ -157,8 +157,8 @@ pub fn exact(x: &[f32]) -> Vec<Bounded> {
     x.iter().map(|x| Bounded { value: f64::from(*x), error: 0.0 }).collect()
 }
 
-/// Which of so many rows are looked at, each of which costs the reference so many multiplications: all of them where that is
-/// a matter of a second; else every third, say, or fifth, so that every place in a tile of a power of 2 is met.
+/// Which of `rows` rows are looked at, if a row costs the reference so many multiplications. All, where that takes about a second.
+/// Else every third, fifth and so on: an odd number, so that every place in a tile, whose size is a power of 2, is looked at.
 pub fn looked_at(rows: usize, cost: usize) -> std::iter::StepBy<std::ops::Range<usize>> {
     const BUDGET: usize = 1 << 27;
     let every = (rows * cost).div_ceil(BUDGET);

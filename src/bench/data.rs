@@ -1,4 +1,5 @@
-//! The data of cases.json: a linear congruential generator that every peer has.
+//! The made-up data of cases.json. They come from a linear congruential generator that the programs of all peers have too, so
+//! that all compute with the same numbers.
 
 /// `count` numbers below 2¹⁵ from a seed.
 pub fn numbers(count: usize, seed: u32) -> impl Iterator<Item = u32> {
@@ -19,7 +20,7 @@ pub fn reals(count: usize, seed: u32) -> Vec<f32> {
     numbers(count, seed).map(|u| u as f32 / 32_768.0).collect()
 }
 
-/// `count` reals in [-1, 1): 2¹⁶ of them, repeated.
+/// `count` reals in [-1, 1). From 2¹⁶ on they repeat.
 pub fn signed(count: usize, seed: u32) -> Vec<f32> {
     let base: Vec<f32> = numbers(count.min(1 << 16), seed).map(|u| u as f32 / 16_384.0 - 1.0).collect();
     base.iter().copied().cycle().take(count).collect()

@@ -1,20 +1,20 @@
-//! How far half precision is from 32 bits.
+//! How far results in half precision are from those in 32 bits.
 
 use super::Case;
 use crate::device::Device;
 use crate::error::Result;
 use crate::parameters::Precision;
 
-/// Steps after which results are compared. Of training that is enough for each weight to have changed several times, of
-/// kernels it is nothing new.
+/// Steps after which results are compared. In training, each weight has then changed several times. A kernel alone computes
+/// the same in each step.
 const STEPS: usize = 10;
 
-/// How much half precision changes what a case computes: ‖x − y‖ / ‖y‖, where y are results in 32 bits on the same device,
-/// and x those in half precision, after ten steps with the same data; of several results the largest. Of training that is the
-/// relative difference of the losses. Where y is not finite nothing is compared.
+/// How much half precision changes what a case computes: ‖x − y‖ / ‖y‖, where y is a result in 32 bits and x the same result
+/// in half precision, on the same device after ten steps with the same data. Where a case has several results, it is the
+/// largest of the differences. The result of training is the loss. Where y is not finite, nothing is compared.
 ///
 /// # Errors
-/// Those of what it does.
+/// Those of the case's steps.
 pub fn difference(device: &Device, case: &Case, precision: Precision) -> Result<f64> {
     let results = |precision| {
         let mut bench = (case.prepare)(device, precision)?;
@@ -48,7 +48,7 @@ mod tests {
         assert_eq!(relative(&[1.0], &[0.0]), f64::INFINITY);
         assert_eq!(relative(&[f64::INFINITY], &[1.0]), f64::INFINITY);
         assert!(relative(&[f64::NAN], &[1.0]).is_nan());
-        // Where 32 bits have no number there is nothing to compare.
+        // Where the result in 32 bits is not finite, there is nothing to compare.
         assert_eq!(relative(&[f64::NAN, 1.0], &[f64::NAN, 1.0]), 0.0);
         assert_eq!(relative(&[2.0, 1.0], &[f64::INFINITY, 1.0]), 0.0);
     }

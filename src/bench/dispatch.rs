@@ -1,4 +1,4 @@
-//! What it costs to have a kernel run at all.
+//! What it costs to have a kernel run at all: the kernels of these cases have next to nothing to compute.
 
 use super::{Bench, Case, Facts};
 use crate::cpu::scale::{SCALE, Scale};
@@ -7,10 +7,10 @@ use crate::error::Result;
 use crate::kernel::{Dtype, Plan};
 use crate::tensor::Tensor;
 
-/// The costs of a launch, a submission and a read-back, each of one small tensor.
+/// The costs of a launch, a submission and a read-back, with a tensor of 64 numbers. A step of the first case has 100 launches.
 pub fn dispatch() -> Vec<Case> {
     [
-        ("dispatch", "a launch that depends on the one before, 100 to a submission", [100, 0]),
+        ("dispatch", "100 launches, each of which reads what the one before has written", [100, 0]),
         ("submit", "a launch and a submission", [1, 1]),
         ("read_back", "a launch, a submission and a wait for its result", [1, 2]),
     ]
@@ -33,7 +33,7 @@ struct Launches {
     x: Tensor,
     y: Tensor,
     launches: usize,
-    /// 0: nothing, 1: a submission, 2: a read-back.
+    /// What follows the launches of a step: nothing (0), a submission (1), or a submission and a read-back (2).
     waits: usize,
 }
 

@@ -1,4 +1,4 @@
-//! Kernels: those that peers have too, then every one of the table.
+//! Benchmarks of kernels: first those of `cases.json`, which the peers have too, then every kernel of the [`TABLE`].
 
 use super::data::{numbers, signed};
 use super::{Bench, Case, Facts};
@@ -13,7 +13,7 @@ use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
 use crate::verify::{Draw, Row, TABLE};
 
-/// The kernel cases of cases.json, then a case for each kernel of the table and each of its variants.
+/// The kernel cases of cases.json, then a case for each kernel of the table with each of its variants.
 pub fn kernels(device: &Device) -> Vec<Case> {
     let mut cases: Vec<Case> = [
         ("sgemm_256", [256, 256, 256]),
@@ -40,7 +40,7 @@ pub fn kernels(device: &Device) -> Vec<Case> {
         prepare: Box::new(|device, precision| Update::prepare(device, precision, 10_000_000)),
     });
     for row in TABLE {
-        // Twins know no variants.
+        // On the CPU a kernel has one twin for all its variants.
         let most = if device.limits().processor == Processor::Cpu { 1 } else { row.kernel.variants.len() };
         for variant in row.kernel.variants[..most].iter().filter(|variant| device.allows(variant)) {
             let of = variant.name;
@@ -147,7 +147,7 @@ impl Bench for CrossEntropy {
     }
 
     fn facts(&self) -> Facts {
-        // The logits are read once, their gradient is written once.
+        // The logits are read once, and their gradient is written once.
         let bytes = 2.0 * size_of_element(&self.logits) * self.logits.count() as f64;
         Facts { bytes: Some(bytes), ..Facts::default() }
     }
@@ -197,7 +197,7 @@ impl Bench for Update {
     }
 }
 
-/// Among so many cases there is one for every variant.
+/// How many cases are drawn at most to find one for a variant.
 const SEEDS: u64 = 1000;
 
 /// A kernel of the table with a large case.
@@ -218,7 +218,7 @@ impl OfTable {
         let index = row.kernel.variants.iter().position(|v| v.name == variant);
         let index = index.expect("the variant is the kernel's");
         let (case, plan) = of_variant(row, index, device);
-        // In every precision the values that F16 can hold.
+        // The same values in every precision: those that F16 can hold.
         let case = case.stored(Dtype::F16).stored(precision.dtype());
         let buffers = case.place(device)?;
         Ok(Box::new(OfTable { device: device.clone(), case, plan, buffers }))
@@ -252,8 +252,8 @@ impl Bench for OfTable {
     }
 }
 
-/// A large case with a plan for a variant that a device offers. The simplest is not for every variant: those of matmul for
-/// transposed factors, say, want others.
+/// A large case that a plan of this variant can run. Not every case will do: some variants of matmul are for transposed factors,
+/// for example.
 fn of_variant(row: &Row, variant: usize, device: &Device) -> (crate::verify::Case, Plan) {
     let found = (0..SEEDS).find_map(|seed| {
         let case = (row.make)(&mut Draw::for_bench(row.make, seed)).stored_for(variant);

@@ -1,5 +1,7 @@
-//! Benchmarks: training steps, kernels and the costs of a launch, measured on a device as `benches/peers/cases.json` says,
-//! so that PyTorch, burn and candle can be measured beside them. The command `bptt bench` prints them.
+//! Benchmarks: training steps, kernels and the costs of a launch.
+//!
+//! The cases and the protocol are those of `benches/peers/cases.json`, so that PyTorch, burn and candle can be measured in the
+//! same way. The command `bptt bench` measures and prints them; `bptt tune` looks for faster plans with the training steps.
 
 mod data;
 mod difference;
@@ -26,13 +28,13 @@ pub use tune::{Compared, task_case, tune};
 
 /// Something to be measured.
 pub struct Case {
-    /// Its name, as in cases.json where it is there.
+    /// Its name. Cases that are in cases.json have the name that they have there.
     pub name: String,
-    /// What it does, to be read.
+    /// What it does, for readers.
     pub about: String,
-    /// Whether half precision changes it.
+    /// Whether it can also be measured in half precision.
     pub halves: bool,
-    /// Makes it ready on a device, in a precision: the same values in each.
+    /// Makes it ready on a device, in a precision. The values are the same in each precision.
     pub prepare: Box<Prepare>,
 }
 
@@ -54,13 +56,13 @@ impl std::fmt::Debug for Case {
 
 /// A case that is ready.
 pub trait Bench {
-    /// Records a step.
+    /// Records the work of a step; the device may do it later.
     ///
     /// # Errors
-    /// Those of what it does.
+    /// Those of the operations in it.
     fn step(&mut self) -> Result<()>;
 
-    /// What a user waits for: one number of the last step on the host, and an idle device.
+    /// Waits for the device to finish, and reads one number of the last step's result.
     ///
     /// # Errors
     /// [`Error::Gpu`](crate::error::Error::Gpu) on a fault.
@@ -72,27 +74,27 @@ pub trait Bench {
     /// [`Error::Gpu`](crate::error::Error::Gpu) on a fault.
     fn results(&mut self) -> Result<Vec<Vec<f64>>>;
 
-    /// What is known of a step beside its time.
+    /// What is known of a step besides its time.
     fn facts(&self) -> Facts;
 }
 
-/// What is known of a step beside its time.
+/// What is known of a step besides its time.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Facts {
     /// Trained parameters.
     pub parameters: Option<usize>,
-    /// Floating-point operations, a multiplication and an addition counted as two.
+    /// Floating-point operations; a multiplication and an addition count as two.
     pub operations: Option<f64>,
-    /// Bytes that must be read and written: each argument of a kernel once, twice where it is changed in place.
+    /// Bytes that must be read and written at least: each argument of a kernel once, or twice where it is changed in place.
     pub bytes: Option<f64>,
 }
 
 /// How long to measure. The default is the protocol of cases.json.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Protocol {
-    /// Seconds of measuring; warming up takes 0.4 times as long, and a case at most four times as long in all.
+    /// Seconds of measuring. Warming up takes 0.4 times as long. All of a case takes at most about four times as long.
     pub seconds: f64,
-    /// Steps between two waits for the device, fewer where that would take more than two seconds.
+    /// Steps of a measurement, after which the device is waited for; fewer where they would take more than two seconds.
     pub steps_per_sync: u32,
     /// The most measurements.
     pub most_batches: usize,
@@ -104,7 +106,7 @@ impl Default for Protocol {
     }
 }
 
-/// The time of a case: milliseconds of a step, over `n` measurements of `steps_per_sync` steps each.
+/// The time of a case: milliseconds a step, from `n` measurements of `steps_per_sync` steps each.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Measured {
     /// The case.
@@ -121,27 +123,27 @@ pub struct Measured {
     pub n: usize,
     /// Steps of a measurement.
     pub steps_per_sync: u32,
-    /// The first step of all: compilation, first use of memory.
+    /// The time of the very first step, in which kernels are compiled and memory is first used.
     pub first_ms: f64,
-    /// What was read after the first step and after the last: of training, the loss.
+    /// What [`Bench::fetch`] read after the first step and after the last; in training, the loss.
     pub values: [f64; 2],
     /// Kernels launched in a step.
     pub dispatches: f64,
-    /// The most bytes of tensors at once, as a run without work counts them.
+    /// The most bytes of tensors that are alive at once, counted in a dry run.
     pub bytes_peak: u64,
-    /// Of half precision: see [`difference`].
+    /// In half precision, how far the results are from those in 32 bits: see [`difference`].
     pub difference: Option<f64>,
-    /// See [`Facts`].
+    /// What is known of a step besides its time.
     pub facts: Facts,
 }
 
-/// Fewest measurements, and fewest steps of warming up.
+/// The fewest measurements, and the fewest steps of warming up.
 const FEWEST: usize = 3;
 
 /// Measures a case on a device, in a precision.
 ///
 /// # Errors
-/// Those of what it does.
+/// Those of the case's steps.
 pub fn measure(device: &Device, case: &Case, precision: Precision, protocol: &Protocol) -> Result<Measured> {
     let bytes_peak = peak(device, case, precision)?;
     let mut bench = (case.prepare)(device, precision)?;
@@ -181,7 +183,7 @@ pub fn measure(device: &Device, case: &Case, precision: Precision, protocol: &Pr
     let made = times.len() as f64 * f64::from(steps_per_sync);
     let n = times.len();
     let facts = bench.facts();
-    // The comparison is to have the memory for itself.
+    // Gives its memory back, for the comparison below.
     drop(bench);
     let difference = match precision {
         Precision::F32 => None,
@@ -205,7 +207,7 @@ pub fn measure(device: &Device, case: &Case, precision: Precision, protocol: &Pr
     })
 }
 
-/// The most bytes of tensors at once: of the first two steps, as all others are like the second.
+/// The most bytes of tensors that are alive at once in the first two steps; all later steps are like the second.
 fn peak(device: &Device, case: &Case, precision: Precision) -> Result<u64> {
     let dry = DryRun::of(device).device();
     let mut bench = (case.prepare)(&dry, precision)?;

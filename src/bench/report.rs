@@ -1,4 +1,4 @@
-//! Results as a file, for machines: what `bptt bench --json` writes and `--compare` reads.
+//! Results as a JSON file: what `bptt bench --json FILE` writes and `--compare FILE` reads.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,10 +9,14 @@ use serde_json::{Value, json};
 use super::{Measured, Roofline};
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::files::write_whole;
+use crate::files::json::parse;
+use crate::files::{read_whole, write_whole};
 use crate::parameters::Precision;
 
-/// Writes the results so far, whole or not at all.
+/// The most bytes of a file of results: a result has some hundred.
+const MAX_BYTES: u64 = 1 << 26;
+
+/// Writes the results so far. A file that is there is replaced as a whole or stays as it was.
 ///
 /// # Errors
 /// [`Error::Data`] when the file cannot be written.
@@ -43,14 +47,12 @@ pub fn write_report(
     write_whole(&[(file, format!("{document:#}\n").as_bytes())])
 }
 
-/// By case and precision, the medians of a file of results, in milliseconds. What names no precision is of 32 bits.
+/// Reads the medians of a file of results, in milliseconds, by case and precision. A result without a precision is of 32 bits.
 ///
 /// # Errors
 /// [`Error::Data`] when it cannot be read or holds no results.
 pub fn read_medians(file: &Path) -> Result<BTreeMap<(String, Precision), f64>> {
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| Error::data(file, format!("cannot be read: {error}")))?;
-    let document: Value = serde_json::from_str(&text)
+    let document: Value = parse(&read_whole(file, MAX_BYTES)?)
         .map_err(|error| Error::data(file, format!("is no result of bptt bench --json: {error}")))?;
     let results = document["results"].as_array().into_iter().flatten();
     let median = |r: &Value| {

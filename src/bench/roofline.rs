@@ -1,4 +1,5 @@
-//! What a device can do at most: the rates at which it copies, and multiplies and adds. Measured, not looked up.
+//! What a device can do at most, measured: the rate at which it copies memory, and the rate at which it multiplies and adds.
+//! A roofline model says that a kernel is bounded by one of the two.
 
 use std::time::Instant;
 
@@ -18,7 +19,7 @@ pub struct Roofline {
     pub operations_per_second: f64,
 }
 
-/// The best of so many tries counts.
+/// Each rate is the best of so many tries.
 const TRIES: usize = 8;
 /// Elements of the copied tensor: 64 MiB.
 const COPIED: usize = 1 << 24;
@@ -36,7 +37,7 @@ impl Roofline {
         let copied =
             best(device, &y, || device.launch(&Plan::fours(&SCALE, COPIED), &copy, &[x.read(), y.write()]))?;
         let mut p = MultiplyAdd { count: 1 << 20, rounds: 64, a: 0.5, b: 0.5 };
-        // Long enough that the launch itself does not count: some hundredths of a second.
+        // The work grows until it takes some hundredths of a second, so that the cost of the launch itself does not count.
         let computed = loop {
             let args = [x.slice(0, [p.count as usize])?, y.slice(0, [p.count as usize])?];
             let seconds = best(device, &y, || {

@@ -1,4 +1,4 @@
-//! Whole training steps: forward, loss, backward, Adam.
+//! Benchmarks of whole training steps: the forward pass, the loss, the backward pass and a step of Adam.
 
 use super::data::{reals, signed, tokens};
 use super::{Bench, Case, Facts};
@@ -16,7 +16,7 @@ use crate::parameters::{Initializer, Parameters, Precision};
 use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
 
-/// Which cases.
+/// A set of training cases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Set {
     /// The training cases of cases.json.
@@ -34,7 +34,7 @@ enum Cell {
     Lstm,
 }
 
-/// What a model reads, and what its loss is made with.
+/// What a model reads, and what its loss compares.
 #[derive(Clone, Copy)]
 enum Task {
     /// One-hot "hihell", labels "ihello".
@@ -43,9 +43,9 @@ enum Task {
     Windows,
     /// Tokens of a vocabulary, through an embedding, each labelled with the next.
     Tokens(usize),
-    /// Reals; the last step's prediction of one value.
+    /// Reals; one value is predicted from the last time step's output.
     Series,
-    /// Signed reals; the mean of the squared outputs.
+    /// Reals of both signs; the loss is the mean of the squared outputs.
     Squares,
 }
 
@@ -114,7 +114,7 @@ pub fn training(set: Set) -> Vec<Case> {
     }
 }
 
-/// Cell, its name, H, batches, T.
+/// The cell, its name, H (the hidden units), the batch sizes, and T (the time steps).
 const DEEPBENCH: &[(Cell, &str, usize, &[usize], usize)] = &[
     (Cell::Rnn, "rnn", 1760, &[16, 32, 64, 128], 50),
     (Cell::Rnn, "rnn", 2048, &[16, 32, 64, 128], 50),
@@ -133,7 +133,7 @@ const DEEPBENCH: &[(Cell, &str, usize, &[usize], usize)] = &[
     (Cell::Gru, "gru", 1024, &[32, 64], 1500),
 ];
 
-/// B, T.
+/// B (the batch size) and T (the time steps).
 const FLASHRNN: [[usize; 2]; 10] = [
     [16, 1024],
     [2, 1024],
@@ -172,7 +172,7 @@ struct Prepared {
     layer: Layer,
     fc: Option<Linear>,
     target: Target,
-    /// Whether the output after the last step alone is used.
+    /// Whether only the output of the last time step is used.
     last_only: bool,
     loss: Option<Var>,
 }
@@ -218,7 +218,7 @@ impl Training {
         };
         let fc = outputs.map(fc).transpose()?;
         let parameters = init.build()?;
-        // Streams of text, one a row of the batch, laid out [T, B].
+        // The tokens of B streams, laid out [T, B].
         let by_step = |text: &dyn Fn(usize, usize) -> i32| {
             let steps = (0..time).flat_map(|t| (0..batch).map(move |b| (t, b)));
             steps.map(|(t, b)| text(t, b)).collect::<Vec<_>>()

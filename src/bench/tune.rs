@@ -1,4 +1,4 @@
-//! Better plans than the cost models', found by running whole training steps.
+//! Finds better plans than the cost models do, by measuring whole training steps with each way to run each kernel.
 
 use std::time::Instant;
 
@@ -10,30 +10,31 @@ use crate::plans::Plans;
 use crate::tensor::Tensor;
 use crate::train::{Config, Source, Stepper, Task};
 
-/// A way to run a kernel over a shape that was compared with the one that a step took until then.
+/// A way to run a kernel over a shape, compared with the way that the training step took until then.
 #[derive(Clone, Debug)]
 pub struct Compared {
     /// The kernel and the shape.
     pub site: String,
-    /// The way until then.
+    /// The way that was taken until then.
     pub old: String,
     /// The other way.
     pub new: String,
-    /// The time of a step in the new way over that in the old: the median of measurements made in turn.
+    /// The time of a step with the new way, divided by that with the old: the median over pairs of measurements.
     pub ratio: f64,
     /// Whether the new way is taken from now on.
     pub taken: bool,
 }
 
-/// A way is taken that makes the whole step so much faster, and is faster in three of four measurements: less is noise.
+/// The largest ratio of times at which a new way is taken. It must also be faster in three of four pairs of measurements.
+/// Smaller gains may be noise.
 const GAIN: f64 = 0.97;
-/// A measurement takes at least so many seconds: as many steps as that needs.
+/// The seconds that a measurement takes at least: it has as many steps as that needs.
 const SAMPLE: f64 = 0.02;
-/// Pairs of measurements at least.
+/// The fewest pairs of measurements.
 const PAIRS: usize = 5;
 
-/// Tries every way of every kernel of a training step, one after the other, for `seconds` each, and keeps what makes the
-/// step faster: the device runs that way from then on. Returns the ways that are not the cost models'.
+/// Tries every way to run every kernel of a training step, one after the other, for `seconds` each. What makes the step faster
+/// is kept: the device runs the kernel that way from then on. Returns the ways that differ from the cost models' choice.
 ///
 /// # Errors
 /// [`Error::Gpu`](crate::error::Error::Gpu) on a fault; those of `on_compared`.
@@ -80,7 +81,7 @@ pub fn tune(
     Ok(found)
 }
 
-/// The time of a step with the second plans over that with the first: the median, and what three of four are below.
+/// The time of a step with the second plans, divided by that with the first: the median and the third quartile.
 fn compare(
     device: &Device,
     bench: &mut dyn Bench,
@@ -88,7 +89,7 @@ fn compare(
     count: usize,
     seconds: f64,
 ) -> Result<(f64, f64)> {
-    // The first step in a new way compiles its kernels.
+    // The first step with new plans compiles kernels, and so is not measured.
     for plans in &plans {
         device.set_plans(plans.clone());
         run(bench, 1)?;
@@ -107,7 +108,7 @@ fn compare(
     Ok((ratios[ratios.len() / 2], ratios[ratios.len() * 3 / 4]))
 }
 
-/// Seconds of a step, over so many of them.
+/// The seconds that a step takes: the mean of `count` steps.
 fn run(bench: &mut dyn Bench, count: usize) -> Result<f64> {
     let start = Instant::now();
     for _ in 0..count {

@@ -1,4 +1,4 @@
-//! `bptt bench`.
+//! `bptt bench`: measures training steps, kernels and launches.
 
 use std::path::PathBuf;
 
@@ -11,12 +11,12 @@ use bptt::train::readable;
 
 use super::numbers::positive;
 use super::output::Output;
-use super::{device, interruption};
+use super::{device, interruption, precision};
 
 /// Options of `bptt bench`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// What to measure; all of it where nothing is named
+    /// What to measure [default: all of it]
     #[arg(value_enum)]
     what: Option<What>,
     /// auto, cpu, gpu, an index, part of a name
@@ -28,18 +28,17 @@ pub struct Args {
     /// Which training steps
     #[arg(long, value_enum, value_name = "SET", default_value = "peers")]
     set: SetName,
-    /// How numbers are stored: each case in every one of f32, f16 and bf16 that is named, with how far its results are from
-    /// those in f32
+    /// How numbers are stored: f32, f16, bf16 or several of them; of f16 and bf16 also how far results are from those in f32
     #[arg(long, value_name = "TYPE,..", value_delimiter = ',', default_value = "f32",
-        value_parser = ["f32", "f16", "bf16"], hide_possible_values = true)]
-    precision: Vec<String>,
-    /// Seconds of measuring a case; kernels of the table take a tenth of it
+        value_parser = precision(), hide_possible_values = true)]
+    precision: Vec<Precision>,
+    /// Seconds to measure a case; a kernel of the table takes a tenth of it
     #[arg(long, value_name = "S", default_value_t = 5.0, value_parser = positive)]
     seconds: f64,
-    /// A file for the results
+    /// A JSON file for the results
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Results of an earlier run, to be compared with
+    /// Results of an earlier --json to compare with
     #[arg(long, value_name = "FILE")]
     compare: Option<PathBuf>,
 }
@@ -55,14 +54,14 @@ enum What {
     Dispatch,
 }
 
-/// See [`Set`].
+/// A [`Set`] as a value of `--set`.
 #[derive(Clone, Copy, clap::ValueEnum)]
 enum SetName {
     /// Those that benches/peers measures with PyTorch, burn and candle
     Peers,
-    /// DeepBench's
+    /// Those of Baidu's DeepBench
     Deepbench,
-    /// FlashRNN's
+    /// Those of the FlashRNN paper
     Flashrnn,
 }
 
@@ -80,10 +79,10 @@ pub fn run(args: Args) -> Result<()> {
         [(What::Train, training(set)), (What::Kernels, kernels(&device)), (What::Dispatch, dispatch())];
     let mut parts: Vec<(What, Vec<Case>)> = parts.into_iter().filter(|(what, _)| wanted(*what)).collect();
     choose(&mut parts, &args.only)?;
-    let asked = |precision: &Precision| args.precision.iter().any(|name| name == precision.name());
-    let precisions: Vec<Precision> = Precision::ALL.into_iter().filter(asked).collect();
+    let precisions: Vec<Precision> =
+        Precision::ALL.into_iter().filter(|precision| args.precision.contains(precision)).collect();
     if let Some(file) = &args.json {
-        // Rather now than after minutes of measuring.
+        // A file that cannot be written is an error now, not after minutes of measuring.
         write_report(file, &device, None, &[])?;
     }
     output.line(format!("{device:?}"))?;

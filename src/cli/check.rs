@@ -1,4 +1,4 @@
-//! `bptt check`.
+//! `bptt check`: checks what a device computes.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -21,24 +21,24 @@ pub struct Args {
     /// auto, cpu, gpu, an index, part of a name
     #[arg(long, value_name = "NAME", default_value = "auto")]
     device: String,
-    /// More cases of everything: minutes in place of seconds
+    /// Check more cases of everything: takes minutes, not seconds
     #[arg(long)]
     full: bool,
-    /// Only these lines of the table, by name or how the name begins
+    /// Only these checks, by name or by how the name begins
     #[arg(long, value_name = "NAME,..", value_delimiter = ',')]
     only: Vec<String>,
-    /// A file for all that is found, to attach to a bug report
+    /// A JSON file for all that is found, to attach to a bug report
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Make a kernel wrong on purpose, by name or how the name begins, to see that it is found
+    /// Make a kernel wrong on purpose, to see that the check finds it; by name or by how the name begins
     #[arg(long, value_name = "NAME")]
     sabotage: Option<String>,
 }
 
-/// Of an item that fails, the most ways of which the first failure is shown.
+/// Where an item fails in several ways, the most ways of which the first failure is shown.
 const SHOWN: usize = 3;
 
-/// Exit code 1 where something is wrong with the device.
+/// Runs the checks. The exit code is 1 where something is wrong with the device.
 pub fn run(args: Args) -> Result<ExitCode> {
     let output = Output::new(false);
     let items = chosen(&args.only)?;
@@ -59,7 +59,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
         Some(file) => write_report(file, suite, findings, ending),
         None => Ok(()),
     };
-    // A file that cannot be written is rather known now.
+    // A file that cannot be written is an error now, not after the checks.
     report(&suite, &findings, Ending::Checking(items[0].name()))?;
     output.line(format!("checking {}", suite.device().info()))?;
     output.line(offers(suite.device())?)?;

@@ -1,4 +1,4 @@
-//! `bptt conform`.
+//! `bptt conform`: compares with what PyTorch computed, case by case.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -9,9 +9,9 @@ use bptt::verify::conform;
 use serde_json::{Map, Value, json};
 
 use super::output::Output;
-use super::{device, interruption, sentence};
+use super::{device, interruption, precision, sentence};
 
-/// Of a case that disagrees, the most results that are named.
+/// Where a case disagrees, the most results that are named.
 const NAMED: usize = 4;
 
 /// Options of `bptt conform`.
@@ -23,34 +23,32 @@ pub struct Args {
     #[arg(long, value_name = "NAME", default_value = "auto")]
     device: String,
     /// f32, f16 or bf16: how models store numbers
-    #[arg(long, value_name = "TYPE", default_value = "f32", value_parser = ["f32", "f16", "bf16"], hide_possible_values = true)]
-    precision: String,
-    /// A folder for what was computed: a file <case>.safetensors each
+    #[arg(long, value_name = "TYPE", default_value = "f32", value_parser = precision(), hide_possible_values = true)]
+    precision: Precision,
+    /// A folder for what was computed: a file <case>.safetensors for each case
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Print a JSON object a case
+    /// Print a JSON object for each case
     #[arg(long)]
     json: bool,
 }
 
-/// Exit code 1 where a case disagrees or cannot be run.
+/// Runs the cases. The exit code is 1 where one disagrees or cannot be run.
 pub fn run(args: Args) -> Result<ExitCode> {
     let output = Output::new(args.json);
     let cases = conform::cases(&args.cases)?;
     let device = device(&args.device)?;
-    let precision = Precision::ALL.into_iter().find(|precision| precision.name() == args.precision);
-    let precision = precision.expect("the parser takes the names of precisions alone");
     if let Some(out) = &args.out {
         std::fs::create_dir_all(out).map_err(|error| Error::data(out, format!("cannot be made: {error}")))?;
     }
     let stop = interruption();
     let (mut passed, mut failed) = (0, 0);
-    // Of each kind of result, the largest share and the case that has it.
+    // For each kind of result, the largest share of its tolerance, and the case that has it.
     let mut kinds: Vec<(&str, f64, String)> = Vec::new();
     for case in cases {
         let name = case.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let judged =
-            conform::run(&device, &case, precision).and_then(|results| Ok((results.verdict()?, results)));
+        let judged = conform::run(&device, &case, args.precision)
+            .and_then(|results| Ok((results.verdict()?, results)));
         let (worst, share, reason) = match &judged {
             Ok((verdict, results)) => {
                 if let Some(out) = &args.out {

@@ -1,25 +1,24 @@
-//! `bptt convert`.
+//! `bptt convert`: writes a model's weights in another type.
 
 use std::path::{Path, PathBuf};
 
 use bptt::error::{Error, Result};
 use bptt::parameters::Precision;
 use bptt::train::{Conversion, convert_weights, readable};
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde_json::json;
 
-use super::interruption;
 use super::output::Output;
+use super::{interruption, precision};
 
 /// Options of `bptt convert`.
 #[derive(clap::Args)]
 pub struct Args {
     /// The folder of a run or a model, or a safetensors file
     path: PathBuf,
-    /// What floats are rounded to: f32, f16 or bf16; other numbers stay as they are
-    #[arg(long, value_name = "TYPE", value_parser = types(), hide_possible_values = true)]
+    /// The type to which floats are rounded: f32, f16 or bf16; other numbers stay as they are
+    #[arg(long, value_name = "TYPE", value_parser = precision(), hide_possible_values = true)]
     to: Precision,
-    /// The folder for the model, or the file of a file [default: beside it, PATH-TYPE]
+    /// The new folder, or the new file where PATH is a file [default: beside it, PATH-TYPE]
     #[arg(long, value_name = "PATH")]
     out: Option<PathBuf>,
     /// Overwrite the model, or file, in an existing --out
@@ -28,13 +27,6 @@ pub struct Args {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
-}
-
-fn types() -> impl TypedValueParser<Value = Precision> {
-    PossibleValuesParser::new(Precision::ALL.map(Precision::name)).map(|name| {
-        let named = Precision::ALL.into_iter().find(|precision| precision.name() == name);
-        named.expect("it is one of them")
-    })
 }
 
 pub fn run(args: Args) -> Result<()> {
@@ -67,7 +59,7 @@ pub fn run(args: Args) -> Result<()> {
     }))
 }
 
-/// `book-f16` of `book`, `model-f16.safetensors` of `model.safetensors`.
+/// The path of the result: `book-f16` for `book`, `model-f16.safetensors` for `model.safetensors`.
 fn beside(path: &Path, to: Precision) -> Result<PathBuf> {
     let file = path.is_file();
     let stem = if file { path.file_stem() } else { path.file_name() };

@@ -1,9 +1,9 @@
-//! The charts of a run.
+//! The charts of a run, for `bptt plot` and `bptt report`.
 
 use bptt::report::{Chart, Line};
 use bptt::train::{Config, Experiment, Forecast, Record, Row};
 
-/// The losses of the steps, and on held-out data where there are any.
+/// The loss of each step, and the validation loss where there is one.
 pub fn loss(record: &Record) -> Chart {
     let training = line("training", record, |row| Some(row.loss.into()));
     let validation = line("validation", record, |row| row.validation_loss);
@@ -27,7 +27,7 @@ pub fn loss(record: &Record) -> Chart {
     }
 }
 
-/// The ratio of losses from which on a logarithmic axis shows more.
+/// Where the greatest loss is more than so many times the least, a logarithmic axis shows more.
 const LINEAR: f64 = 20.0;
 
 /// The learning rate of each step.
@@ -41,7 +41,7 @@ pub fn lr(record: &Record) -> Chart {
     }
 }
 
-/// The norm of each step's gradient, and the limit that it is clipped to, where there is one.
+/// The norm of each step's gradient, and the limit to which it is clipped, where there is one.
 pub fn grad_norm(record: &Record) -> Option<Chart> {
     let norms = line("before clipping", record, |row| row.grad_norm.map(f64::from));
     let [first, last] = [norms.points.first()?, norms.points.last()?].map(|point| point.0);
@@ -65,7 +65,7 @@ fn line(name: &str, record: &Record, value: impl Fn(&Row) -> Option<f64>) -> Lin
     Line { name: name.into(), points: points.collect() }
 }
 
-/// What a model of a time series forecasts, beside what came.
+/// What a model of a time series forecasts, beside the true values.
 pub fn forecast(config: &Config, target: &str, [training, test]: &[Vec<Forecast>; 2]) -> Chart {
     let split = test.first().map(|first| (row(first), "test part".into()));
     Chart {
@@ -75,7 +75,7 @@ pub fn forecast(config: &Config, target: &str, [training, test]: &[Vec<Forecast>
     }
 }
 
-/// The last forecasts of the test part, so many that each can be seen.
+/// The last [`SEEN`] forecasts of the test part.
 pub fn forecast_end(config: &Config, target: &str, test: &[Forecast]) -> Chart {
     let end = &test[test.len().saturating_sub(SEEN)..];
     Chart {
@@ -84,6 +84,7 @@ pub fn forecast_end(config: &Config, target: &str, test: &[Forecast]) -> Chart {
     }
 }
 
+/// So many forecasts that each can be seen.
 const SEEN: usize = 60;
 
 fn title(config: &Config, target: &str) -> String {
@@ -95,7 +96,7 @@ fn synthetic(config: &Config) -> &'static str {
     if config.data.csv.is_none() { ", synthetic data" } else { "" }
 }
 
-/// A forecast's row, from 1.
+/// The row of a forecast, counted from 1.
 fn row(forecast: &Forecast) -> f64 {
     (forecast.row + 1) as f64
 }

@@ -1,4 +1,4 @@
-//! `bptt devices`.
+//! `bptt devices`: lists the devices.
 
 use bptt::device::{AdapterReport, adapters};
 use bptt::error::Result;
@@ -9,7 +9,7 @@ use super::output::Output;
 /// Options of `bptt devices`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Print a JSON object a line
+    /// Print a JSON object for each device
     #[arg(long)]
     json: bool,
 }

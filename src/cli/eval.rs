@@ -1,4 +1,4 @@
-//! `bptt eval`.
+//! `bptt eval`: measures a trained model on a text or a table.
 
 use std::path::PathBuf;
 
@@ -18,12 +18,12 @@ use super::{device, interruption};
 pub struct Args {
     /// The folder of the run
     run: PathBuf,
-    /// A text for a model of text
+    /// The text, for a model of text
     #[arg(long, value_name = "FILE", conflicts_with = "csv")]
     file: Option<PathBuf>,
     #[command(flatten)]
     table: TableArgs,
-    /// Characters that are read at a time: more memory, the same result
+    /// Characters that are read at a time: more take more memory, with the same result
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = at_least_1::<usize>)]
     sequence: usize,
     /// auto, cpu, gpu, an index, part of a name

@@ -1,25 +1,28 @@
 //! An experiment whose steps are looked at, without a run.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bptt::device::Device;
 use bptt::error::{Error, Result};
-use bptt::train::{Config, Experiment, Task, check_writable, fit_memory};
+use bptt::train::{Config, ConfigFile, Experiment, Task, check_writable, fit_memory};
 
 use super::output::Output;
-use super::train::{Name, Settings, source};
+use super::train::{self, Name, Settings, source};
 
 /// The options of a training's step.
 #[derive(clap::Args)]
 pub struct ExperimentArgs {
-    /// What to train
+    /// What to train [default: the experiment of --config]
     #[arg(value_name = "EXPERIMENT", hide_possible_values = true)]
-    experiment: Name,
+    experiment: Option<Name>,
     #[command(flatten)]
     settings: Settings,
     /// auto, cpu, gpu, an index, part of a name [default: auto]
     #[arg(long, value_name = "NAME", help_heading = "Run")]
     device: Option<String>,
+    /// Take the settings of a config.toml; options given here win
+    #[arg(long, value_name = "FILE", help_heading = "Run")]
+    config: Option<PathBuf>,
 }
 
 /// A task that is ready for its first step.
@@ -32,22 +35,28 @@ pub struct Prepared {
 impl ExperimentArgs {
     /// Reads the data and makes the model.
     pub fn prepare(&self, output: Output) -> Result<Prepared> {
-        prepare(self.experiment.experiment(), &self.settings, self.device.as_deref(), output)
+        let file = self.config.as_deref().map(ConfigFile::read).transpose()?;
+        let experiment =
+            train::experiment(self.experiment, file.as_ref(), "or the settings of one with --config")?;
+        prepare(file.as_ref(), experiment, &self.settings, self.device.as_deref(), output)
     }
 }
 
-/// Reads the data of an experiment and makes its model.
+/// Reads the data of an experiment and makes its model, with the settings of a file, where there is one, and the options.
 pub fn prepare(
+    file: Option<&ConfigFile>,
     experiment: Experiment,
     settings: &Settings,
     device: Option<&str>,
     output: Output,
 ) -> Result<Prepared> {
     let options = settings.table(device)?;
-    let mut config = Config::resolve(None, experiment, &options)?;
+    let mut config = Config::resolve(file, experiment, &options)?;
     let device = super::device(&config.device)?;
     let mut notes = Vec::new();
-    let source = source(&mut config, settings.sizes(), &mut notes)?;
+    // Sizes of a file are taken as they are.
+    let named = settings.sizes().map(|given| file.is_some() || given);
+    let source = source(&mut config, named, &mut notes)?;
     fit_memory(&device, &mut config, &source, false, false)?;
     let task = source.task(&device, &mut config)?;
     notes.iter().for_each(|note| output.note(note));

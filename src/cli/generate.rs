@@ -1,4 +1,4 @@
-//! `bptt generate`.
+//! `bptt generate`: continues a text with a trained model.
 
 use std::path::PathBuf;
 
@@ -19,34 +19,34 @@ pub struct Args {
     /// The text to continue [default: a new line, a space or the model's first character]
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     prompt: Option<String>,
-    /// Characters, or bytes, to write
+    /// How many characters, or bytes, to write
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = whole::<u64>)]
     length: u64,
-    /// Texts to write, one after the other
+    /// How many texts to write
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_1::<usize>)]
     samples: usize,
-    /// Below 1 more probable text, above 1 bolder; 0: always the most probable character
+    /// Below 1 text is more probable, above 1 it is bolder; 0 always takes the most probable character
     #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = not_negative)]
     temperature: f64,
-    /// Choose among the K most probable characters; 0: among all
+    /// Choose among the K most probable characters, or among all for 0
     #[arg(long, value_name = "K", default_value_t = 0, value_parser = whole::<usize>)]
     top_k: usize,
-    /// Choose among the most probable characters that together have probability P
+    /// Choose among the most probable characters, as few as together have probability P
     #[arg(long, value_name = "P", default_value_t = 1.0, value_parser = top_share)]
     top_p: f64,
-    /// Above 1: make characters less probable that were just used
+    /// Above 1, characters that were just used become less probable
     #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = from_1)]
     repetition: f64,
-    /// How many characters count as just used
+    /// How many of the last characters count as just used
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = whole::<usize>)]
     repetition_window: usize,
-    /// Of the random choices
+    /// Seed of the random choices
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = whole::<u64>)]
     seed: u64,
     /// auto, cpu, gpu, an index, part of a name
     #[arg(long, value_name = "NAME", default_value = "auto")]
     device: String,
-    /// Print one JSON object a text
+    /// Print a JSON object for each text
     #[arg(long)]
     json: bool,
 }
@@ -65,7 +65,7 @@ pub fn run(args: Args) -> Result<()> {
     let mut generate = Generate::new(&model, &prompt, sampler, samples)?;
     let mut texts = vec![prompt.clone().into_bytes(); samples];
     let stop = interruption();
-    // The first comes as it is made; the others, made beside it, follow whole.
+    // All texts are made side by side. The first is printed as it is made; the others follow as wholes.
     output.bytes(prompt.as_bytes())?;
     for _ in 0..args.length {
         let parts = generate.advance()?;
@@ -95,7 +95,7 @@ pub fn run(args: Args) -> Result<()> {
     Ok(())
 }
 
-/// What a text begins with where nobody says: what the model has seen at the beginning of lines or words.
+/// What a text begins with where no prompt is given: what comes before a line or a word in the text that the model knows.
 pub fn default_prompt(model: &CharModel) -> String {
     let known = |c: &char| model.vocabulary.chars().contains(c);
     match model.vocabulary.unit() {

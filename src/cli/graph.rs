@@ -1,4 +1,4 @@
-//! `bptt graph`.
+//! `bptt graph`: draws the computation of a training step, as the tape has recorded it.
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ use super::output::Output;
 pub struct Args {
     #[command(flatten)]
     experiment: ExperimentArgs,
-    /// The file: .svg to look at, .dot for Graphviz
+    /// The file: .svg for a picture, .dot for Graphviz
     #[arg(long, value_name = "FILE", default_value = "tape.svg", help_heading = "Run")]
     out: PathBuf,
     /// Print one JSON object
@@ -43,8 +43,8 @@ pub fn run(args: Args) -> Result<()> {
     output.event(&json!({"event": "done", "out": path, "nodes": nodes, "parameters": parameters}))
 }
 
-/// What a tape holds: its nodes, what they take and give, and all parameters. A parameter that is used more than once has one
-/// box.
+/// The graph of what a tape holds: its operations, the values that they take and give, and all parameters. A parameter has one box,
+/// also where it is used more than once.
 fn graph(tape: &Tape, loss: Var, title: String) -> Result<Graph> {
     let reached = reached(tape, loss)?;
     let graph = Graph { title, ..Graph::default() };
@@ -55,7 +55,7 @@ fn graph(tape: &Tape, loss: Var, title: String) -> Result<Graph> {
         let node = drawn.add(format!("n{index}"), NodeKind::Operation, lines);
         for (from, gradient) in inputs {
             let edge = Edge { from, to: node, gradient };
-            // An operation may take a value twice.
+            // An operation may take a value twice, as in x · x.
             if !drawn.graph.edges.contains(&edge) {
                 drawn.graph.edges.push(edge);
             }
@@ -73,7 +73,7 @@ fn graph(tape: &Tape, loss: Var, title: String) -> Result<Graph> {
     Ok(drawn.graph)
 }
 
-/// The values that the loss's gradient flows back to, by number: a final state that nothing takes has none.
+/// The numbers of the values to which the loss's gradient flows back. To a final state that nothing takes, say, none flows.
 fn reached(tape: &Tape, loss: Var) -> Result<HashSet<usize>> {
     let mut reached = HashSet::from([loss.index()]);
     let nodes: Vec<NodeInfo> = tape.nodes().collect();
@@ -99,7 +99,7 @@ struct Drawn<'t> {
 }
 
 impl Drawn<'_> {
-    /// The box of a value, and whether a gradient flows to it.
+    /// The index of a value's box, and whether a gradient flows to the value.
     fn value(&mut self, var: Var) -> Result<(usize, bool)> {
         let ValueInfo { shape, dtype, kind, .. } = self.tape.value_info(var)?;
         let reached = self.reached.contains(&var.index());

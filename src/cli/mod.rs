@@ -1,5 +1,5 @@
-//! The command line: one file a subcommand. What they print for people goes through [`Output`], which with `--json` prints
-//! JSON lines in its place.
+//! The command line: one file for each subcommand. What they print for people goes through [`Output`]; with `--json` they print
+//! JSON lines instead.
 
 mod bench;
 mod check;
@@ -28,7 +28,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bptt::device::Device;
 use bptt::error::{Error, Result};
+use bptt::parameters::Precision;
 use bptt::plans::load_plans;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use output::{Output, STDOUT};
@@ -82,7 +84,7 @@ enum Command {
 
 /// Runs the command that the process was given.
 pub fn main() -> ExitCode {
-    // Usage errors come before --json has been parsed; that of bench and check is a file.
+    // A usage error comes before --json is parsed, so it is looked for here. In bench and check, --json is the name of a file.
     let file = std::env::args_os().nth(1).is_some_and(|command| command == "bench" || command == "check");
     let output = Output::new(!file && std::env::args_os().any(|argument| argument == "--json"));
     let parsed = everywhere(Args::command())
@@ -123,8 +125,8 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// What all commands have: exit codes in their help, and options whose values may look negative, so that the message
-/// is about the value.
+/// What all commands have: the exit codes in their help; and options that take values such as -1, so that an error is about the
+/// value and not about an option -1.
 fn everywhere(command: clap::Command) -> clap::Command {
     let negative = |option: clap::Arg| {
         let takes_value = option.get_action().takes_values();
@@ -133,7 +135,7 @@ fn everywhere(command: clap::Command) -> clap::Command {
     command.after_help(AFTER_HELP).mut_args(negative).mut_subcommands(everywhere)
 }
 
-/// Help and version as clap prints them; of an error what is wrong, clap's tip and where to read on.
+/// Prints help and version as clap does. Of an error it prints what is wrong, clap's tip, and where to read on.
 fn usage(error: &clap::Error, output: Output) -> ExitCode {
     if !error.use_stderr() || error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
     {
@@ -158,7 +160,7 @@ fn usage(error: &clap::Error, output: Output) -> ExitCode {
     ExitCode::from(2)
 }
 
-/// What is said of an error: the library's operations mean nothing to the command's users.
+/// The message of an error for users of the command, to whom the library's operations mean nothing.
 fn sentence(error: &Error) -> String {
     match error {
         Error::Argument { message, .. } => message.clone(),
@@ -179,7 +181,15 @@ fn exit_code(error: &Error) -> u8 {
     }
 }
 
-/// Where `bptt tune` keeps what it finds: BPTT_PLANS, else in the user's folder for settings.
+/// The parser of an option that takes a precision.
+fn precision() -> impl TypedValueParser<Value = Precision> {
+    PossibleValuesParser::new(Precision::ALL.map(Precision::name)).map(|name| {
+        let named = Precision::ALL.into_iter().find(|precision| precision.name() == name);
+        named.expect("it is one of them")
+    })
+}
+
+/// The file in which `bptt tune` keeps its plans: the one that BPTT_PLANS names, else one in the user's settings folder.
 fn plans_file() -> Option<PathBuf> {
     match std::env::var_os("BPTT_PLANS") {
         Some(path) => Some(path.into()),
@@ -187,7 +197,8 @@ fn plans_file() -> Option<PathBuf> {
     }
 }
 
-/// The device of that name, with the plans that were found for it; where BPTT_DEVICE overrode the name, an error says so.
+/// Opens the device of that name, with the plans that `bptt tune` found for it. Where the name is `auto`, BPTT_DEVICE overrides it;
+/// an error then says so.
 fn device(name: &str) -> Result<Device> {
     let device = Device::named(name).map_err(|error| match error {
         Error::NoDevice { asked, message } if asked != name.trim() => {
@@ -201,11 +212,11 @@ fn device(name: &str) -> Result<Device> {
     Ok(device)
 }
 
-/// From here on Ctrl-C does not end the process, but makes the answer to this question, asked between steps, true.
-/// A second Ctrl-C ends it at once.
+/// From here on Ctrl-C does not end the process. It makes the returned function, which is called between steps, return true. A
+/// second Ctrl-C ends the process at once.
 fn interruption() -> impl Fn() -> bool {
     static PRESSED: AtomicBool = AtomicBool::new(false);
-    // Where no handler can be set the process just ends at Ctrl-C, as without it.
+    // Where no handler can be set, Ctrl-C ends the process, as it does without one.
     let _ = ctrlc::set_handler(|| {
         if PRESSED.swap(true, Ordering::Relaxed) {
             std::process::exit(130);

@@ -1,4 +1,4 @@
-//! Numbers on the command line: what is wrong with one is said in words.
+//! Parsers of numbers on the command line. Their errors say in words what is wrong with a number.
 
 use std::num::{IntErrorKind, ParseIntError};
 use std::str::FromStr;

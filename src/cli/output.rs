@@ -1,14 +1,14 @@
-//! What the command prints: lines for people, or with `--json` one JSON object a line and nothing else on stdout.
+//! What a command prints: lines for people; or, with `--json`, one JSON object a line and nothing else on stdout.
 
 use std::io::Write;
 
 use bptt::error::{Error, Result};
 use serde_json::Value;
 
-/// Where the lines go, as errors name it.
+/// The name of standard output in errors.
 pub const STDOUT: &str = "standard output";
 
-/// See the module.
+/// Prints to standard output, for people or for programs.
 #[derive(Clone, Copy)]
 pub struct Output {
     json: bool,
@@ -20,7 +20,7 @@ impl Output {
         Output { json, quiet: false }
     }
 
-    /// Nothing for people but errors.
+    /// Where `quiet`, people are told nothing but errors.
     pub fn quiet(self, quiet: bool) -> Self {
         Output { quiet, ..self }
     }
@@ -40,22 +40,18 @@ impl Output {
         if self.json || self.quiet { Ok(()) } else { print(text.as_ref().as_bytes(), "\n") }
     }
 
-    /// Part of a line for people.
-    pub fn part(self, text: &str) -> Result<()> {
-        if self.json { Ok(()) } else { print(text.as_bytes(), "") }
-    }
-
-    /// Part of what people asked for, as it is.
+    /// The very bytes that people asked for, or a part of them.
     pub fn bytes(self, bytes: &[u8]) -> Result<()> {
         if self.json { Ok(()) } else { print(bytes, "") }
     }
 
-    /// A JSON object for machines.
+    /// A JSON object for programs.
     pub fn event(self, event: &Value) -> Result<()> {
         if self.json { print(event.to_string().as_bytes(), "\n") } else { Ok(()) }
     }
 
-    /// Something the user should know: on stderr, so that it disturbs neither form. Where that is closed it is lost.
+    /// Something that the user should know. It goes to stderr, so that it disturbs neither form; where stderr is closed, it is
+    /// lost.
     pub fn note(self, text: &str) {
         if !self.quiet {
             self.complain(text);
@@ -66,7 +62,7 @@ impl Output {
         let _ = writeln!(std::io::stderr(), "{text}");
     }
 
-    /// The error that ends the process. Nothing can be done where it cannot be printed.
+    /// Prints the error that ends the process. Where that fails, nothing can be done.
     pub fn error(self, message: &str) {
         self.complain(&format!("error: {message}"));
         let _ = self.event(&serde_json::json!({"event": "error", "message": message}));

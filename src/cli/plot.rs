@@ -1,4 +1,4 @@
-//! `bptt plot`.
+//! `bptt plot`: draws the curves of a run as PNG and SVG files.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -16,7 +16,7 @@ use super::output::Output;
 /// Options of `bptt plot`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The folder of the run, which may be trained meanwhile
+    /// The folder of the run, which may still be in training
     run: PathBuf,
     /// The folder for the pictures [default: RUN/plots]
     #[arg(long, value_name = "DIR")]
@@ -36,7 +36,7 @@ pub fn run(args: Args) -> Result<()> {
     output.event(&json!({"event": "done", "files": names}))
 }
 
-/// The pictures that there may be.
+/// The names of all pictures that there may be.
 const NAMES: [&str; 4] = ["loss", "lr", "grad_norm", "forecast"];
 
 /// Draws the curves of a run into a folder, by default its own `plots`, and says which files it has written.
@@ -70,7 +70,7 @@ pub fn draw(run: &Path, out: Option<&Path>) -> Result<Vec<PathBuf>> {
                 write_file(&svg, chart.svg().as_bytes())?;
                 files.extend([png, svg]);
             }
-            // Another training's, which was overwritten. They may not be there.
+            // A picture of an earlier training in this folder, if there is one.
             None if out.is_none() => drop([png, svg].map(fs::remove_file)),
             None => {}
         }

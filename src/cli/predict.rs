@@ -1,4 +1,4 @@
-//! `bptt predict`.
+//! `bptt predict`: forecasts from a table with a trained model.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -20,21 +20,21 @@ pub struct Args {
     run: PathBuf,
     #[command(flatten)]
     table: TableArgs,
-    /// The file for the forecasts, whose rows count from 1, the oldest first [default: standard output]
+    /// The CSV file for the forecasts; its rows are counted from 1, the oldest first [default: standard output]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// auto, cpu, gpu, an index, part of a name
     #[arg(long, value_name = "NAME", default_value = "auto")]
     device: String,
-    /// Print one JSON object a forecast
+    /// Print a JSON object for each forecast
     #[arg(long)]
     json: bool,
 }
 
-/// A table for a model that is trained.
+/// The options by which a table is read for a trained model.
 #[derive(clap::Args)]
 pub struct TableArgs {
-    /// A table with the model's columns
+    /// The table, with the model's columns
     #[arg(long, value_name = "FILE")]
     pub csv: Option<PathBuf>,
     /// What stands between two fields [default: found out]
@@ -52,7 +52,7 @@ pub struct TableArgs {
 }
 
 impl TableArgs {
-    /// The table with the model's columns, the oldest row first; what the user should know of it is a note.
+    /// Reads the table with the model's columns, and puts the oldest row first. What the user should know of it is printed.
     pub fn read(self, model: &SeriesModel) -> Result<(PathBuf, Table)> {
         let path = self.csv.expect("it is asked for where there is a table");
         let columns = self.columns.unwrap_or_else(|| model.config.columns.clone());
@@ -71,7 +71,7 @@ impl TableArgs {
     }
 }
 
-/// What is wrong with the table, in the terms of its file.
+/// Turns an error about the columns of a table into one that names its file.
 pub fn in_table(path: &Path) -> impl Fn(Error) -> Error + '_ {
     move |error| match error {
         Error::Argument { message, .. } => Error::data(path, message),
@@ -98,7 +98,7 @@ pub fn run(args: Args) -> Result<()> {
                 file.display()
             ))?;
         }
-        None => output.part(&to_csv(&forecasts))?,
+        None => output.bytes(to_csv(&forecasts).as_bytes())?,
     }
     for Forecast { row, actual, predicted, naive } in &forecasts {
         output.event(&json!({
@@ -108,7 +108,8 @@ pub fn run(args: Args) -> Result<()> {
     Ok(())
 }
 
-/// Row (from 1, the oldest first), actual value where it is known, forecast, naive forecast.
+/// The forecasts as CSV: the row (from 1, the oldest first), the actual value where it is known, the forecast, and the naive
+/// forecast.
 fn to_csv(forecasts: &[Forecast]) -> String {
     let mut text = String::from("row,actual,predicted,naive\n");
     for Forecast { row, actual, predicted, naive } in forecasts {

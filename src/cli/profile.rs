@@ -1,4 +1,4 @@
-//! What a training run did, by the device's own counters and clock: `bptt train --profile`.
+//! `bptt train --profile`: what a training did, by the device's own counters and clock.
 
 use bptt::device::{Detail, Device, KernelTime, Stats};
 use bptt::error::Result;
@@ -19,7 +19,7 @@ impl Profile {
         Ok(Profile { device: device.clone(), begin: device.stats() })
     }
 
-    /// Prints what a step took: averages over a run of `steps`, its preparation and validation included.
+    /// Prints what a step took: averages over a run of `steps`, which include its preparation and validation.
     pub fn finish(self, output: Output, steps: u64) -> Result<()> {
         let times = self.device.finish_profile()?.kernels;
         let Stats { dispatches, submits, bytes_peak, bytes_held, .. } = self.device.stats();

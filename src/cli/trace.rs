@@ -1,4 +1,4 @@
-//! `bptt trace`.
+//! `bptt trace`: records some steps of a training as a timeline of host and device.
 
 use std::path::PathBuf;
 
@@ -19,10 +19,10 @@ pub struct Args {
     /// Steps to record
     #[arg(id = "record", long = "steps", value_name = "N", default_value_t = 3, value_parser = at_least_1::<u64>, help_heading = "Run")]
     steps: u64,
-    /// Steps before them, in which kernels are compiled and memory is taken
+    /// Steps before them, in which kernels are compiled and memory is allocated
     #[arg(id = "before", long = "warmup", value_name = "N", default_value_t = 5, value_parser = whole::<u64>, help_heading = "Run")]
     warmup: u64,
-    /// The file, which ends with .json; it opens in ui.perfetto.dev and chrome://tracing
+    /// The file, whose name ends with .json; ui.perfetto.dev and chrome://tracing open it
     #[arg(long, value_name = "FILE", default_value = "trace.json", help_heading = "Run")]
     out: PathBuf,
     /// Print one JSON object

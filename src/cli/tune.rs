@@ -1,4 +1,4 @@
-//! `bptt tune`.
+//! `bptt tune`: finds out how kernels run fastest on a GPU, by measuring training steps.
 
 use std::path::PathBuf;
 
@@ -16,7 +16,7 @@ use super::{device, interruption, plans_file};
 /// Options of `bptt tune`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The run whose training step is tuned [default: the steps of `bptt bench train`]
+    /// The folder of the run whose training step is measured [default: the steps of `bptt bench train`]
     run: Option<PathBuf>,
     /// gpu, an index, part of a name; on the CPU there is nothing to tune
     #[arg(long, value_name = "NAME", default_value = "gpu")]
@@ -24,13 +24,13 @@ pub struct Args {
     /// Only these steps of `bptt bench train`
     #[arg(long, value_name = "CASE,..", value_delimiter = ',', conflicts_with = "run")]
     only: Vec<String>,
-    /// Seconds of comparing two ways
+    /// Seconds to compare two ways to run a kernel
     #[arg(long, value_name = "S", default_value_t = 1.0, value_parser = positive)]
     seconds: f64,
-    /// The file for the plans [default: that which every command reads]
+    /// The file for the plans [default: the one that every command reads]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Print one JSON object a comparison
+    /// Print a JSON object for each comparison
     #[arg(long)]
     json: bool,
 }
@@ -74,7 +74,7 @@ pub fn run(args: Args) -> Result<()> {
             }))?;
             if stop() { Err(Error::Interrupted) } else { Ok(()) }
         })?;
-        // What is found is kept, whatever comes after it.
+        // Written after each step, so that what was found is kept whatever comes later.
         if !found.is_empty() {
             save_plans(&file, device.info(), &found)?;
         }

@@ -1,5 +1,5 @@
-//! Tables of numbers from CSV files: what separates the fields and whether there is a header is found out, and what is
-//! no number is an error that names its place.
+//! Tables of numbers from CSV files. The delimiter is found out, and whether there is a header. A field that is not a
+//! number is an error that names its line and column.
 
 use std::io::{BufRead, BufReader};
 use std::iter;
@@ -21,22 +21,21 @@ use rows::Rows;
 /// The most numbers that [`read_table`] takes: 2²⁸, which are 2 GiB.
 pub const MAX_VALUES: usize = 1 << 28;
 
-/// What separates fields where nothing is said; where two do equally well, the latter.
+/// The delimiters that are tried where none is given. Where two fit equally well, the later one is taken.
 const DELIMITERS: [u8; 4] = *b",|;\t";
 
 /// How many rows are looked at to find the delimiter.
 const HEAD_ROWS: usize = 20;
 
-/// How [`read_table`] reads a file; what is `None` it finds out.
+/// How [`read_table`] reads a file. Where an option is `None`, it finds out by itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CsvOptions {
-    /// The ASCII character between two fields; found among `,` `;` `|` and tab by the first rows.
+    /// The ASCII character between two fields. Found by the first rows: one of `,` `;` `|` and tab.
     pub delimiter: Option<char>,
-    /// Whether the first row holds the names of the columns; found by whether a field of it that is taken is text, or
-    /// any is above a number or a date.
+    /// Whether the first row holds the names of the columns. Found by its fields: it does where a field of a column that is
+    /// taken is text, or where text stands above a number or a date.
     pub header: Option<bool>,
-    /// The columns to take, in this order, each by its name or its number from 1; all that hold numbers where nothing is
-    /// said.
+    /// The columns to take, in this order, each by its name or its number from 1. By default all that hold numbers.
     pub columns: Option<Vec<String>>,
 }
 
@@ -66,17 +65,17 @@ impl Table {
         self.columns.first().map_or(0, Vec::len)
     }
 
-    /// The index of the column of this name, or of this number in the file where no name is the same.
+    /// The index of the column of this name. Where no column has it, it may be a number: that of the column in the file, from 1.
     pub fn column(&self, name: &str) -> Option<usize> {
         let number =
             || name.parse().ok().and_then(|number: usize| self.numbers.iter().position(|n| *n == number));
         self.names.iter().position(|other| other == name).or_else(number)
     }
 
-    /// The columns that are asked for, each by its name or its number, in this order.
+    /// The table of these columns alone, each given by its name or its number, in this order.
     ///
     /// # Errors
-    /// [`Error::Argument`] where there is not such a column, one is taken twice, or none is asked for.
+    /// [`Error::Argument`] where there is no such column, one is asked for twice, or none is asked for.
     pub fn select(&self, asked: &[String]) -> Result<Table> {
         check_columns(asked)?;
         let taken = select(&self.names, asked)
@@ -90,26 +89,31 @@ impl Table {
         })
     }
 
-    /// Turns the order of the rows round.
+    /// Reverses the order of the rows.
     pub fn reverse(&mut self) {
         self.columns.iter_mut().for_each(|column| column.reverse());
     }
 }
 
-/// The columns of numbers in a CSV file: UTF-8 text with fields that may be quoted by `"`.
+/// Reads the columns of numbers in a CSV file: UTF-8 text, whose fields may be quoted by `"`.
 ///
-/// Blank lines and lines that begin with `#` are passed over; where there is no header and the line before the first
-/// row is a comment of as many fields, those are the names, and "column 1", "column 2" and so on where there is none.
-/// A first line `sep=;`, as spreadsheets write it, says what the delimiter is. Rows of empty fields at the end are no
-/// rows, nor is an empty last field of every row a column.
+/// - Blank lines, and lines that begin with `#`, are passed over.
+/// - A first line such as `sep=;`, as spreadsheets write it, says what the delimiter is.
+/// - Without a header, the names come from a comment right before the first row, if it has as many fields. Else they are
+///   "column 1", "column 2" and so on.
+/// - Rows of empty fields at the end of the file do not count, and neither does an empty last field of every row.
+///
 /// A file is read once from start to end, so that it may be a pipe.
 ///
 /// # Errors
-/// [`Error::Argument`] where an option is not what it may be. [`Error::Data`] where the file cannot be read, is not
-/// UTF-8 text, has no rows, rows of different lengths, of more than 1 MiB or 65536 fields, more than [`MAX_VALUES`]
-/// numbers in the columns taken, a quote that is not closed, not the columns that were asked for, two taken ones of
-/// one name, or in a taken one a field that is no finite number within the range of `f32`. It names the line, column
-/// and value.
+/// [`Error::Argument`] where an option has a value that is not allowed. [`Error::Data`] where
+///
+/// - the file cannot be read, is not UTF-8 text, or a quote is not closed;
+/// - it has no rows, rows of different lengths, or a row of more than 1 MiB or 65536 fields;
+/// - it lacks a column that was asked for, or two columns that are taken have the same name;
+/// - a field of a column that is taken is not a finite number within the range of `f32`: the error names its line, its
+///   column and what stands there;
+/// - there are more than [`MAX_VALUES`] numbers in the columns that are taken.
 pub fn read_table(path: &Path, options: &CsvOptions) -> Result<Table> {
     if let Some(c) = options.delimiter
         && !may_separate(c)
@@ -122,7 +126,7 @@ pub fn read_table(path: &Path, options: &CsvOptions) -> Result<Table> {
     parse(BufReader::new(file), options, MAX_VALUES).map_err(|message| Error::data(path, message))
 }
 
-/// Whether fields may be separated by this character.
+/// Whether this character may separate fields: it stands in no number, and means nothing else in a CSV file.
 fn may_separate(c: char) -> bool {
     c.is_ascii() && !c.is_ascii_alphanumeric() && !"\"#+-.\n\r\0".contains(c)
 }
@@ -183,7 +187,7 @@ fn parse(input: impl BufRead, options: &CsvOptions, max_values: usize) -> Result
     rows.finish(named_on)
 }
 
-/// The delimiter in a first line such as `sep=;`, which becomes a blank line.
+/// The delimiter that a first line such as `sep=;` names. The line is then made blank.
 fn said_delimiter(head: &mut [Result<Vec<u8>, String>]) -> Option<u8> {
     let Some(Ok(line)) = head.first_mut() else { return None };
     let said = line.strip_prefix(b"\"").and_then(|line| line.strip_suffix(b"\"")).unwrap_or(line);
@@ -197,7 +201,7 @@ fn said_delimiter(head: &mut [Result<Vec<u8>, String>]) -> Option<u8> {
     Some(delimiter)
 }
 
-/// The first lines, up to [`HEAD_ROWS`] that are no comments, the end or an error.
+/// The first lines: up to [`HEAD_ROWS`] that are neither blank nor comments, at most about 1 MiB, and no more after an error.
 fn head<R: BufRead>(lines: &mut Lines<R>) -> Vec<Result<Vec<u8>, String>> {
     let (mut head, mut rows, mut bytes) = (Vec::new(), 0, 0);
     while rows < HEAD_ROWS && bytes < MAX_RECORD {
@@ -211,7 +215,7 @@ fn head<R: BufRead>(lines: &mut Lines<R>) -> Vec<Result<Vec<u8>, String>> {
     head
 }
 
-/// The delimiter by which most rows have as many fields as the first, which has more than one.
+/// The delimiter by which the most rows have as many fields as the first row. It must have more than one.
 fn find_delimiter(head: &[Result<Vec<u8>, String>]) -> Option<u8> {
     let agreeing_rows = |delimiter: u8| {
         let (mut records, mut record) = (Records::new(head.iter().cloned(), delimiter), Record::default());
@@ -246,7 +250,7 @@ fn names(
         let Some(second) = second else { return any };
         fields.iter().zip(second.fields()).any(|(name, below)| is_name_above(name, &text(below)))
             || match &options.columns {
-                // Where no field is a number, no number is lost.
+                // Without a number in the first row, no data are lost by taking it for a header.
                 None => any && first.fields().all(|field| number(field).is_err()),
                 Some(asked) => asked.iter().any(|name| match find(&without_header, name) {
                     Some(index) => is_name(&fields[index]),
@@ -264,7 +268,7 @@ fn names(
     Ok((numbered(fields), true, Some(first.line)))
 }
 
-/// The names in a comment, where they are `width` and one of them at least is a name.
+/// The names in a comment, if it has `width` fields and at least one of them can be a name.
 fn comment_names(comment: &[u8], delimiter: u8, width: usize) -> Option<Vec<String>> {
     let comment = comment[1..].to_vec();
     let mut record = Record::default();
@@ -278,13 +282,13 @@ fn text(field: &[u8]) -> String {
     String::from_utf8_lossy(field).trim().to_string()
 }
 
-/// The names, with "column 1" for an empty one and so on.
+/// The names, where an empty one becomes "column 1", say: its number.
 fn numbered(names: Vec<String>) -> Vec<String> {
     let name = |(i, name): (usize, String)| if name.is_empty() { format!("column {}", i + 1) } else { name };
     names.into_iter().enumerate().map(name).collect()
 }
 
-/// The index of a column by its name or else its number from 1.
+/// The index of a column by its name, else by its number from 1.
 fn find(names: &[String], asked: &str) -> Option<usize> {
     let by_number = || asked.parse().ok().filter(|number| (1..=names.len()).contains(number));
     names.iter().position(|name| name == asked).or_else(|| by_number().map(|number: usize| number - 1))
@@ -312,7 +316,7 @@ fn equal_names(names: &[String], index: usize) -> Vec<usize> {
     (0..names.len()).filter(|&other| names[other] == names[index]).collect()
 }
 
-/// An error where two of the columns `taken` have one name.
+/// An error where two of the columns `taken` have the same name.
 fn refuse_duplicates(names: &[String], taken: &[usize]) -> Result<(), String> {
     let mut sorted = taken.to_vec();
     sorted.sort_by_key(|&index| (&names[index], index));

@@ -13,8 +13,8 @@ pub enum ScalerKind {
     Minmax,
     /// To mean 0 and variance 1: the mean and the standard deviation of the population.
     Standard,
-    /// The minimum and the range + 10⁻⁷, as the original experiment has it: a scaler for each part, for training and
-    /// for test, fitted to its own rows, so that what is to be predicted leaks into the inputs of the test.
+    /// The minimum and the range + 10⁻⁷, as in the original experiment. There the training part and the test part each
+    /// have a scaler of their own, fitted to their own rows. So what is to be predicted leaks into the inputs of the test.
     Original,
 }
 
@@ -54,7 +54,7 @@ impl Scaler {
         self.scale[column]
     }
 
-    /// Checks a scaler that was read from a file, before it is used for so many columns.
+    /// Checks a scaler that was read from a file, before it is used for a table of that many `columns`.
     ///
     /// # Errors
     /// [`Error::Argument`] unless it has a finite offset and a finite scale above 0 for each column.
@@ -86,7 +86,7 @@ fn offset_and_scale(kind: ScalerKind, column: &[f64]) -> (f64, f64) {
         ScalerKind::Minmax => (min, range),
         ScalerKind::Original => (min, range + 1e-7),
         ScalerKind::Standard => {
-            // Over (x − min) / range, which lies in 0 to 1: no sum cancels, overflows or vanishes.
+            // Computed of (x − min) / range, which lies in 0 to 1: so no sum cancels, overflows or underflows.
             let mean_of = |f: &dyn Fn(f64) -> f64| {
                 column.iter().map(|&x| f((x - min) / range)).sum::<f64>() / column.len() as f64
             };

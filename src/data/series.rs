@@ -1,4 +1,5 @@
-//! Forecasts of a time series: windows of consecutive rows, and the number of one column some rows later.
+//! Examples for forecasting a time series. The input is a window of consecutive rows of a table; the target is the number of
+//! one column, some rows behind the window.
 
 use std::ops::Range;
 
@@ -7,10 +8,10 @@ use super::scale::Scaler;
 use crate::cpu::philox;
 use crate::error::{Error, Result};
 
-/// How many days [`synthetic_ohlcv`] is asked for where nothing is said: as many as the original experiment's file has.
+/// The days of [`synthetic_ohlcv`] that a training takes: as many as the original experiment's file has.
 pub const SYNTHETIC_DAYS: usize = 732;
 
-/// The most numbers in a window, and in the windows that are forecast in one pass: 2³⁰, which are 4 GiB.
+/// The most numbers in a window, and in all windows that are forecast in one pass: 2³⁰, which are 4 GiB of `f32`.
 pub const MAX_INPUTS: usize = 1 << 30;
 
 /// The stream of random numbers of [`synthetic_ohlcv`].
@@ -19,8 +20,8 @@ const STREAM: u32 = u32::from_be_bytes(*b"OHLC");
 /// A made-up share's daily Open, High, Low, Volume and Close, the oldest day first: a geometric random walk from 100
 /// with a deviation of 1.5 % a day.
 ///
-/// It is made of sums and products alone, without functions of the platform's library, so that a seed gives the same
-/// bits everywhere.
+/// It is computed with sums and products alone, because functions such as `ln` differ between platforms. So a seed gives
+/// the same bits everywhere.
 pub fn synthetic_ohlcv(seed: u64, days: usize) -> Table {
     let mut index = 0;
     let mut uniform = || {
@@ -33,7 +34,7 @@ pub fn synthetic_ohlcv(seed: u64, days: usize) -> Table {
         // A sum of twelve uniform numbers less 6 is nearly normal, and within ±6.
         let mut normal = || (0..12).map(|_| uniform()).sum::<f64>() - 6.0;
         let open = close * (1.0 + 0.003 * normal());
-        // The mean growth is half the variance: so the logarithm of the price has no trend.
+        // The mean growth is half the variance, so that the logarithm of the price has no trend.
         let change = 0.015 * normal() + 0.000_117;
         close = open * (1.0 + change);
         let high = f64::max(open, close) * (1.0 + 0.005 * normal().abs());
@@ -47,17 +48,17 @@ pub fn synthetic_ohlcv(seed: u64, days: usize) -> Table {
     Table::new(["Open", "High", "Low", "Volume", "Close"].map(String::from).into(), columns)
 }
 
-/// N windows of W consecutive rows of C scaled columns, each a row later than the one before, with the number of the
-/// target column that is to be forecast, `horizon` rows behind the window's last.
+/// N windows of W consecutive rows of C scaled columns, each a row later than the one before. With each window comes what
+/// is to be forecast: the number of the target column, `horizon` rows behind the window's last row.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SeriesWindows {
-    /// The scaled rows that the windows are cut from, each once: `[N + W - 1, C]`.
+    /// The scaled rows that the windows are cut from: `[N + W - 1, C]`. Windows overlap, but each row is here once.
     pub inputs: Vec<f32>,
-    /// The scaled target of each window: `[N]`, less those at the end that lie behind the table's last row.
+    /// The scaled target of each window: `[N]`, without those at the end, which lie behind the table's last row.
     pub targets: Vec<f32>,
     /// The naive forecast, the target column in the window's last row, scaled: `[N]`.
     pub naive: Vec<f32>,
-    /// The table's row of each target: `[N]`; where it is the number of rows or more, it is in the future.
+    /// The table's row of each target, counted from 0: `[N]`. A target behind the last row is in the future.
     pub rows: Vec<usize>,
     /// W, the rows of a window.
     pub window: usize,
@@ -66,7 +67,7 @@ pub struct SeriesWindows {
 }
 
 impl SeriesWindows {
-    /// The windows that lie in `rows` of the table with their targets: what a model is trained and tested on.
+    /// The windows that lie in `rows` of the table together with their targets: for training and for testing.
     ///
     /// # Errors
     /// [`Error::Argument`] where `window` or `horizon` is 0, `rows` or the column `target` is not in the table, `rows`
@@ -88,8 +89,7 @@ impl SeriesWindows {
         Self::cut(table, scaler, target, window, horizon, rows.start..rows.end - horizon)
     }
 
-    /// All windows of the table, whose last `horizon` are followed by rows that are not known yet: what a forecast is
-    /// made for.
+    /// All windows of the table: for forecasting. The targets of the last `horizon` windows are not known yet.
     ///
     /// # Errors
     /// As for [`new`](Self::new), but a table of `window` rows is enough.
@@ -104,7 +104,7 @@ impl SeriesWindows {
         Self::cut(table, scaler, target, window, horizon, 0..table.rows())
     }
 
-    /// The windows that lie in `rows`, wherever their targets do; there is one at least.
+    /// The windows that lie in `rows`, wherever their targets lie. The caller has checked that there is at least one.
     fn cut(
         table: &Table,
         scaler: &Scaler,
@@ -154,7 +154,7 @@ impl SeriesWindows {
         })
     }
 
-    /// The windows `which`, in this order, as a recurrent layer takes them: `[W, B, C]` of B windows.
+    /// The windows of these indices, in this order, as a recurrent layer takes them: `[W, B, C]` for B windows.
     pub fn time_major(&self, which: &[usize]) -> Vec<f32> {
         let columns = self.columns;
         let row = |step, window: usize| &self.inputs[(window + step) * columns..][..columns];
@@ -165,10 +165,10 @@ impl SeriesWindows {
     }
 }
 
-/// Splits a series of so many rows into the first for training, the share `split` rounded down, and the rest for test.
+/// Splits a series of `rows` rows: the first for training, which are the share `split`, rounded down; the rest for test.
 ///
-/// The second range begins `window + horizon - 1` rows before that, so that the first target of the test is the first
-/// row behind the training part.
+/// The range of the test begins `window + horizon - 1` rows before the end of the training part. So the first target of
+/// the test is the first row behind the training part.
 ///
 /// # Errors
 /// [`Error::Argument`] where `window` or `horizon` is 0, or either range has no window with its target.

@@ -51,11 +51,11 @@ pub trait Backend: Send + Sync {
         let _ = device;
         Err("its products need none".into())
     }
-    /// Where kernels can run in several ways.
+    /// Which way kernels take that can run in several; none where there is only one way.
     fn plans(&self) -> Option<&PlanTable> {
         None
     }
 }
 
-/// That something works, or what speaks against it.
+/// `Ok` where something works; else what speaks against it.
 pub type Checked = std::result::Result<(), Arc<str>>;

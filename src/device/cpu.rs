@@ -38,16 +38,17 @@ const LIMITS: Limits = Limits { processor: Processor::Cpu, binding: u32::MAX as 
 
 struct State {
     pool: Pool<HostMemory>,
-    /// In which launches get what is stored in 16 bits.
+    /// Room for the 32-bit copies of arguments that are stored in 16 bits, one for each argument of a launch: twins compute on
+    /// these.
     wide: [Vec<f32>; MAX_ARGS],
     dispatches: u64,
 }
 
 /// Numbers that the CPU device can hold.
 pub trait Element: Real {
-    /// Whether reals of 16 bits are stored as such. The references keep them in full.
+    /// Whether 16-bit reals take 16 bits in memory. The reference devices keep them in full.
     const PACKS: bool = false;
-    /// How they cross the host's border.
+    /// As values for the host.
     fn values(x: &[Self]) -> Values;
 }
 impl Element for f32 {
@@ -158,7 +159,7 @@ impl<R: Element> Backend for Cpu<R> {
     fn launch(&self, plan: &Plan, params: &[u8], args: &[Arg<'_>]) -> Result<()> {
         let mut state = self.lock();
         let State { wide, dispatches, .. } = &mut *state;
-        // What a reference rounds, as it was.
+        // A reference rounds what the twin has changed, and nothing else: so what was there before is kept.
         let mut before: [Vec<R>; MAX_ARGS] = Default::default();
         let mut slots: [Slot<'_, R>; MAX_ARGS] = std::array::from_fn(|_| Slot::Read(&[]));
         for (i, ((arg, declared), wide)) in args.iter().zip(plan.kernel.args).zip(&mut *wide).enumerate() {
@@ -182,7 +183,7 @@ impl<R: Element> Backend for Cpu<R> {
                         if access != Access::Write {
                             halves::unpack(dtype, Self::elements(&view), wide);
                         } else if cfg!(debug_assertions) {
-                            // What a twin leaves out is to be seen.
+                            // An element that the twin leaves out must show.
                             wide.fill(f32::NAN);
                         }
                         let numbers = bytemuck::cast_slice_mut(wide);
@@ -209,7 +210,7 @@ impl<R: Element> Backend for Cpu<R> {
                     // SAFETY: as above, and the twin's slices are gone.
                     halves::pack(dtype, &wide[i][..view.len], unsafe { Self::elements_mut(&view) })
                 }
-                // It has rounded itself.
+                // The twin rounds these itself.
                 (_, Elements::Kept) => {}
                 _ => {
                     // SAFETY: as above.

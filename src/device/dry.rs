@@ -1,5 +1,5 @@
-//! A device that computes nothing and has no memory, but counts what another would do with the same launches: what a
-//! training takes is known before it begins, by the very code that trains.
+//! A device that computes nothing and has no memory, but counts what another device would do with the same launches. So
+//! what a training takes is known before it begins, from the very code that trains.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,8 +13,8 @@ use crate::error::Result;
 use crate::kernel::{Dtype, Limits, MAX_ARGS, Plan, Processor};
 use crate::plans::PlanTable;
 
-/// A run without work on a device that stands for another. Its tensors may be larger than the other could make; what is
-/// read back is 0.
+/// A run without work, on a device that stands for another. Its tensors may be larger than the other device could make;
+/// every value that is read back is 0.
 #[derive(Clone)]
 pub(crate) struct DryRun {
     dry: Arc<Dry>,

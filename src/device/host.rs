@@ -41,13 +41,13 @@ impl Host<'_> {
         }
     }
 
-    /// Whether they are reals: those of every type take them.
+    /// Whether they are reals. A tensor of any type of reals takes them.
     pub fn is_real(&self) -> bool {
         !matches!(self, Host::I32(_))
     }
 }
 
-/// Values read back, as the device held them.
+/// Values read back. Which kind they are depends on the device.
 #[derive(Clone, Debug)]
 pub enum Values {
     /// Of the CPU device or a GPU.

@@ -4,6 +4,17 @@
 //! one contract, checked at every [`Device::launch`] so that the CPU cannot hide a GPU's bug:
 //! the arguments are those the kernel declares, of this device, aligned to 256 bytes, and a buffer that is
 //! written or updated appears once.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | `select.rs` | the adapters of this machine, and the one that a name means |
+//! | `backend.rs`, `contract.rs` | what every kind of device does, and what every launch keeps to |
+//! | `cpu.rs`, `gpu/` | the two kinds of devices; how a wgpu program is put together is in `gpu/` |
+//! | `buffer.rs`, `host.rs`, `pool.rs` | buffers and parts of them, values on their way to and from the host, reuse of memory |
+//! | `recorded.rs` | when what was recorded is submitted |
+//! | `profile.rs`, `trace.rs` | what a device did and when, and the same as a Chrome trace |
+//! | `dry.rs` | a device that only counts, to know beforehand what a training takes |
+//! | `tampered/` | devices that fail or compute something wrong, for tests of what follows |
 
 mod backend;
 mod buffer;
@@ -180,8 +191,8 @@ impl Device {
         self.backend.native_f16()
     }
 
-    /// Lets kernels run as was found to be best on this adapter. What is not a way of this device is passed over. On the CPU
-    /// device there is one way only.
+    /// Sets the way in which kernels run that can run in several, as measured on this adapter (see [`crate::plans`]). An entry
+    /// that this device cannot run is ignored; the CPU device has only one way.
     pub fn set_plans(&self, plans: Plans) {
         if let Some(table) = self.backend.plans() {
             table.set(plans);
@@ -193,7 +204,7 @@ impl Device {
         self.backend.plans().map(PlanTable::get).unwrap_or_default()
     }
 
-    /// Runs `f` and records in which ways kernels ran that could have run in several.
+    /// Runs `f` and records, of each kernel that can run in several ways, the one that was taken and those there are.
     ///
     /// # Errors
     /// Those of `f`.
@@ -250,8 +261,8 @@ impl Device {
         }
     }
 
-    /// The form in which a kernel's shader is compiled here for arguments of these types; of a device that compiles none, that
-    /// which every GPU takes.
+    /// The form in which a kernel's shader is compiled here for arguments of these types. A device that compiles no shaders
+    /// gives the form that every GPU takes.
     ///
     /// # Errors
     /// [`Error::Gpu`] on a fault.
@@ -262,8 +273,8 @@ impl Device {
     /// Copies host values into a view, in order with the launches.
     ///
     /// # Errors
-    /// [`Error::Argument`] when the length differs, reals are to become integers or the reverse, half of a pair of halves
-    /// that share a word is to stay, or the view is of another device; [`Error::Gpu`] on a fault.
+    /// [`Error::Argument`] when the length differs, reals are to become integers or the reverse, the view begins or ends
+    /// between two 16-bit numbers that share a word, or it is of another device; [`Error::Gpu`] on a fault.
     pub fn upload(&self, to: View<'_>, data: Host<'_>) -> Result<()> {
         self.check_owns(to, "upload")?;
         let dtype = to.buffer.dtype();
@@ -301,7 +312,7 @@ impl Device {
         Err(Error::argument(op, format!("the tensor is {}", self.elsewhere(view.buffer))))
     }
 
-    /// Where a buffer is that is not on this device.
+    /// Says where a buffer is that is not on this device.
     fn elsewhere(&self, buffer: &Buffer) -> String {
         let other = buffer.device();
         match other.info() == self.info() {
@@ -318,9 +329,9 @@ impl Device {
         self.backend.submit()
     }
 
-    /// Ends a step of training: hands what was recorded to the GPU unless that is so little that the steps to come are
-    /// better handed over with it, by a fixed estimate of what its launches take. Whoever waits for a result has it handed
-    /// over at once.
+    /// Ends a step of training. What was recorded is handed to the GPU, unless it is so little, by a fixed estimate of the
+    /// time that its launches take, that it is better handed over together with the next steps. To wait for a result hands
+    /// everything over at once.
     ///
     /// # Errors
     /// [`Error::Gpu`] on a fault.
@@ -333,7 +344,7 @@ impl Device {
         self.backend.stats()
     }
 
-    /// From now on measures the time of each launch, and keeps of it as much as is asked for. Off, it costs nothing.
+    /// From now on measures the time of each launch, and keeps as much detail as is asked for. Off, it costs nothing.
     ///
     /// # Errors
     /// [`Error::Gpu`] when the adapter offers no timestamps inside passes.

@@ -1,5 +1,5 @@
 //! What a device does, recorded between [`Device::start_profile`](super::Device::start_profile) and
-//! [`Device::finish_profile`](super::Device::finish_profile): the time by kernel, and where it is asked for each launch and
+//! [`Device::finish_profile`](super::Device::finish_profile): the time by kernel and, where it is asked for, each launch and
 //! what the host did meanwhile.
 //!
 //! All times are seconds on the host's clock since the profile was started. A GPU has a clock of its own; `gpu/clocks.rs`
@@ -19,9 +19,9 @@ use crate::kernel::{Access, Plan, Storage};
 pub enum Detail {
     /// The time by kernel.
     Kernels,
-    /// Each launch and each span of the host too: memory grows with them, so for some steps only.
+    /// Also each launch and each span of the host. Memory grows with them, so that this is for some steps only.
     Launches,
-    /// With each launch the numbers that its arguments hold after it too: slow, for each is waited for.
+    /// Also the numbers that each launch's arguments hold after it. Slow, because each launch is waited for.
     Values,
 }
 
@@ -34,7 +34,8 @@ pub struct Profile {
     pub launches: Vec<Launch>,
     /// What the host did; as above.
     pub spans: Vec<Span>,
-    /// How much later in truth the GPU's launches may be than they say, in seconds; 0 on the CPU, which has the host's clock.
+    /// By how many seconds the GPU's launches may in truth be later than their times say; 0 on the CPU, which has the host's
+    /// clock.
     pub clock_error: f64,
 }
 
@@ -60,15 +61,15 @@ pub struct Launch {
     pub bytes: Vec<u64>,
     /// The types of the arguments, in the same order.
     pub storage: Storage,
-    /// What each argument held after it, nothing of one that is absent; empty unless [`Detail::Values`] was asked for.
+    /// What each argument held after the launch, nothing of one that is absent. Empty unless [`Detail::Values`] was asked for.
     pub values: Vec<Values>,
     /// When the host recorded it.
     pub recorded: f64,
     /// When it began to run.
     pub start: f64,
-    /// When it had run.
+    /// When it ended.
     pub end: f64,
-    /// The innermost of the [`Profile::spans`] that the host was in when it recorded it.
+    /// The innermost span that the host was in when it recorded the launch, as an index into [`Profile::spans`].
     pub span: Option<usize>,
 }
 
@@ -90,7 +91,7 @@ pub struct Span {
     pub name: &'static str,
     /// What part of a tape's work it is.
     pub work: Work,
-    /// The span that it is inside of.
+    /// The span that it is inside of, as an index into [`Profile::spans`].
     pub parent: Option<usize>,
     /// When it began.
     pub start: f64,
@@ -123,7 +124,7 @@ impl Profile {
     }
 }
 
-/// Records. While it is off each call costs one relaxed load.
+/// Records a profile. While it is off, each call costs one relaxed load.
 #[derive(Default)]
 pub(crate) struct Recorder {
     on: AtomicBool,
@@ -133,7 +134,7 @@ pub(crate) struct Recorder {
 struct Recording {
     detail: Detail,
     begin: Instant,
-    /// Spans are those of the thread that began: so they lie inside each other.
+    /// Only spans of the thread that began the profile are recorded, so that they lie inside each other.
     thread: ThreadId,
     times: BTreeMap<&'static str, (u64, f64)>,
     launches: Vec<Launch>,
@@ -144,8 +145,8 @@ struct Recording {
     clock_error: f64,
 }
 
-/// What the last thing left that happened on the tape or to a span: whatever has been done since belongs to the operation
-/// that is pushed next.
+/// Where the recording stood when something last happened on the tape or to a span. What was recorded since then belongs to
+/// the operation that is pushed next.
 #[derive(Clone, Copy, Default)]
 struct Last {
     at: f64,
@@ -190,12 +191,12 @@ impl Recorder {
         }
     }
 
-    /// A launch that is recorded now; its number, by which its time is told later.
+    /// Keeps a launch that is recorded now. Gives its number, for [`Recorder::ran`].
     pub fn launch(&self, plan: &Plan, params: &[u8], args: &[Arg<'_>]) -> usize {
         self.lock().as_mut().map_or(0, |recording| recording.launch(plan, params, args, recording.now()))
     }
 
-    /// A launch that began at a moment and has just ended.
+    /// Keeps a launch that began at `begin` and has just ended.
     pub fn launched(&self, plan: &Plan, params: &[u8], args: &[Arg<'_>], begin: Instant) {
         let end = Instant::now();
         self.took(plan.kernel.name, (end - begin).as_secs_f64());
@@ -204,7 +205,7 @@ impl Recorder {
         self.ran(index, [start, end]);
     }
 
-    /// The time that a launch of a kernel took.
+    /// Adds the time that a launch of a kernel took.
     pub fn took(&self, kernel: &'static str, seconds: f64) {
         if let Some(recording) = &mut *self.lock() {
             let entry = recording.times.entry(kernel).or_default();
@@ -213,7 +214,7 @@ impl Recorder {
         }
     }
 
-    /// When a launch ran.
+    /// Tells when a launch ran.
     pub fn ran(&self, launch: usize, [start, end]: [f64; 2]) {
         let mut guard = self.lock();
         if let Some(launch) = guard.as_mut().and_then(|recording| recording.launches.get_mut(launch)) {
@@ -269,7 +270,7 @@ impl Recorder {
         }
     }
 
-    /// Does something with the spans, where they are kept and this is their thread.
+    /// Does something with the recording, if it keeps spans and this is their thread.
     fn with_spans<T>(&self, f: impl FnOnce(&mut Recording) -> T) -> Option<T> {
         let mut guard = self.lock();
         let recording = guard
@@ -334,7 +335,7 @@ impl Recording {
 
     fn close(&mut self, index: usize) {
         let now = self.now();
-        // One inside it that has not ended would be left open by a caller that forgot it.
+        // A span inside it that its caller forgot to end is ended too.
         while let Some(open) = self.open.pop() {
             self.spans[open].end = now;
             if open == index {
@@ -363,7 +364,7 @@ struct Open<'a> {
     /// The recording, by when it began.
     begin: Instant,
     index: usize,
-    /// Whether it ends what the tape is at; not so where the device itself does something, in the middle of an operation.
+    /// Whether its ends separate operations of the tape. Those of the device's own spans, in the middle of an operation, do not.
     outer: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Where a submission ends: by the launches in it, and what they are estimated to take.
+//! When what was recorded is submitted: decided by how many launches it holds and how long they are estimated to take.
 
 use super::Arg;
 use crate::cpu::cost::{launch, seconds};
@@ -6,10 +6,11 @@ use crate::kernel::{Access, Limits, Plan};
 
 /// The most launches of a submission: the GPU is to start while the host records on.
 pub const MOST_LAUNCHES: u32 = 1024;
-/// The seconds of a submission that no further launch is added to: a watchdog may end what takes longer than a GPU's
-/// other users bear, and an estimate can be wrong by far.
+/// A submission of so many estimated seconds gets no further launch. The system's watchdog resets a GPU that is busy for too
+/// long, some seconds often, and an estimate can be wrong by far.
 const LONGEST: f64 = 0.05;
-/// A submission costs the host as much as some ten launches cost the GPU. Less than what so many launches take is put off.
+/// A submission costs the host as much as some ten launches cost the GPU. What takes no longer than this many launches waits
+/// for the steps to come.
 const WORTH: f64 = 32.0;
 
 /// What has been recorded for a submission.

@@ -1,7 +1,8 @@
 //! A profile in the format of Chrome's trace events, which <https://ui.perfetto.dev> and chrome://tracing show.
 //!
-//! The host is a process with one track, spans inside each other. The GPU is another process with a track of its own; on the
-//! CPU device kernels run where they are launched, inside the host's spans.
+//! The host is a process with one track of spans that lie inside each other. The GPU is another process, with one track, or
+//! more where it runs several launches at once. On the CPU device kernels run where they are launched, inside the host's
+//! spans.
 
 use serde_json::{Map, Value, json};
 
@@ -80,7 +81,8 @@ impl Profile {
     }
 }
 
-/// Tracks on which no launch begins before the one before it has ended: one, unless a GPU runs several at once.
+/// Hands out the GPU's tracks, so that no launch begins before the one before it on its track has ended: one track, unless the
+/// GPU runs several launches at once.
 #[derive(Default)]
 struct Tracks {
     /// When the last launch ends on each.

@@ -1,12 +1,12 @@
-//! JSON of files that somebody else may have written.
+//! JSON of files that somebody else may have written: parsed only where it cannot take much memory.
 
 use serde::de::{DeserializeOwned, Error};
 
-/// The most values of a file: the names, offsets and scales of the widest table are fewer. In memory a value may take
-/// seventy times the two bytes that it takes in a file.
+/// The most values of a file; the names, offsets and scales of the widest table are fewer. In memory a value may take seventy
+/// times the two bytes that it takes in a file.
 const MAX_VALUES: usize = 1 << 18;
 
-/// What a text holds.
+/// The value that a text holds.
 ///
 /// # Errors
 /// Where it is no JSON, of another form, nested more than 128 deep, or of too many values.

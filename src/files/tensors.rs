@@ -1,9 +1,9 @@
-//! Safetensors files, read piece by piece. Whoever wrote one can make this take no more memory than its header asks for
-//! and the values that are wanted, and read nothing outside it.
+//! Safetensors files, read piece by piece. Even a hostile file cannot make this take more memory than its header and the
+//! values that are asked for need, nor read anything outside the file.
 //!
-//! The header is parsed by the crate `safetensors`. What that lets pass is refused before: a key that is there twice, names,
-//! dimensions and tensors without end, and sizes whose sum overflows. Sums of what a file says are in 128 bits: release builds
-//! do not check for overflow.
+//! The header is parsed by the crate `safetensors`. What that crate lets pass is refused before: a key that is there twice;
+//! names, dimensions and tensors without end; sizes whose sum overflows. Sums of numbers from a file are made in 128 bits,
+//! because release builds do not check for overflow.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -44,7 +44,8 @@ pub(crate) struct TensorFile<R = File> {
 }
 
 impl TensorFile {
-    /// Opens a file and reads its header. The inner error says why it is no whole safetensors file.
+    /// Opens a file and reads its header. The outer error is one of the file system; the inner one says why this is no whole
+    /// safetensors file.
     pub fn open(path: &Path) -> Result<Result<TensorFile, String>> {
         let (file, length) = super::open(path, "safetensors file")?;
         Ok(TensorFile::new(file, length))
@@ -159,7 +160,7 @@ pub(crate) fn is_float(dtype: Dtype) -> bool {
     matches!(dtype, Dtype::F32 | Dtype::F64 | Dtype::F16 | Dtype::BF16)
 }
 
-/// Values of N bytes each, to where the last piece ended.
+/// Decodes values of N bytes each; `to` goes on where the last piece ended.
 fn decode<'a, T: 'a, const N: usize>(
     piece: &[u8],
     to: &mut impl Iterator<Item = &'a mut T>,

@@ -1,6 +1,6 @@
 //! Axes: the range of the data, and ticks at round numbers.
 
-/// Values beyond are drawn at this bound, so that no difference of two overflows.
+/// Values beyond this bound, on either side of 0, are drawn at it. So no difference of two values overflows.
 const BOUND: f64 = 1e300;
 
 /// The least and the greatest finite value seen.
@@ -28,11 +28,11 @@ impl Extent {
 /// A range of values along one side of a picture.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Axis {
-    /// The ends; of a logarithmic axis their decimal logarithms.
+    /// The ends; where the axis is logarithmic, their logarithms to base 10.
     lo: f64,
     hi: f64,
     log: bool,
-    /// Ticks between whole numbers would mean nothing.
+    /// Whether all values are whole numbers: then there are no ticks between them.
     integers: bool,
 }
 
@@ -51,7 +51,7 @@ impl Axis {
         Axis { lo: lo - around, hi: hi + around, log: false, integers }
     }
 
-    /// With room above and below; down to zero where the values begin near it.
+    /// With room above and below. It begins at zero where the least value is near it.
     pub(super) fn roomy(extent: Extent) -> Axis {
         let Axis { lo, hi, .. } = Axis::exact(extent);
         let room = 0.05 * (hi - lo);
@@ -59,7 +59,7 @@ impl Axis {
         Axis { lo: if near_zero { 0.0 } else { lo - room }, hi: hi + room, log: false, integers: false }
     }
 
-    /// By powers of ten, of values above zero.
+    /// A logarithmic axis, for values above zero.
     pub(super) fn logarithmic(extent: Extent) -> Axis {
         if extent.is_empty() {
             return Axis { lo: 0.0, hi: 1.0, log: true, integers: false };
@@ -69,7 +69,7 @@ impl Axis {
         Axis { lo: lo - room, hi: hi + room, log: true, integers: false }
     }
 
-    /// Where `v` is, from 0 to 1; None where the axis has no place for it.
+    /// Where `v` lies on the axis, from 0 to 1. None where it has no place: it is not finite, or not above 0 on a logarithmic axis.
     pub(super) fn place(&self, v: f64) -> Option<f64> {
         if !v.is_finite() || self.log && v <= 0.0 {
             return None;
@@ -82,7 +82,7 @@ impl Axis {
         ((if self.log { v.log10() } else { v }) - self.lo) / (self.hi - self.lo)
     }
 
-    /// About `most` ticks or fewer at round values: places from 0 to 1 and labels.
+    /// About `most` ticks, or fewer, at round values: their places, from 0 to 1, and labels.
     pub(super) fn ticks(&self, most: usize) -> Vec<(f64, String)> {
         let at = |(v, label): (f64, String)| (self.fraction(v), label);
         if self.log {
@@ -96,7 +96,7 @@ impl Axis {
         let label = |v: f64| {
             (v, if (1e-3..1e5).contains(&v) { format!("{v}") } else { format!("{v:e}").replace('-', "−") })
         };
-        // A power of ten and a digit, read as text: the nearest number to what the label says.
+        // A digit times a power of ten. It is parsed from text, which gives the number nearest to what the label says.
         let round =
             |exponent: i32, digit: u32| format!("{digit}e{exponent}").parse::<f64>().expect("a number");
         if last - first >= 2 {
@@ -124,7 +124,7 @@ fn linear_ticks(lo: f64, hi: f64, most: usize, integers: bool) -> Vec<(f64, Stri
         _ => (1.0, power + 1),
     };
     let (digit, power) = if integers && power < 0 { (1.0, 0) } else { (digit, power) };
-    // Whole multiples of the step, divided where it is a fraction: 0.3 is 3 / 10, not 3 x 0.1.
+    // A multiple of the step. Where the step is a fraction, it is divided: 3 / 10 is the number 0.3, but 3 x 0.1 is not.
     let value = |i: i64| {
         let i = i as f64 * digit;
         if (-300..0).contains(&power) { i / 10f64.powi(-power) } else { i * 10f64.powi(power) }
@@ -136,7 +136,8 @@ fn linear_ticks(lo: f64, hi: f64, most: usize, integers: bool) -> Vec<(f64, Stri
     values.into_iter().zip(labels).collect()
 }
 
-/// One way to write all `values`, which are multiples of 10^`power`: plain, with a suffix for thousands, or with an exponent.
+/// The labels of `values`, which are multiples of 10^`power`. All are written in the same way: plain, with a suffix such as k
+/// for thousands, or with an exponent.
 fn labels(values: &[f64], power: i32) -> Vec<String> {
     let most = values.iter().fold(0f64, |most, v| most.max(v.abs()));
     let plain = most == 0.0 || (1e-3..1e15).contains(&most);

@@ -13,11 +13,11 @@ use crate::error::Result;
 pub struct Line {
     /// What the legend calls it.
     pub name: String,
-    /// Its points (x, y), joined in their order; one that is not finite is a gap.
+    /// Its points (x, y), joined in this order. A point that is not finite makes a gap.
     pub points: Vec<(f64, f64)>,
 }
 
-/// A line chart: the lines over one pair of axes, with a legend where there is more than one line.
+/// A line chart: lines over one pair of axes, with a legend where there is more than one.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Chart {
     /// The heading; none if empty.
@@ -30,7 +30,7 @@ pub struct Chart {
     pub lines: Vec<Line>,
     /// Vertical lines at an x with a label, such as where training data end.
     pub marks: Vec<(f64, String)>,
-    /// Whether the vertical axis goes by powers of ten; values of zero or less are gaps then.
+    /// Whether the vertical axis is logarithmic. Then values of zero or less are gaps.
     pub log_y: bool,
 }
 
@@ -46,7 +46,7 @@ struct Format {
 const FULL: Format = Format { width: 800.0, height: 400.0, columns: 1.0 };
 /// For a telephone.
 const COMPACT: Format = Format { width: 340.0, height: 280.0, columns: 1.0 };
-/// For a PNG of two pixels a unit, without its margin.
+/// For a PNG with two pixels a unit. The margin is added later.
 const PICTURE: Format = Format { width: 752.0, height: 402.0, columns: 2.0 };
 
 /// At most so many rows of a legend.
@@ -55,18 +55,18 @@ const LEGEND_ROWS: usize = 5;
 const ROW: f64 = 18.0;
 
 impl Chart {
-    /// An SVG document with a transparent ground. Its colours are the CSS custom properties `--ink`, `--muted`, `--axis`,
-    /// `--grid` and `--line-1` to `--line-6`, or, where a page sets none, colours for a white ground.
+    /// An SVG document with a transparent background. A page can set its colours by the CSS custom properties `--ink`,
+    /// `--muted`, `--axis`, `--grid` and `--line-1` to `--line-6`. The default colours are for a white background.
     pub fn svg(&self) -> String {
         self.scene(FULL).framed(16.0).svg()
     }
 
-    /// The SVGs for a page, which has margins itself: for its full width, and for a telephone.
+    /// The SVGs for a page, without margins because the page has its own: one for its full width, one for a telephone.
     pub(super) fn page_svgs(&self) -> (String, String) {
         (self.scene(FULL).svg(), self.scene(COMPACT).svg())
     }
 
-    /// A PNG of 1600 x 900 pixels on white. Letters are those of the fonts Ubuntu Light and Hack.
+    /// A PNG of 1600 x 900 pixels on white, drawn with the fonts Ubuntu Light and Hack, which are part of the program.
     pub fn png(&self) -> Result<Vec<u8>> {
         png::paint(&self.scene(PICTURE).framed(24.0), 2.0)
     }
@@ -139,7 +139,7 @@ impl Chart {
         scene
     }
 
-    /// The points that have a place.
+    /// The points that have a place in the picture.
     fn points(&self) -> impl Iterator<Item = (f64, f64)> {
         let all = self.lines.iter().flat_map(|line| line.points.iter().copied());
         all.filter(|&(x, y)| x.is_finite() && y.is_finite() && !(self.log_y && y <= 0.0))
@@ -167,7 +167,7 @@ impl Chart {
         format!("{title}: {}", names.join(", ")).trim_end_matches(": ").into()
     }
 
-    /// Draws the names of the lines from `top` on, and says how high they are.
+    /// Draws the names of the lines from `top` on. Returns the height that they take.
     fn legend(&self, scene: &mut Scene, top: f64) -> f64 {
         const SAMPLE: f64 = 26.0;
         let more = |count: usize| format!("and {count} more");
@@ -199,7 +199,7 @@ impl Chart {
     }
 }
 
-/// Draws the title of a picture and says how much height it takes.
+/// Draws the title of a picture. Returns the height that it takes.
 pub(super) fn heading(scene: &mut Scene, title: &str) -> f64 {
     if title.is_empty() {
         return 0.0;
@@ -219,7 +219,8 @@ pub(super) fn heading(scene: &mut Scene, title: &str) -> f64 {
     26.0
 }
 
-/// As many ticks of the horizontal axis as do not touch, and where the axis ends so that the last label fits.
+/// The ticks of the horizontal axis: as many as fit without their labels touching. And where the axis must end for the last
+/// label to fit.
 fn fitting_ticks(axis: &Axis, left: f64, width: f64, empty: bool) -> (Vec<(f64, String)>, f64) {
     let most = if empty { 0 } else { ((width - left) / 72.0) as usize };
     for most in (1..=most).rev() {

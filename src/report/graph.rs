@@ -1,4 +1,4 @@
-//! Computations as a graph: values, what is computed from them, and which way gradients flow.
+//! Drawings of a computation as a graph: the operations, the values between them, and the ways that gradients flow back.
 
 use std::fmt::Write;
 
@@ -12,7 +12,7 @@ use super::text::{fit, width};
 pub struct Graph {
     /// The heading.
     pub title: String,
-    /// Operations and values, each behind those that it depends on.
+    /// Operations and values. Each comes after those that it depends on.
     pub nodes: Vec<GraphNode>,
     /// What is used by what.
     pub edges: Vec<Edge>,
@@ -21,11 +21,11 @@ pub struct Graph {
 /// An operation or a value.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GraphNode {
-    /// A name of its own among all, of letters and digits.
+    /// A name that no other node has, of letters and digits.
     pub id: String,
     /// What it is.
     pub kind: NodeKind,
-    /// What stands in its box, line by line.
+    /// The text in its box, line by line.
     pub lines: Vec<String>,
 }
 
@@ -47,9 +47,9 @@ pub enum NodeKind {
 /// An arrow of a graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Edge {
-    /// The index of the node that it leads from.
+    /// The index of the node at which it begins.
     pub from: usize,
-    /// That of the node that it leads to, a later one.
+    /// The index of the node at which it ends: a later one.
     pub to: usize,
     /// Whether a gradient flows back along it.
     pub gradient: bool,
@@ -69,7 +69,7 @@ impl NodeKind {
         }
     }
 
-    /// Colour and width of its frame.
+    /// The colour and the width of its frame.
     fn frame(self) -> (Ink, f64) {
         match self {
             NodeKind::Operation => (Ink::Text, 1.75),
@@ -83,12 +83,12 @@ impl NodeKind {
 
 /// The colour of gradients.
 const GRADIENT: Ink = Ink::Line(1);
-/// Between an edge and the gradient that flows back along it, and how far it may be moved for that.
+/// The distance between an edge and the gradient that flows back along it; and how far the latter is moved aside at most.
 const BESIDE: f64 = 5.0;
 const MOST_BESIDE: f64 = 12.0;
-/// The width of a box for each edge that meets one of its sides.
+/// The width that a box needs for each edge that meets its upper or its lower side.
 const EDGE: f64 = 26.0;
-/// A line of text in a box, and the box's margin.
+/// The height of a line of text in a box, and the margin of the box.
 const LINE: f64 = 15.0;
 const MARGIN: f64 = 9.0;
 /// The widest text in a box.
@@ -96,7 +96,7 @@ const WIDEST: f64 = 240.0;
 const LEGEND: f64 = 26.0;
 
 impl Graph {
-    /// For Graphviz.
+    /// The graph in DOT, the language of Graphviz.
     pub fn dot(&self) -> String {
         let mut out = format!(
             "digraph tape {{\n  label={}\n  labelloc=t\n  rankdir=TB\n  node [fontname=\"sans-serif\", fontsize=11, shape=box]\n",
@@ -126,7 +126,7 @@ impl Graph {
         out + "}\n"
     }
 
-    /// An SVG document, light or dark as its reader's system is.
+    /// An SVG document. It is light or dark, as the reader's system is set.
     pub fn svg(&self) -> String {
         self.scene().framed(16.0).document()
     }
@@ -192,7 +192,7 @@ impl Graph {
         scene
     }
 
-    /// Draws what boxes and arrows mean, from `top` on, and says how high that is.
+    /// Draws what boxes and arrows mean, from `top` on. Returns the height that it takes.
     fn legend(&self, scene: &mut Scene, top: f64) -> f64 {
         let mut x = 0.0;
         let y = top + 8.0;
@@ -216,7 +216,7 @@ fn frame(scene: &mut Scene, (x, y): (f64, f64), Size { width, height }: Size, ki
     scene.shapes.push(Shape::Path { points, ink, width: stroke });
 }
 
-/// The way back beside a line: moved to the right, the more the flatter it lies.
+/// The same line backwards, moved to the right. The flatter the line lies, the farther it is moved, so that the distance stays.
 fn beside(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     let flatness = |pair: &[(f64, f64)]| {
         let (dx, dy) = (pair[1].0 - pair[0].0, pair[1].1 - pair[0].1);
@@ -232,7 +232,7 @@ fn arrow(scene: &mut Scene, points: Vec<(f64, f64)>, ink: Ink) {
     let (dx, dy) = (end_x - x, end_y - y);
     let length = dx.hypot(dy).max(1e-9);
     let (dx, dy) = (dx / length, dy / length);
-    // A head as long as a dash, so that it is never cut.
+    // The head is as long as a dash, so that it is drawn whole.
     let wing = |side: f64| (end_x - 6.0 * dx - side * 3.0 * dy, end_y - 6.0 * dy + side * 3.0 * dx);
     scene.shapes.push(Shape::Path { points, ink, width: 1.25 });
     for side in [-1.0, 1.0] {
@@ -240,7 +240,7 @@ fn arrow(scene: &mut Scene, points: Vec<(f64, f64)>, ink: Ink) {
     }
 }
 
-/// A string of DOT. A line ends with `\n`; what has no place in a text becomes a space.
+/// A string of DOT. Line ends are written as `\n`, and other control characters become spaces.
 fn quoted(text: &str) -> String {
     let mut out = String::from("\"");
     for c in text.chars() {

@@ -1,4 +1,4 @@
-//! Heat maps.
+//! Heat maps: tables of numbers shown as colours.
 
 use super::axis::{Axis, Extent};
 use super::chart::heading;
@@ -16,22 +16,23 @@ pub struct HeatMap {
     pub x_label: String,
     /// What the rows are.
     pub y_label: String,
-    /// The numbers of each row, the first row on top; one that is not finite is grey.
+    /// The numbers of each row, the first row on top. A number that is not finite is shown in grey.
     pub rows: Vec<Vec<f32>>,
-    /// A label for each column, such as the characters of a text; blanks and control characters are shown as signs.
+    /// A label for each column, such as the characters of a text. Blanks and control characters are shown as visible signs.
     pub columns: Option<Vec<String>>,
     /// A label for each row.
     pub row_labels: Option<Vec<String>>,
-    /// Whether the colours go from -1 over 0 to 1, with what lies beyond at the ends; else from 0 to the greatest number.
+    /// Whether the colours are for -1 to 1, with two colours on the sides of 0; numbers beyond get the colours of the ends. Else
+    /// they are for 0 to the greatest number.
     pub signed: bool,
 }
 
 const ABOVE: [u8; 3] = [0xd4, 0x5d, 0x0a];
 const BELOW: [u8; 3] = [0x1f, 0x78, 0xd1];
-/// Of what is no number.
+/// The colour of what is not a finite number.
 const NONE: [u8; 4] = [0x88, 0x88, 0x88, 0x90];
 
-/// Cells of an image at most, along each side; more are drawn by the greatest of several.
+/// The most cells of an image: across, and down. Where a map has more, a cell shows the number farthest from zero of several.
 const MOST: (usize, usize) = (3000, 1000);
 
 /// The width of a picture, and its height if it is given.
@@ -42,13 +43,13 @@ struct Format {
 }
 
 impl HeatMap {
-    /// An SVG document with a transparent ground, as wide as labels of a character for each column need; colours as in
-    /// [`Chart::svg`](super::Chart::svg).
+    /// An SVG document with a transparent background. Where the columns are labelled with single characters, it is wide enough
+    /// to show all of them. Its colours are set as those of [`Chart::svg`](super::Chart::svg).
     pub fn svg(&self) -> String {
         self.scene(Format { width: 800.0, height: None }).framed(16.0).svg()
     }
 
-    /// The SVG for a page, which has margins itself, and its natural width in CSS pixels.
+    /// The SVG for a page, without margins because the page has its own; and its natural width in CSS pixels.
     pub(super) fn page_svg(&self) -> (String, f64) {
         let scene = self.scene(Format { width: 800.0, height: None });
         (scene.svg(), scene.width)
@@ -80,14 +81,14 @@ impl HeatMap {
             .flatten()
             .map(|label| 11.0 * MONO * label.chars().count() as f64)
             .fold(0.0, f64::max);
-        let room = label_width + if label_width < 10.0 { 1.0 } else { 6.0 }; // letters may stand close, words not
+        let room = label_width + if label_width < 10.0 { 1.0 } else { 6.0 }; // single letters may stand close together, words may not
         let mut cell_width = ((format.width - left - 8.0) / columns.max(1) as f64).min(room.max(48.0));
         if format.height.is_none() && label_width < 16.0 && columns <= 1000 && labels.is_some() {
             cell_width = cell_width.max(label_width + 2.0);
             scene.width = scene.width.max((left + cell_width * columns as f64 + 8.0).ceil());
         }
 
-        // A wide map may be scrolled: what is to be read first stands at its left end.
+        // A wide map may be scrolled: what is read first stands at its left end.
         let mut top = heading(&mut scene, &self.title);
         if rows * columns > 0 {
             self.scale(&mut scene, top, most);
@@ -148,7 +149,7 @@ impl HeatMap {
         scene
     }
 
-    /// What the colours mean, as a strip between its ends' numbers.
+    /// Draws what the colours mean: a strip of them between the numbers at its ends.
     fn scale(&self, scene: &mut Scene, top: f64, most: f32) {
         const STEPS: usize = 60;
         let (from, to) = if self.signed { ("−1", "1".to_owned()) } else { ("0", short(most)) };
@@ -171,7 +172,7 @@ impl HeatMap {
         }
     }
 
-    /// The ground shows through near zero, so that it may be light or dark.
+    /// The colour of a number: the nearer to zero, the more transparent. So a map fits a light background and a dark one.
     fn colour(&self, v: f32, most: f32) -> [u8; 4] {
         if !v.is_finite() {
             return NONE;
@@ -185,7 +186,8 @@ impl HeatMap {
         [r, g, b, (t.abs() * 255.0).round() as u8]
     }
 
-    /// The colours of `across` x `down` cells, each of the number farthest from zero among those that it stands for.
+    /// The colours of `across` x `down` cells. Each is that of the number farthest from zero among those that the cell stands
+    /// for.
     fn cells(&self, across: usize, down: usize, columns: usize, most: f32) -> Vec<[u8; 4]> {
         let farthest = |row: usize, column: usize| {
             let rows = &self.rows[row * self.rows.len() / down..(row + 1) * self.rows.len() / down];
@@ -198,7 +200,7 @@ impl HeatMap {
     }
 }
 
-/// The width of a letter of a monospaced font of size 1.
+/// The width of a letter in a monospaced font of size 1.
 const MONO: f64 = 0.62;
 
 /// The labels of the first `count` rows or columns as they are shown.
@@ -211,8 +213,8 @@ fn small(scene: &mut Scene, x: f64, y: f64, anchor: Anchor, content: String) {
     scene.shapes.push(Shape::Text(Text { x, y, anchor, size: 11.0, ink, bold: false, mono: true, content }));
 }
 
-/// Positions and labels along one side with cells of `cell` units: as many of `labels` as have `room` units each, or
-/// about `most` round positions.
+/// Positions and labels along one side with cells of `cell` units: as many of `labels` as have `room` units each. Without
+/// labels, about `most` round positions.
 fn ticks(labels: Option<Vec<String>>, count: usize, cell: f64, room: f64, most: f64) -> Vec<(usize, String)> {
     match labels {
         Some(labels) => {
@@ -231,7 +233,7 @@ fn ticks(labels: Option<Vec<String>>, count: usize, cell: f64, room: f64, most: 
     }
 }
 
-/// A number in about three digits.
+/// A number with about three digits.
 fn short(v: f32) -> String {
     if v != 0.0 && !(1e-3..1e5).contains(&v) {
         format!("{v:.2e}").replace('-', "−")

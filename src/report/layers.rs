@@ -1,5 +1,9 @@
-//! Places for the boxes of a directed graph, in layers from top to bottom: by Sugiyama's steps (layers by the longest path,
-//! long edges cut into pieces of one layer each, an order with few crossings by barycentres, then coordinates).
+//! The layout of a directed graph in layers from top to bottom, by Sugiyama's method:
+//!
+//! 1. Each box gets a layer, by the longest path that leads to it.
+//! 2. Edges that pass layers are cut into pieces of one layer each.
+//! 3. Each layer is ordered so that few edges cross: by the mean place of the neighbours (barycentres).
+//! 4. Boxes get their coordinates across, near their neighbours.
 
 /// A box to be placed.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -13,19 +17,19 @@ pub(super) struct Size {
 pub(super) struct Layout {
     pub width: f64,
     pub height: f64,
-    /// Centre of each box across, and its top edge.
+    /// The x of each box's centre, and the y of its top.
     pub boxes: Vec<(f64, f64)>,
     /// The points of each edge, from the lower side of its first box to the upper side of its second.
     pub edges: Vec<Vec<(f64, f64)>>,
 }
 
-/// Between two boxes side by side.
+/// The distance between two boxes side by side.
 const ACROSS: f64 = 18.0;
-/// Between two layers.
+/// The distance between two layers.
 const DOWN: f64 = 54.0;
 /// The width kept free for an edge that passes a layer.
 const PASSAGE: f64 = 14.0;
-/// Passes that look for fewer crossings, and for better coordinates.
+/// How many passes look for fewer crossings; and as many for better coordinates.
 const PASSES: usize = 12;
 
 /// A box, or the piece of an edge that passes a layer.
@@ -37,7 +41,7 @@ struct Place {
     below: Vec<usize>,
 }
 
-/// Lays out boxes and the edges between them, by index. Edges lead from boxes to later ones.
+/// Lays out boxes and the edges between them, which are pairs of indices. Edges lead from boxes to later ones.
 pub(super) fn lay_out(sizes: &[Size], edges: &[(usize, usize)]) -> Layout {
     let layers = layers_of(sizes.len(), edges);
     let mut places: Vec<Place> = sizes
@@ -81,7 +85,8 @@ pub(super) fn lay_out(sizes: &[Size], edges: &[(usize, usize)]) -> Layout {
     Layout { width, height, boxes, edges }
 }
 
-/// The layer of each box: below all that lead to it; what nothing leads to is just above the first that it leads to.
+/// The layer of each box: below all boxes that lead to it. A box to which nothing leads stands just above the first to which it
+/// leads.
 fn layers_of(count: usize, edges: &[(usize, usize)]) -> Vec<usize> {
     let mut sorted = edges.to_vec();
     sorted.sort();
@@ -100,7 +105,7 @@ fn layers_of(count: usize, edges: &[(usize, usize)]) -> Vec<usize> {
     layers
 }
 
-/// Cuts an edge into pieces of one layer: the boxes and pieces that it leads through.
+/// Cuts an edge into pieces of one layer. Returns the indices of its places: the first box, the pieces, and the last box.
 fn chain(places: &mut Vec<Place>, (from, to): (usize, usize)) -> Vec<usize> {
     let mut chain = vec![from];
     for layer in places[from].layer + 1..places[to].layer {
@@ -116,8 +121,8 @@ fn chain(places: &mut Vec<Place>, (from, to): (usize, usize)) -> Vec<usize> {
     chain
 }
 
-/// Orders each row so that few edges cross: by the mean place of the neighbours in the row before, from above and from below
-/// in turn. The best order that was seen is taken.
+/// Orders each row so that few edges cross: by the mean place of the neighbours in the row before it. Passes go down and up in
+/// turn. The best order that was seen is taken.
 fn order(places: &[Place], rows: &mut [Vec<usize>]) {
     let mut best = rows.to_vec();
     let mut fewest = crossings(places, rows);
@@ -130,7 +135,7 @@ fn order(places: &[Place], rows: &mut [Vec<usize>]) {
             let centre = |index: &usize| {
                 let place = &places[*index];
                 let neighbours = if downwards { &place.above } else { &place.below };
-                // What has no neighbour there stays about where it is.
+                // Where there is no neighbour, the place stays about where it is.
                 mean(neighbours.iter().map(|neighbour| fixed[*neighbour])).unwrap_or(own[*index])
             };
             rows[row].sort_by(|a, b| centre(a).total_cmp(&centre(b)));
@@ -143,7 +148,7 @@ fn order(places: &[Place], rows: &mut [Vec<usize>]) {
     rows.clone_from_slice(&best);
 }
 
-/// The place of each of a row's members in it, from 0 to 1.
+/// For each member of a row, its place in the row, from 0 to 1.
 fn positions(count: usize, row: &[usize]) -> Vec<f64> {
     let mut positions = vec![0.0; count];
     for (place, index) in row.iter().enumerate() {
@@ -166,8 +171,8 @@ fn crossings(places: &[Place], rows: &[Vec<usize>]) -> usize {
     rows.windows(2).map(between).sum()
 }
 
-/// Gives every member of a row its place across: as near as can be to the mean of its neighbours, in the row's order, with
-/// room between them.
+/// Gives every member of a row its x: as near as possible to the mean of its neighbours, but in the row's order, and with room
+/// between the members.
 fn spread(places: &mut [Place], rows: &[Vec<usize>]) {
     for pass in 0..=PASSES {
         for step in 0..rows.len() {
@@ -192,8 +197,10 @@ fn spread(places: &mut [Place], rows: &[Vec<usize>]) {
     places.iter_mut().for_each(|place| place.x = (place.x - left).round());
 }
 
-/// The centres nearest to the wishes, by least squares, that keep the order and room between boxes of these widths: the
-/// wishes less the room to the left must not fall, which is an isotonic regression (by pooling adjacent violators).
+/// The centres nearest to the wishes, in the sense of least squares, that keep the order of the boxes and the room between them.
+///
+/// A centre less the room that the boxes to its left need must not be smaller than the same of the box before. To find such
+/// numbers near given ones is an isotonic regression, which is computed by pooling adjacent violators.
 fn apart(wishes: &[f64], widths: &[f64]) -> Vec<f64> {
     let mut room = 0.0;
     let mut rooms = Vec::with_capacity(widths.len());
@@ -203,7 +210,7 @@ fn apart(wishes: &[f64], widths: &[f64]) -> Vec<f64> {
         }
         rooms.push(room);
     }
-    // Sums and counts of stretches that have one value.
+    // The sums and counts of stretches that share one value, their mean.
     let mut stretches: Vec<(f64, usize)> = Vec::new();
     for (wish, room) in wishes.iter().zip(&rooms) {
         stretches.push((wish - room, 1));
@@ -218,7 +225,8 @@ fn apart(wishes: &[f64], widths: &[f64]) -> Vec<f64> {
     values.zip(&rooms).map(|(value, room)| value + room).collect()
 }
 
-/// Where an edge meets a box's side: the edges of a side share it, in the order of the places where they lead.
+/// The x at which an edge meets the side of a box. All edges that meet the side share it evenly, in the order of the places
+/// to which they lead.
 fn port(places: &[Place], place: &Place, side: &[usize], neighbour: usize) -> f64 {
     let mut side = side.to_vec();
     side.sort_by(|a, b| places[*a].x.total_cmp(&places[*b].x));

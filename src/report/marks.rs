@@ -1,9 +1,9 @@
-//! Labelled vertical lines of a chart.
+//! The labelled vertical lines of a chart, and room for their labels.
 
 use super::scene::Anchor;
 use super::text::{self, fit};
 
-/// At most so many rows of labels.
+/// The most rows of labels.
 const ROWS: usize = 3;
 /// The height of a row.
 pub(super) const MARK_ROW: f64 = 16.0;
@@ -22,13 +22,13 @@ impl Mark {
     }
 }
 
-/// Labels beside their lines, in rows from below, none over another label or line; and the number of rows. To the right
-/// of the lines, or to the left where more labels find a place so.
+/// Places labels beside their lines, in rows from below, so that none covers another label or a line. They stand to the right
+/// of the lines, or to the left where more of them find room so. Returns the number of rows as well.
 pub(super) fn place_marks(marks: &[(f64, &String)], width: f64) -> (Vec<Mark>, usize) {
     let mut sorted = marks.to_vec();
     sorted.sort_by(|a, b| a.0.total_cmp(&b.0));
     sorted.dedup_by(|b, a| (b.0 - a.0).abs() < 0.5 && a.1 == b.1);
-    // A label reaches over the lines beside it, which must be the lower ones: they come first.
+    // A label reaches over the lines beside it, whose own labels must be in lower rows: these are placed first.
     let right = place_labels(sorted.iter().rev(), width, Anchor::Start);
     let left = place_labels(sorted.iter(), width, Anchor::End);
     let count = |(placed, _): &(Vec<Mark>, usize)| placed.iter().filter(|mark| mark.label.is_some()).count();

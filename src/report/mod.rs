@@ -1,8 +1,8 @@
-//! Pictures and the page of a training run, as pure functions of data: nothing here knows of models, training or files.
+//! Pictures, and the page of a training run, as pure functions of data: nothing here knows of models, training or files.
 //!
-//! A [`Chart`], [`HeatMap`] or [`Graph`] is laid out once as a scene of lines, texts and images. A scene is written as SVG, with
-//! colours from CSS custom properties so that a page can show it in light and dark, or painted as PNG on white. [`html`]
-//! puts them into one page that needs no script and asks no host for anything. Equal input gives equal bytes.
+//! A [`Chart`], a [`HeatMap`] or a [`Graph`] is laid out as a scene of lines, texts and images. A scene is then written as SVG
+//! or painted as PNG on white. The colours of an SVG are CSS custom properties, so that a page can show it in light and in dark.
+//! [`html`] puts pictures into one page that needs no script and asks no host for anything. Equal input gives equal bytes.
 
 mod axis;
 mod chart;

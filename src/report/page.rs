@@ -1,4 +1,4 @@
-//! The page of a training run.
+//! The page of a training run: one HTML file with everything in it.
 
 use std::fmt::Write;
 
@@ -12,7 +12,7 @@ pub struct Report {
     pub title: String,
     /// What a reader must know before the numbers, such as that the data are synthetic; shown prominently.
     pub notes: Vec<String>,
-    /// The numbers that count, by name.
+    /// The results by name, shown large.
     pub results: Vec<(String, String)>,
     /// The circumstances by name, such as the device and the number of steps.
     pub facts: Vec<(String, String)>,
@@ -41,9 +41,9 @@ pub enum Block {
     Chart(Chart),
     /// A heat map, scrolled sideways where it is wider than the screen.
     HeatMap(HeatMap),
-    /// Generated texts, letter by letter as they are.
+    /// Generated texts, shown as they are, with their blanks and line ends.
     Samples(Vec<String>),
-    /// A table; numbers stand to the right.
+    /// A table. Columns of numbers are aligned to the right.
     Table {
         /// The headings of the columns.
         head: Vec<String>,
@@ -56,8 +56,8 @@ pub enum Block {
 
 const CSS: &str = concat!(include_str!("colours.css"), include_str!("page.css"));
 
-/// The page as one HTML document, which is well-formed XML too: style and pictures are inside, there is no script, and a
-/// browser is told to ask no host for anything. All text is shown as text, whatever is in it.
+/// The page as one HTML document, which is also well-formed XML. Style and pictures are inside, there is no script, and a
+/// content security policy keeps the browser from asking any host for anything. All text is escaped.
 pub fn html(report: &Report) -> String {
     let title = escape(if report.title.is_empty() { "Report" } else { &report.title });
     let mut out = format!(
@@ -137,7 +137,7 @@ fn write_block(out: &mut String, block: &Block) {
         }
         Block::Samples(samples) => {
             for sample in samples {
-                // A line break right behind the tag would be dropped.
+                // HTML drops a line break right after the tag: so the text gets one to drop.
                 _ = writeln!(out, "<pre>\n{}</pre>", escape(sample));
             }
         }
@@ -150,7 +150,7 @@ fn write_block(out: &mut String, block: &Block) {
     }
 }
 
-/// Opens a box that is scrolled by itself, also by keyboard.
+/// Opens a box that scrolls by itself, also by keyboard.
 fn open_scroll(out: &mut String, label: &str) {
     _ = writeln!(
         out,
@@ -181,7 +181,7 @@ fn table(out: &mut String, head: &[String], rows: &[Vec<String>]) {
     out.push_str("</tbody>\n</table>\n</div>\n");
 }
 
-/// Whether a column holds numbers, with a unit or not, and nothing else.
+/// Whether a column holds nothing but numbers, with or without units.
 fn is_numeric(rows: &[Vec<String>], column: usize) -> bool {
     let mut cells = rows.iter().filter_map(|row| row.get(column)).filter(|cell| !cell.is_empty()).peekable();
     let is_number = |cell: &String| {

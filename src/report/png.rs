@@ -1,4 +1,4 @@
-//! Scenes painted as PNG on white, with fonts of their own: no font of the system is asked for.
+//! Scenes painted as PNG on white. The fonts are part of the program, so that a picture is the same on every system.
 
 use std::sync::Once;
 
@@ -9,7 +9,7 @@ use plotters::style::{FontStyle, register_font};
 use super::scene::{Anchor, Image, Ink, Scene, Shape, Text};
 use crate::error::{Error, Result};
 
-/// Painted pixels to a pixel of the picture, along each side; their mean smooths every edge.
+/// How many pixels are painted for a pixel of the picture, along each side. Their mean is taken, which smooths edges.
 const FINER: usize = 2;
 
 type Area<'a> = DrawingArea<BitMapBackend<'a>, plotters::coord::Shift>;
@@ -84,7 +84,8 @@ fn colour(ink: Ink) -> RGBColor {
 
 type Painted = Result<(), Box<dyn std::error::Error>>;
 
-/// Each piece by itself with a disc at its ends: plotters leaves holes and spikes where a thick line turns back.
+/// Paints each piece of a line by itself, with a disc where two meet: plotters leaves holes and spikes where a thick line turns
+/// back.
 fn paint_path(area: &Area, points: &[(f64, f64)], ink: Ink, width: f64, scale: f64) -> Painted {
     let style = colour(ink).stroke_width((width * scale).round().max(1.0) as u32);
     let disc = |(x, y): (f64, f64), radius: f64| {
@@ -107,7 +108,8 @@ fn paint_path(area: &Area, points: &[(f64, f64)], ink: Ink, width: f64, scale: f
     Ok(())
 }
 
-/// The straight pieces of a line that are drawn with these lengths on and off.
+/// The straight pieces of a dashed line that are drawn. `lengths` are those of dashes and gaps in turn; without any the line is
+/// solid.
 fn dashes(points: &[(f64, f64)], lengths: &[f64]) -> impl Iterator<Item = ((f64, f64), (f64, f64))> {
     let (mut index, mut left) = (0, lengths.first().copied().unwrap_or(f64::INFINITY));
     points.windows(2).flat_map(move |pair| {
@@ -142,7 +144,7 @@ fn paint_text(area: &Area, text: &Text, scale: f64) -> Painted {
         Anchor::Middle => HPos::Center,
         Anchor::End => HPos::Right,
     };
-    // plotters counts the height of a line, SVG that of the letter's body.
+    // The size of a font means the height of a line in plotters, but of the letter's body in SVG.
     let font = (name, 1.2 * text.size * scale).into_font();
     let colour = colour(text.ink);
     let style = TextStyle::from(font).color(&colour).pos(Pos::new(across, VPos::Center));
@@ -154,7 +156,7 @@ fn paint_text(area: &Area, text: &Text, scale: f64) -> Painted {
     Ok(())
 }
 
-/// Writes the cells over white into `pixels` with rows of `width`.
+/// Writes the cells, blended with white, into `pixels`, which have rows of `width`.
 fn paint_image(pixels: &mut [u8], width: usize, image: &Image, scale: f64) {
     let (left, top) = ((image.x * scale).round() as usize, (image.y * scale).round() as usize);
     let (across, down) = ((image.width * scale).round() as usize, (image.height * scale).round() as usize);

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::png;
 use super::text::escape;
 
-/// What a stroke or a text is for; its colour follows from the scheme of the page.
+/// What a stroke or a text is for. Its colour follows from that and from the colours of the page.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Ink {
     Text,
@@ -17,11 +17,12 @@ pub(super) enum Ink {
     Line(usize),
 }
 
-/// Colours of the series on white, told apart with any kind of colour blindness; a page sets `--line-1` ... itself.
+/// The colours of the series on white, which can be told apart with any kind of colour blindness. A page may set others, by
+/// `--line-1` and so on.
 const LINES: [&str; 6] = ["#0a66b8", "#c2500b", "#00805f", "#a23f83", "#7d6608", "#4f5d73"];
 
 impl Ink {
-    /// The colour on white as "#rrggbb", and the CSS custom property that takes its place.
+    /// The colour on white as "#rrggbb", and the CSS custom property by which a page may set another.
     pub(super) fn colour(self) -> (&'static str, String) {
         match self {
             Ink::Text => ("#1c2127", "--ink".into()),
@@ -33,7 +34,7 @@ impl Ink {
         }
     }
 
-    /// Lengths drawn and left out, in turn; empty for a solid line. Series differ by it as well as by colour.
+    /// The lengths of dashes and gaps in turn; none for a solid line. Series differ by them as well as by colour.
     pub(super) fn dash(self) -> &'static [f64] {
         match self {
             Ink::Mark => &[3.0, 3.0],
@@ -43,7 +44,7 @@ impl Ink {
     }
 }
 
-/// Which end of a text its place is.
+/// Which part of a text is at its x.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Anchor {
     Start,
@@ -51,7 +52,7 @@ pub(super) enum Anchor {
     End,
 }
 
-/// A line of text; `y` is its baseline.
+/// A line of text; `y` is that of its baseline.
 #[derive(Debug)]
 pub(super) struct Text {
     pub x: f64,
@@ -64,7 +65,7 @@ pub(super) struct Text {
     pub content: String,
 }
 
-/// Cells with a colour each, row by row, as red, green, blue and opacity.
+/// A grid of coloured cells, row by row. Colours are red, green, blue and opacity.
 #[derive(Debug)]
 pub(super) struct Image {
     pub x: f64,
@@ -88,12 +89,12 @@ pub(super) enum Shape {
     Image(Image),
 }
 
-/// A picture of `width` x `height` units; a unit is a CSS pixel at its natural size.
+/// A picture of `width` x `height` units. A unit is a CSS pixel where the picture is shown at its natural size.
 #[derive(Debug)]
 pub(super) struct Scene {
     pub width: f64,
     pub height: f64,
-    /// What a reader who does not see the picture is told.
+    /// The name of the picture, for readers who do not see it.
     pub title: String,
     pub shapes: Vec<Shape>,
 }
@@ -118,7 +119,7 @@ impl Scene {
         }));
     }
 
-    /// The same with a margin around it.
+    /// The same picture with a margin around it.
     pub(super) fn framed(mut self, margin: f64) -> Scene {
         (self.width, self.height) = (self.width + 2.0 * margin, self.height + 2.0 * margin);
         for shape in &mut self.shapes {
@@ -133,7 +134,8 @@ impl Scene {
         self
     }
 
-    /// The SVG document of [`Scene::svg`] with a ground and the colours of light and dark inside, as a page has them.
+    /// The SVG document of [`Scene::svg`] for use without a page: with a background, and with the page's colours for light and dark
+    /// inside.
     pub(super) fn document(&self) -> String {
         let style = include_str!("colours.css");
         let whole = self.svg().replacen(
@@ -148,8 +150,8 @@ impl Scene {
         whole.replacen("</title>", &format!("</title><style>{style}</style>"), 1)
     }
 
-    /// An SVG document with a transparent ground. Each shape has its colour for white as an attribute, for programs that
-    /// know no custom properties, and in a style that a page can set.
+    /// An SVG document with a transparent background. Each shape has its colour twice: as an attribute, for programs that know no
+    /// custom properties, and as a style, which a page can set.
     pub(super) fn svg(&self) -> String {
         let (width, height, title) = (number(self.width), number(self.height), escape(&self.title));
         let mut out = format!(
@@ -225,7 +227,7 @@ fn svg_image(out: &mut String, image: &Image) {
     );
 }
 
-/// A coordinate to a tenth of a unit.
+/// A coordinate, rounded to a tenth of a unit.
 fn number(v: f64) -> String {
     let tenths = format!("{v:.1}");
     match tenths.strip_suffix(".0") {

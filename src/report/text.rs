@@ -1,9 +1,9 @@
-//! Text of any origin made safe to show: escaped, and with nothing in it that hides or reorders what stands beside it.
+//! Makes text of any origin safe to show: it is escaped, and what could hide or reorder the text beside it is made visible.
 
 use std::fmt::Write;
 
-/// Whether `c` takes no place of its own on the screen but changes what does: directions, joins, tags, byte order marks.
-/// Zero-width joiners stay, emoji need them.
+/// Whether `c` is invisible itself but may change what stands beside it: marks of direction, joins, tags, byte order marks.
+/// Zero-width joiners do not count: emoji need them.
 fn is_invisible(c: char) -> bool {
     matches!(c, '\u{AD}' | '\u{61C}' | '\u{180E}' | '\u{200B}' | '\u{200C}' | '\u{200E}' | '\u{200F}'
         | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}'
@@ -53,7 +53,7 @@ fn push_visible(out: &mut String, c: char) {
     }
 }
 
-/// The width of `text` at font size 1, a little generous: the reader's font is unknown.
+/// The width of `text` at font size 1. It is estimated generously, because the reader's font is not known.
 pub(super) fn width(text: &str) -> f64 {
     let of = |c: char| match c {
         'i' | 'j' | 'l' | 't' | 'f' | 'I' | '.' | ',' | ':' | '\'' | '|' | ' ' => 0.34,
@@ -68,7 +68,7 @@ pub(super) fn width(text: &str) -> f64 {
     text.chars().map(of).sum()
 }
 
-/// `text` on one line, cut with an ellipsis to fit `limit` at that font size.
+/// `text` on one line. What does not fit `limit` at that font size is cut off and replaced by an ellipsis.
 pub(super) fn fit(text: &str, size: f64, limit: f64) -> String {
     let mut line: String = text.chars().map(|c| if c.is_whitespace() { ' ' } else { c }).take(1000).collect();
     if line.len() == text.len() && width(&line) * size <= limit {

@@ -1,8 +1,9 @@
-//! Points thinned out to what a picture can show.
+//! Thins the points of a line out to what a picture can show.
 
-/// The stretches of `points` without a gap, at most a few points for each of `columns` pixel columns. `place` maps a point
-/// to the picture, x from 0 to `columns`, or to None where it is a gap. In each column the first, the last, the lowest
-/// and the highest point stay, in their order; a gap inside a column cannot be seen and goes.
+/// The stretches of `points` between gaps, with at most a few points for each of `columns` pixel columns.
+///
+/// `place` maps a point to the picture, with x from 0 to `columns`, or to None where it is a gap. In each column the first,
+/// the last, the lowest and the highest point are kept, in their order. A gap within a column cannot be seen and is dropped.
 pub(super) fn thin(
     points: &[(f64, f64)],
     columns: f64,
@@ -14,14 +15,14 @@ pub(super) fn thin(
     if len <= most {
         return stretches(strips.into_iter());
     }
-    // The points go to and fro: as many runs of equal length as there are columns.
+    // Points that go to and fro are not reduced enough by columns. So they are cut into runs of equal length as well.
     let run = len.div_ceil(most / 4);
     stretches(reduce(strips.into_iter(), |i, _| (i / run) as i64).into_iter())
 }
 
 type Placed = Option<(f64, f64)>;
 
-/// One bucket after the other, by the extremes that it holds; None where a gap lies between two buckets.
+/// Replaces the points of each bucket by its extremes, one bucket after the other; None where a gap lies between two buckets.
 fn reduce(points: impl Iterator<Item = Placed>, bucket: impl Fn(usize, (f64, f64)) -> i64) -> Vec<Placed> {
     let mut out = Vec::new();
     let mut current: Option<(i64, Extremes)> = None;
@@ -51,7 +52,7 @@ fn reduce(points: impl Iterator<Item = Placed>, bucket: impl Fn(usize, (f64, f64
     out
 }
 
-/// First, lowest, highest and last point with their positions.
+/// The first, lowest, highest and last point, each with its index.
 struct Extremes([(usize, (f64, f64)); 4]);
 
 impl Extremes {

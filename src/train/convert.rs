@@ -37,15 +37,17 @@ pub struct Conversion {
     pub bytes_after: u64,
 }
 
-/// Writes what is in `from`, the folder of a run or model or a safetensors file, to `to` with all floats in a type, rounded
-/// to nearest, ties to even. Tensors of other types, texts and `config.json` are kept. What is there under the name `to`, a
-/// model's two files or a file, is replaced only with `force`, and only by what is whole; `from` is not changed. The
-/// memory that it takes does not grow with the tensors. `stop` is asked again and again whether to end.
+/// Writes a model with all floats in another type, rounded to nearest, ties to even. `from` is the folder of a run or model, or a
+/// safetensors file; it is not changed. `to` becomes the same. Tensors of other types, the texts of a file and `config.json`
+/// are kept as they are.
+///
+/// What is already at `to` is replaced only with `force`, and only once the new files are whole. The memory that it takes does
+/// not grow with the tensors. `stop` is asked now and then whether to end.
 ///
 /// # Errors
-/// [`Error::Data`] when there is no model or file, it is a checkpoint, or a value is not finite or beyond the type's range
-/// (65,504 for F16), and when files cannot be written; [`Error::Argument`] when `to` is there, or is `from`;
-/// [`Error::Interrupted`].
+/// [`Error::Data`] when `from` holds no model or is a checkpoint, when a value is not finite or beyond the type's range (65,504
+/// for F16), and when files cannot be written; [`Error::Argument`] when `to` exists without `force`, or is `from`;
+/// [`Error::Interrupted`] when `stop` said so.
 pub fn convert_weights(
     from: &Path,
     to: &Path,
@@ -101,8 +103,8 @@ fn may_replace_file(path: &Path, force: bool) -> Result<()> {
     }
 }
 
-/// An error unless a model can be written to a folder that is there: a run, or anything else of the user's, is not mixed
-/// with it.
+/// An error unless a model can be written to a folder that exists. A run, or anything else of the user's, is not mixed with
+/// it.
 fn may_replace_folder(folder: &Path, force: bool) -> Result<()> {
     if folder.is_dir() && is_unused(folder) {
         return Ok(());
@@ -195,8 +197,8 @@ fn numbers<T: Into<f64>, const N: usize>(
     piece.as_chunks().0.iter().map(move |bytes| number(*bytes).into())
 }
 
-/// The tensors of the new file in its order, which is that of the crate `safetensors`: so each begins at a multiple of its
-/// values' size.
+/// The tensors of the new file, in the order in which the crate `safetensors` writes them: larger types first, so that each
+/// tensor begins at a multiple of its values' size.
 fn arranged(file: &TensorFile, floats: Dtype) -> Vec<(String, TensorInfo)> {
     let infos = file.names().into_iter().map(|name| {
         let mut info = file.info(&name).expect("its name is the file's").clone();
@@ -209,7 +211,7 @@ fn arranged(file: &TensorFile, floats: Dtype) -> Vec<(String, TensorInfo)> {
         (name, info)
     });
     let mut tensors: Vec<_> = infos.collect();
-    // Names are sorted, and stay so.
+    // The sort is stable: among equal types names stay sorted.
     tensors.sort_by_key(|(_, info)| Reverse(info.dtype));
     let mut begin = 0;
     for (_, info) in &mut tensors {
@@ -220,7 +222,7 @@ fn arranged(file: &TensorFile, floats: Dtype) -> Vec<(String, TensorInfo)> {
     tensors
 }
 
-/// The bytes before the tensors, the same for the same file.
+/// The bytes before the tensors. Equal files give equal bytes: texts are sorted.
 fn header(file: &TensorFile, tensors: &[(String, TensorInfo)]) -> Vec<u8> {
     let texts = file.texts().map(|texts| json!(texts.iter().collect::<BTreeMap<_, _>>()).to_string());
     let texts = texts.map(|texts| format!("\"__metadata__\":{texts}"));

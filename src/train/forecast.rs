@@ -26,8 +26,8 @@ pub struct ForecastMetrics {
     pub naive_mae: f64,
     /// The forecasts that were compared.
     pub count: u64,
-    /// The model's mean squared error on all training windows, scaled, where a step takes only some of them: then the
-    /// loss of the last step is not it.
+    /// The model's mean squared error on all training windows, scaled. Given where a step takes only some of the windows: then
+    /// the loss of the last step says less.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub train_mse: Option<f64>,
 }
@@ -38,7 +38,7 @@ impl ForecastMetrics {
         self.test_mse < self.naive_mse && self.test_mae < self.naive_mae
     }
 
-    /// Of forecasts whose outcome is known.
+    /// The metrics of those forecasts whose outcome is known.
     ///
     /// # Errors
     /// [`Error::Argument`] when there is none.
@@ -90,7 +90,7 @@ pub fn scaled(model: &SeriesModel, windows: &SeriesWindows) -> Result<Vec<f32>> 
     let mut tape = Tape::new(&model.parameters);
     let all: Vec<usize> = (0..windows.naive.len()).collect();
     let mut forecasts = Vec::with_capacity(all.len());
-    // A step of a window keeps four numbers of each unit.
+    // At each step a window keeps up to four numbers for each unit.
     let most = MOST / (windows.window * windows.columns.max(4 * model.config.hidden)).max(1);
     for batch in all.chunks(most.clamp(1, BATCH)) {
         tape.clear();
@@ -140,7 +140,7 @@ pub fn unscaled(
     Ok(forecasts.map(forecast).collect())
 }
 
-/// The scaler of new data: the model's own, except of the kind `original`, which scales all data by themselves.
+/// The scaler of new data: the model's own, but for the kind `original`, which scales every table by its own numbers.
 pub fn scaler_of(model: &SeriesModel, table: &Table) -> Scaler {
     match model.config.scaler.kind() {
         ScalerKind::Original => fit(ScalerKind::Original, table, 0..table.rows()),
@@ -185,7 +185,7 @@ pub(super) const HEAD: &str = "part,row,actual,predicted,naive";
 pub fn read_forecasts(path: &Path) -> Result<(String, [Vec<Forecast>; 2])> {
     let bad = |message: &str| Error::data(path, message);
     let text = String::from_utf8(read_whole(path, MAX_BYTES)?).map_err(|_| bad("is not UTF-8 text"))?;
-    // A column's name may have lines of its own.
+    // The name of the target may hold line breaks.
     let (target, rows) =
         text.rsplit_once(&format!("\n{HEAD}\n")).ok_or_else(|| bad("holds no forecasts of a run"))?;
     let first = target.lines().count() + 2;
@@ -201,7 +201,7 @@ pub fn read_forecasts(path: &Path) -> Result<(String, [Vec<Forecast>; 2])> {
 
 /// The part, 0 for training, and the forecast of a line.
 fn parse(line: &str) -> Option<(usize, Forecast)> {
-    // One part more than there may be: no longer list for a line of nothing but commas.
+    // Six parts at most, one too many: a line of nothing but commas makes no long list.
     let [part, row, actual, predicted, naive] = line.splitn(6, ',').collect::<Vec<_>>().try_into().ok()?;
     let part = ["training", "test"].iter().position(|name| *name == part)?;
     let number = |text: &str| text.parse().ok().filter(|x: &f64| x.is_finite());

@@ -23,7 +23,7 @@ pub struct Sampler {
     pub repetition: f64,
     /// How many tokens count as just used.
     pub repetition_window: usize,
-    /// Of the random choices.
+    /// The seed of the random choices.
     pub seed: u64,
 }
 
@@ -48,7 +48,7 @@ impl Sampler {
         Ok(())
     }
 
-    /// The class drawn from logits after the tokens in `used`, for draw number `draw` of text number `text`.
+    /// The class that is drawn by `logits`, for draw number `draw` of text number `text`. `used` are the tokens before it.
     pub fn choose(&self, logits: &[f32], used: &[i32], text: u32, draw: u64) -> i32 {
         let mut logits: Vec<f64> = logits.iter().map(|x| f64::from(*x)).collect();
         if self.repetition > 1.0 {
@@ -95,7 +95,7 @@ impl Sampler {
 /// How many of a model's characters an error lists.
 const SHOWN: usize = 100;
 
-/// Texts that go on for as long as they are asked for the next token.
+/// Texts that a model continues, a token at each call of [`Generate::advance`].
 #[derive(Debug)]
 pub struct Generate<'m> {
     model: &'m CharModel,
@@ -170,7 +170,7 @@ impl<'m> Generate<'m> {
         }
     }
 
-    /// Adds a token to each text, and gives what that adds to it: a character in UTF-8, or a byte.
+    /// Adds a token to each text. Gives, for each text, the bytes that it adds: a character in UTF-8, or one byte.
     ///
     /// # Errors
     /// [`Error::NonFinite`] when the model's weights are so large that its output is; [`Error::Gpu`] on a fault.

@@ -19,7 +19,7 @@ use crate::parameters::Parameters;
 use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
 
-/// What a model does on B sequences of T steps, with H features of the state. L_b is the loss of sequence b.
+/// What happens inside a model that reads B sequences of T steps, with H features of the state. L_b is the loss of sequence b.
 #[derive(Clone, Debug)]
 pub struct Inspection {
     /// T.
@@ -68,7 +68,7 @@ pub enum GateFunction {
 }
 
 impl GateFunction {
-    /// The values from which on it hardly changes with its argument, downwards and upwards.
+    /// The values below and above which it hardly changes with its argument.
     pub fn limits(self) -> [f32; 2] {
         match self {
             GateFunction::Sigmoid => [0.1, 0.9],
@@ -90,7 +90,7 @@ impl Gate {
 }
 
 impl Inspection {
-    /// Of each layer, at each step the norm of dL_b/dh_t, the mean over the sequences: L times T numbers.
+    /// For each layer and each step, the norm of dL_b/dh_t, averaged over the sequences: `[L][T]`.
     pub fn gradient_norms(&self) -> Vec<Vec<f64>> {
         let norm = |gradient: &[f32]| gradient.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
         let mean = |step: &[f32]| step.chunks_exact(self.hidden).map(norm).sum::<f64>() / self.batch as f64;

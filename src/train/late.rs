@@ -1,4 +1,4 @@
-//! The outcomes of steps, which come to the host some steps late.
+//! The outcomes of steps (loss, norm of the gradient, whether they were done), which come to the host some steps late.
 
 use std::collections::VecDeque;
 
@@ -12,10 +12,10 @@ use crate::tape::DropoutStream;
 /// the step that the device is at.
 pub(super) struct LateSteps {
     pub pending: VecDeque<Late>,
-    /// Whether steps are skipped whose loss or gradient is not finite, and how many were before the first of these.
+    /// Whether steps are skipped whose loss or gradient is not finite, and how many had been before the first of these steps.
     skip: bool,
     skipped: u64,
-    /// How many steps had been left out before the first of these as the loss scale was too large.
+    /// How many had been left out before the first of these steps, because the loss scale was too large.
     overflowed: u64,
 }
 
@@ -40,11 +40,11 @@ pub(super) struct Begin {
 /// What became of a step.
 pub(super) enum Fate {
     Done,
-    /// Left out, where it began; so many have been by now.
+    /// Left out, because its loss or gradient was not finite: where it began, and how many have been so far.
     Skipped(Begin, u64),
-    /// Left out as the loss scale was too large; so many have been by now.
+    /// Left out, because the loss scale was too large: how many have been so far.
     Overflowed(u64),
-    /// Its loss or gradient was not finite, and nothing has been done since.
+    /// Its loss or gradient was not finite, and the device has done nothing since: where it began.
     Stopped(Begin),
 }
 
@@ -53,7 +53,7 @@ impl LateSteps {
         LateSteps { pending: VecDeque::with_capacity(LATE + 1), skip, skipped, overflowed }
     }
 
-    /// Records the copy of a step's outcome. Before the step is submitted: then the copy goes with it.
+    /// Records the copy of a step's outcome. It is called before the step is submitted, so that the copy goes with it.
     pub fn push(&mut self, step: u64, lr: f64, begin: Begin, control: &Control) -> Result<()> {
         self.pending.push_back(Late { step, lr, begin, state: control.read_back()? });
         Ok(())
@@ -65,7 +65,7 @@ impl LateSteps {
             self.pending.pop_front().expect("called only while there are some");
         let StepState { steps, stopped, skipped, overflow, overflowed, loss_scale, watched: loss, grad_norm } =
             state.wait()?;
-        // As they can be written and read again: the same row, also after a checkpoint.
+        // Files hold no infinities: the same row is to come back from a checkpoint.
         let loss = if loss.is_finite() { loss } else { f32::NAN };
         let grad_norm = Some(grad_norm).filter(|norm| norm.is_finite());
         let (skipped, overflowed) = (self.skipped + skipped, self.overflowed + overflowed);

@@ -1,7 +1,7 @@
-//! What a training takes of a device, known before it begins: the steps are made on a device that computes nothing and
-//! counts what the other would do, so no formula has to agree with the code.
+//! What a training takes of a device, known before it begins. The first steps are made on a device that computes nothing and
+//! counts what the real one would do, so that no formula has to agree with the code.
 //!
-//! The time of a submission is an estimate by fixed rates (see [`seconds`](crate::cpu::cost::seconds)), no measurement.
+//! The time of a submission is an estimate by fixed rates (see [`seconds`](crate::cpu::cost::seconds)), not a measurement.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -25,12 +25,12 @@ pub struct MemoryPlan {
     pub moments: u64,
     /// Data that stay on the device.
     pub data: u64,
-    /// What a step takes beside these where it takes most: its batch, what is saved for backward, gradients, workspace.
+    /// The most that a step takes beside these: its batch, what is saved for the backward pass, gradients, workspace.
     pub activations: u64,
     /// The most that is in use at once, in steps, in validations and where the model's outcome is computed.
     pub peak: u64,
-    /// What the device holds then: in use, or free for a tensor of about the same size. The last batch of a pass may be a
-    /// smaller one, which adds tensors of its own sizes.
+    /// What the device holds in all: memory in use, and memory kept for later tensors of about the same size. A smaller last
+    /// batch of a pass may add tensors of its own sizes.
     pub held: u64,
     /// 32-bit copies of what kernels take in half precision, which the CPU device keeps beside the tensors; 0 on GPUs.
     pub converted: u64,
@@ -38,7 +38,7 @@ pub struct MemoryPlan {
     pub largest: u64,
     /// The largest that the device can bind; none where nothing is bound.
     pub binding: Option<u64>,
-    /// The memory that is free for it, where the device's is the host's, and the system tells.
+    /// The memory that is free for it, where the device uses the host's memory and the system tells how much is free.
     pub available: Option<u64>,
     /// Kernels launched in a step.
     pub launches: u64,
@@ -58,7 +58,8 @@ pub fn plan_memory(device: &Device, config: &Config, source: &Source) -> Result<
     let (parameters, gradients) = task.model().parameters().bytes();
     let mut stepper = Stepper::new(&config.train, task.model().parameters())?;
     let fixed = dry.stats().bytes_in_use;
-    // The first step begins without states; then the places are kept at which the steps began whose outcome is still to come.
+    // The first step begins without states. And as in a training, the states are kept with which the steps began whose
+    // outcome has not come yet.
     let mut begin = dry.stats();
     let mut places = VecDeque::new();
     for step in 1..=config.train.steps.min(LATE as u64 + 2) {
@@ -99,7 +100,7 @@ pub fn plan_memory(device: &Device, config: &Config, source: &Source) -> Result<
     })
 }
 
-/// [`plan_memory`], and a refusal of what cannot fit, with the option that would make it fit; with `auto_batch` the batch is
+/// [`plan_memory`], which refuses what cannot fit, and names an option that would make it fit. With `auto_batch` the batch is
 /// taken in more parts instead, if that helps. Of a run that goes on (`begun`) no other size can change.
 ///
 /// # Errors
@@ -135,7 +136,7 @@ pub fn fit_memory(
 }
 
 impl MemoryPlan {
-    /// What cannot fit, if there is something.
+    /// Why it cannot fit, if it cannot, for a sentence.
     pub fn fault(&self) -> Option<String> {
         if let Some(binding) = self.binding.filter(|binding| self.largest > *binding) {
             let (largest, binding) = (readable(self.largest), readable(binding));
@@ -157,10 +158,10 @@ impl MemoryPlan {
     }
 }
 
-/// Makes a setting what is said.
+/// Sets a size in the settings.
 type Set = fn(&mut Config, usize);
 
-/// B, all windows being about as many as there are rows.
+/// B. All windows of a table are about as many as its rows.
 fn batch(config: &Config, source: &Source) -> usize {
     match (source, config.train.batch) {
         (Source::Table(table), 0) => table.rows(),
@@ -168,7 +169,7 @@ fn batch(config: &Config, source: &Source) -> usize {
     }
 }
 
-/// The same training with its batch in more and more parts, so many at most.
+/// The same training with its batch in more and more parts, `most` at most, and the option that says it.
 fn in_parts(config: &Config, most: usize) -> impl Iterator<Item = (String, Config)> {
     let doubled = std::iter::successors(Some(2 * config.train.accumulate), |parts| Some(2 * parts));
     doubled.take_while(move |parts| *parts <= most).map(|parts| {
@@ -178,7 +179,8 @@ fn in_parts(config: &Config, most: usize) -> impl Iterator<Item = (String, Confi
     })
 }
 
-/// The options that make a training smaller, those first that leave the model as it is, each with smaller and smaller sizes.
+/// Smaller trainings, and the option that makes each: first those that leave the model as it is, each with smaller and smaller
+/// sizes.
 fn smaller(config: &Config, source: &Source, model_fits: bool) -> impl Iterator<Item = (String, Config)> {
     let Config { data, model, train, .. } = config;
     let batch = batch(config, source);
@@ -191,7 +193,7 @@ fn smaller(config: &Config, source: &Source, model_fits: bool) -> impl Iterator<
     ];
     let helps = move |key: &str| match key {
         "batch" | "sequence" => model_fits,
-        // Without a linear layer it is the number of characters.
+        // A sentence's model without a linear layer has as many units as there are characters.
         "hidden" => config.experiment.sentence().is_none() || config.model.linear,
         _ => true,
     };

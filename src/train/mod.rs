@@ -1,5 +1,16 @@
-//! Training: what is learnt ([`Task`]s), the loop that all share ([`fn@train`]), the folder of a run ([`Run`]), and what is
-//! done with a trained model ([`Generate`], [`forecast`], [`inspect`]).
+//! Training: what is learnt ([`Task`]), the loop that all tasks share ([`fn@train`]), the folder of a run ([`Run`]), and what
+//! can be done with a trained model ([`Generate`], [`forecast`], [`inspect`]).
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | `config/` | the settings of a training: `config.toml`, and the options of the command |
+//! | `source.rs`, `task.rs` | the data that are read; what the loop asks of a task |
+//! | `sentence.rs`, `text.rs`, `timeseries.rs` | the three kinds of tasks |
+//! | `model/`, `weights.rs`, `convert.rs`, `rounding.rs` | models, and their files in every precision |
+//! | `stepper.rs`, `late.rs`, `trainer.rs` | one step; its outcome, which is read some steps later; the loop |
+//! | `recovery.rs`, `memory.rs` | what happens where the device fails; what a training takes, known before |
+//! | `run/` | the folder of a run: metrics, checkpoints, model |
+//! | `generate.rs`, `forecast.rs`, `inspect.rs`, `observe.rs` | trained models at work, looked into; steps recorded for a trace |
 
 mod config;
 mod convert;
@@ -73,9 +84,9 @@ pub enum Event {
         /// Steps that were left out so far.
         skipped: u64,
     },
-    /// So many steps were made twice, and gave the same bits.
+    /// The first steps were made twice, and gave the same bits.
     Verified {
-        /// The steps.
+        /// How many steps.
         steps: u64,
     },
     /// What the model predicts at a step.
@@ -101,7 +112,7 @@ pub enum Event {
 /// Receives the events; an error from it ends the training.
 pub type OnEvent<'a> = &'a mut dyn FnMut(Event) -> Result<()>;
 
-/// What a step's model does.
+/// How well a model does at a step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
@@ -134,7 +145,7 @@ pub struct Summary {
     pub loss: f32,
     /// The seconds that training took, those before it was resumed included.
     pub seconds: f64,
-    /// What the last step's model does; none when the training was interrupted before it was asked.
+    /// How well the model of the last step does; none when training was interrupted before that was computed.
     pub outcome: Option<Outcome>,
     /// The last loss on held-out data, where there are any.
     pub validation_loss: Option<f64>,
@@ -158,7 +169,7 @@ pub fn write_file(path: &std::path::Path, bytes: &[u8]) -> Result<()> {
     crate::files::write_whole(&[(path, bytes)])
 }
 
-/// An error unless a file can be written there: to be known before the work whose result it is to hold.
+/// Checks that a file can be written, before the work whose result it is to hold.
 ///
 /// # Errors
 /// [`Error::Data`](crate::error::Error::Data) says why not.

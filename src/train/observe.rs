@@ -1,4 +1,4 @@
-//! Some steps of a training, with all that device and host do in them.
+//! Some steps of a training, recorded with all that device and host do in them: what `bptt trace` shows.
 
 use super::config::TrainConfig;
 use super::late::{Begin, Fate, LATE, LateSteps};
@@ -41,7 +41,7 @@ pub fn observe(
     let before = device.stats();
     let made = observer.make(task, steps, stop);
     let after = device.stats();
-    // Also when a step has failed: nothing is to go on being recorded.
+    // Also when a step has failed, so that the recording ends.
     let profile = device.finish_profile();
     made?;
     Ok(Observed { profile: profile?, losses: observer.losses, stats: [before, after] })

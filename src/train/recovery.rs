@@ -1,5 +1,5 @@
-//! Training in spite of faults: where the device fails it is opened again, and training goes on from the newest checkpoint,
-//! as a run does that is resumed.
+//! Training in spite of faults: where the device fails, it is opened again, and training goes on from the newest checkpoint,
+//! in the same way as a run that is resumed.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -12,16 +12,16 @@ use super::{Event, OnEvent, Summary};
 use crate::device::Device;
 use crate::error::{Error, Fault, Result};
 
-/// Makes a task again as it was at first, on a device and with settings that may be others than before.
+/// Makes a task anew, as it was at first, on a device and with settings that may have changed.
 pub type Remake<'a> = &'a mut dyn FnMut(&Device, &Config) -> Result<Box<dyn Task>>;
 
-/// How the world takes part in a training.
+/// How the caller takes part in a training.
 pub struct Hooks<'a> {
-    /// Asked after each step: training ends then, as after a checkpoint.
+    /// Asked after each step whether to end. Training then ends with a checkpoint.
     pub stop: &'a dyn Fn() -> bool,
-    /// Told what happens.
+    /// Receives what happens.
     pub on_event: OnEvent<'a>,
-    /// Every so many steps the predictions are told; 0: never.
+    /// After every so many steps [`Event::Decoded`] tells the predictions; 0: never.
     pub show_every: u64,
     /// Makes the task again after a fault; none: a fault ends the training. Only the training of a run goes on after a
     /// fault, since its checkpoints are what it goes on from, and its folder is where the model is found.
@@ -33,22 +33,22 @@ pub struct Hooks<'a> {
 }
 
 impl<'a> Hooks<'a> {
-    /// Only told what happens and asked whether to stop.
+    /// Hooks that receive events and can stop the training, and nothing else.
     pub fn new(stop: &'a dyn Fn() -> bool, on_event: OnEvent<'a>) -> Hooks<'a> {
         Hooks { stop, on_event, show_every: 0, remake: None, auto_batch: false, verify: 0 }
     }
 }
 
-/// The most faults that are survived in [`WHILE`].
+/// The most faults that are survived within [`WHILE`].
 const MOST: usize = 3;
 const WHILE: Duration = Duration::from_secs(3600);
 
-/// Trains a task's model; with a run, saves in its folder what the settings ask for, and goes on from its newest
-/// checkpoint where there is one. When `stop` says so it ends after the current step, with a checkpoint.
+/// Trains a task's model. With a run it saves in the run's folder what the settings ask for, and goes on from the newest
+/// checkpoint where there is one. When `stop` says so, it ends after the current step, with a checkpoint.
 ///
-/// A fault that [ended](Fault::ends_device) the device is survived, three times an hour at most, where the hooks can remake
-/// the task: the end has the same bits then as without the fault. Where memory runs out, a batch can be taken in parts: the
-/// same step, but for rounding.
+/// A fault that [ended](Fault::ends_device) the device is survived where the hooks can remake the task, three times an hour at
+/// most; the result then has the same bits as without the fault. Where memory runs out, a batch can be taken in parts, which
+/// is the same step but for rounding.
 ///
 /// # Errors
 /// [`Error::NonFinite`] when a loss or gradient is; [`Error::Data`] when data cannot be read, something cannot be saved, or
@@ -85,7 +85,7 @@ pub fn train(
                 config.train.accumulate = (2 * parts).min(most);
                 note(&format!("taking a batch in {} parts", config.train.accumulate))?;
                 run.set_config(&config)?;
-                // What the steps so far have changed goes with the old one.
+                // The old task goes first, with all that its steps have changed: its memory is needed.
                 drop(remade.take());
                 remade = Some(remake(&device, &config)?);
             }

@@ -1,4 +1,4 @@
-//! Floats rounded to a type, as a file holds them, and what that did to them.
+//! Floats rounded to another type, as bytes of a file, and how much the rounding changed.
 
 use half::{bf16, f16};
 
@@ -9,7 +9,7 @@ pub(super) struct Rounding {
     to: Precision,
     /// How many were rounded.
     pub values: u64,
-    /// How many became 0, and were not.
+    /// How many became 0 that were not 0.
     pub zeros: u64,
     /// The largest change of a value, as a share of it, where it did not become 0.
     pub relative_error: f64,
@@ -20,7 +20,7 @@ impl Rounding {
         Rounding { to, values: 0, zeros: 0, relative_error: 0.0 }
     }
 
-    /// Appends the bytes of values, up to the first that the type does not hold: its position and the value.
+    /// Appends the bytes of the rounded values. The error is the position and value of the first that the type cannot hold.
     pub fn append(
         &mut self,
         values: impl Iterator<Item = f64>,
@@ -65,7 +65,7 @@ impl Rounding {
             Precision::F16 => ("65504", "take bf16"),
             Precision::BF16 => ("3.39e38", "take f32"),
         };
-        // A number of 32 bits in the digits that it has.
+        // A 32-bit number is shown in its own digits, not in those of its f64.
         let shown = match value as f32 {
             short if f64::from(short) == value => format!("{short:e}"),
             _ => format!("{value:e}"),
@@ -75,9 +75,10 @@ impl Rounding {
     }
 }
 
-/// A number of 32 bits from which rounding to 16 bits gives what it gives from the number itself: where it is not exact,
-/// of the two beside it that whose last bit is set, so that no tie is made (Boldo and Melquiond, "Emulation of a FMA and
-/// correctly rounded sums: proved algorithms using rounding to odd", 2008). `f16::from_f64` looks at the upper bits alone.
+/// The number rounded to odd in 32 bits: where it is not exact, the one of its two neighbours whose last bit is set. To round
+/// that to 16 bits gives the same as to round the number itself, because no tie is made on the way (Boldo and Melquiond,
+/// "Emulation of a FMA and correctly rounded sums: proved algorithms using rounding to odd", 2008). `f16::from_f64` looks at
+/// the upper bits alone.
 fn to_odd(x: f64) -> f32 {
     let near = x as f32;
     match f64::from(near) {

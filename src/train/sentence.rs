@@ -27,7 +27,7 @@ impl Experiment {
     }
 }
 
-/// A sentence, all of its windows at every step.
+/// The task to learn a sentence, with all of its windows at every step.
 #[derive(Debug)]
 pub struct SentenceTask {
     model: CharModel,
@@ -41,7 +41,7 @@ pub struct SentenceTask {
 }
 
 impl SentenceTask {
-    /// The task of a sentence's experiment; what the settings leave open is set in them.
+    /// The task of an experiment on a sentence. What the settings leave open is filled in.
     ///
     /// # Errors
     /// [`Error::Argument`] when the experiment has no sentence, or the settings make no model; [`Error::Gpu`] on a fault.
@@ -126,8 +126,8 @@ fn time_major(tokens: &[i32], windows: &Windows) -> Vec<i32> {
     (0..time * batch).map(|i| tokens[i % batch * time + i / batch]).collect()
 }
 
-/// One prediction for each character but the first: all of the first window, of each further window the last.
-/// `classes` is [T, B].
+/// One prediction for each character but the first: all predictions of the first window, and the last one of each further
+/// window. `classes` is [T, B].
 fn predictions(classes: &[i32], windows: &Windows) -> Vec<i32> {
     let (batch, time) = (windows.batch, windows.time);
     let first = (0..time).map(|t| classes[t * batch]);

@@ -1,4 +1,4 @@
-//! What a task is made from, read once.
+//! The data that a task is made from, read once.
 
 use std::sync::Arc;
 
@@ -40,7 +40,7 @@ impl Source {
         })
     }
 
-    /// The task; what the settings leave open is set in them.
+    /// The task on a device. What the settings leave open is filled in.
     ///
     /// # Errors
     /// [`Error::Argument`](crate::error::Error::Argument) when the settings do not fit the data or make no model;

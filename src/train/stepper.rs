@@ -9,11 +9,11 @@ use crate::parameters::{Parameters, Precision};
 use crate::tape::{DropoutStream, Tape, Var};
 use crate::tensor::Tensor;
 
-/// What steps are made with: those of a training, and those that are only to be looked at.
+/// Makes steps: those of a training, and those that are only looked at.
 pub struct Stepper {
     pub(crate) optimizer: Box<dyn Optimizer>,
     pub(crate) tape: Tape,
-    /// Where dropout's random numbers go on.
+    /// Where the random numbers of dropout go on.
     pub(crate) dropout: DropoutStream,
     clip: f64,
     /// In how many parts a batch is taken.
@@ -37,18 +37,20 @@ impl Stepper {
             optimizer,
             tape,
             dropout: DropoutStream { seed: config.seed, calls: 0 },
-            // Without a limit the norm is watched all the same.
+            // Also without a limit, so that the norm is known.
             clip: if config.clip > 0.0 { config.clip } else { f32::MAX.into() },
             parts: config.accumulate,
         })
     }
 
-    /// Records a step: forward, loss, backward, clipping, update. The loss, on the tape and as its value. Nothing is handed to
-    /// the device: see [`Device::end_step`](crate::device::Device::end_step).
+    /// Records a step: forward, loss, backward, clipping, update. Gives the loss, on the tape and as a tensor. Nothing is handed
+    /// to the device yet: see [`Device::end_step`](crate::device::Device::end_step).
     ///
     /// # Errors
-    /// [`Error::Data`] when the data can no longer be read; [`Error::Gpu`] on a fault.
+    /// [`Error::Argument`] when a batch of the task cannot be taken in so many parts; [`Error::Data`] when the data can no
+    /// longer be read; [`Error::Gpu`] on a fault.
     pub fn step(&mut self, task: &mut dyn Task, lr: f64) -> Result<(Var, Tensor)> {
+        self.check_parts(task)?;
         self.optimizer.set_lr(lr)?;
         let loss = self.backward(task)?;
         let device = self.tape.device().clone();
@@ -59,12 +61,25 @@ impl Stepper {
         Ok((loss, value))
     }
 
+    /// An error unless a batch of the task can be taken in as many parts as the settings ask for.
+    pub(crate) fn check_parts(&self, task: &dyn Task) -> Result<()> {
+        let (parts, rows) = (self.parts, task.rows());
+        if parts <= rows {
+            return Ok(());
+        }
+        let message = match rows {
+            1 => "a batch cannot be taken in parts here: it has one row".to_string(),
+            rows => format!("a batch can be taken in {rows} parts at most"),
+        };
+        Err(Error::argument("train", format!("--accumulate {parts}: {message}")))
+    }
+
     /// The tape of the last step; of a batch that is taken in parts, of its last part.
     pub fn tape(&self) -> &Tape {
         &self.tape
     }
 
-    /// Records forward and backward pass of the next batch, part by part: the mean loss over all of them.
+    /// Records forward and backward pass of the next batch, part by part. Gives the mean loss over all parts.
     fn backward(&mut self, task: &mut dyn Task) -> Result<Var> {
         let Stepper { optimizer, tape, dropout, parts, .. } = self;
         let (of, device) = (*parts, tape.device().clone());
@@ -93,7 +108,7 @@ impl Stepper {
         unreachable!("a batch has at least one part")
     }
 
-    /// Computes the loss of the next batch and its gradients with every result read back.
+    /// Computes the loss of the next batch and its gradients, and reads every result back to see whether it is finite.
     ///
     /// # Errors
     /// [`Error::NonFinite`] names a parameter that is not finite, else the first operation whose result is not.

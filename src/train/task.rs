@@ -16,7 +16,7 @@ use crate::tensor::Tensor;
 pub struct Place {
     /// The next batch.
     pub position: u64,
-    /// The states that it begins with, by name, on the device.
+    /// The carried states that the next batch begins with, by name, on the device.
     pub states: Vec<(String, Tensor)>,
 }
 
@@ -33,13 +33,13 @@ impl Part {
     /// The whole batch.
     pub const WHOLE: Part = Part { index: 0, of: 1 };
 
-    /// Its rows, of so many: as many as those of every other part, or one more.
+    /// The rows of a batch of `rows` that are its own. Parts differ by one row at most.
     pub fn rows(self, rows: usize) -> Range<usize> {
         rows * self.index / self.of..rows * (self.index + 1) / self.of
     }
 }
 
-/// What is learnt: a model, data in order, the loss on them, and how well it does on data that are held out.
+/// What is learnt: a model, data in order, the loss on them, and how well the model does on data that are held out.
 pub trait Task {
     /// The model.
     fn model(&self) -> &dyn ModelFiles;
@@ -47,12 +47,12 @@ pub trait Task {
     /// What the data are, to be known again.
     fn data(&self) -> DataFacts;
 
-    /// What was read and what becomes of it, in lines for people.
+    /// What was read and how it is used, in lines for people.
     fn about(&self) -> &[String] {
         &[]
     }
 
-    /// In how many parts a batch can be taken: the rows of the smallest.
+    /// The rows of the smallest batch: in so many parts a batch can be taken.
     fn rows(&self) -> usize {
         1
     }
@@ -64,7 +64,7 @@ pub trait Task {
     /// [`Error::Data`] when the data can no longer be read; [`Error::Gpu`] on a fault.
     fn loss(&mut self, tape: &mut Tape, part: Part) -> Result<(Var, f64)>;
 
-    /// What the step on the tape predicted; of a batch that is taken in parts, the last one.
+    /// What the model did in the step on the tape. Where a batch is taken in parts, that is the last part.
     ///
     /// # Errors
     /// [`Error::Gpu`] on a fault.
@@ -75,7 +75,7 @@ pub trait Task {
         false
     }
 
-    /// The mean loss on held-out data; `None` when `stop` ended it.
+    /// The mean loss on held-out data; `None` where there are none, or `stop` ended it.
     ///
     /// # Errors
     /// As [`Task::loss`].
@@ -90,8 +90,8 @@ pub trait Task {
     /// Goes on from a place.
     ///
     /// # Errors
-    /// [`Error::Argument`] when there is none such in the data, or its states are not the model's; [`Error::Data`] when the
-    /// data can no longer be read.
+    /// [`Error::Argument`] when the data have no such place, or its states are not the model's; [`Error::Data`] when the data
+    /// can no longer be read.
     fn seek(&mut self, place: &Place) -> Result<()>;
 
     /// Saves what a run keeps of it beside the model, when training has ended.

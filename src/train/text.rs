@@ -19,28 +19,29 @@ use crate::tensor::{Shape, Tensor};
 /// The names of a layer's states in a checkpoint.
 const STATES: [&str; 2] = ["h", "c"];
 
-/// A text, a chunk of each stream at every step; its last tenth is held out.
+/// The task to learn a text: a step reads a chunk of each stream. The last tenth of the text is held out.
 #[derive(Debug)]
 pub struct TextTask {
     model: CharModel,
     facts: DataFacts,
     streams: Streams,
     held_out: Streams,
-    /// Chunks that a validation reads, in so many parts.
+    /// Chunks that a validation reads.
     validated: usize,
+    /// Parts in which it reads each.
     parts: usize,
-    /// The layers' states behind the last chunk, of each part of the batch; empty at the beginning of the streams.
+    /// The layers' states after the last chunk, for each part of the batch; empty at the beginning of the streams.
     states: Vec<Vec<Tensor>>,
     /// The step's tokens [T, B].
     inputs: Vec<i32>,
     targets: Vec<i32>,
-    /// Of the step's last part, and its rows.
+    /// The logits of the step's last part, and which rows of the batch that part has.
     logits: Option<Var>,
     part: Range<usize>,
 }
 
 impl TextTask {
-    /// The task of a text; what the settings leave open is set in them.
+    /// The task of a text. What the settings leave open is filled in.
     ///
     /// # Errors
     /// [`Error::Argument`] when batch and sequence do not fit the text or the settings make no model; [`Error::Data`] when
@@ -100,7 +101,7 @@ impl TextTask {
         let (layers, batch, hidden) = (config.layers, self.streams.batch(), config.hidden);
         let mut shared = vec![Vec::new(); parts];
         for state in 0..config.cell.states() {
-            // [L, rows, H] of each part there is, as rows of [L, H].
+            // The states [L, rows, H] of the parts so far, taken apart into one [L, H] for each row.
             let mut rows = vec![Vec::with_capacity(layers * hidden); batch];
             for (index, old) in self.states.iter().enumerate() {
                 let of = Part { index, of: self.states.len() }.rows(batch);
@@ -230,7 +231,7 @@ impl Task for TextTask {
 }
 
 // ANCHOR: carried
-/// The loss and logits of input and target tokens [T, B], which begin with `states`, and the states behind them.
+/// The loss and the logits for inputs and targets [T, B] that begin with `states`, and the states after them.
 fn step(
     model: &CharModel,
     tape: &mut Tape,
@@ -294,11 +295,11 @@ pub fn evaluate_text(
     Ok(Some(evaluation.metrics()))
 }
 
-/// The sums of an evaluation, and the states behind what was read.
+/// The sums of an evaluation, and the states after what was read.
 struct Evaluation<'m> {
     model: &'m CharModel,
     tape: Tape,
-    /// Of each part of a batch.
+    /// The states of each part of a batch.
     states: Vec<Vec<Tensor>>,
     loss: f64,
     right: f64,

@@ -1,4 +1,4 @@
-//! A column of a table, forecast from windows of all columns: mean squared error on the last step.
+//! A forecast of one column of a table from windows of all columns. The loss is the mean squared error of the forecasts.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::ops::regression_loss::RegressionLoss;
 use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
 
-/// A table's first rows to train on, and the others to test the forecasts.
+/// The task to forecast a time series. The first rows of a table are trained on; the others test the forecasts.
 #[derive(Debug)]
 pub struct SeriesTask {
     model: SeriesModel,
@@ -30,7 +30,7 @@ pub struct SeriesTask {
     table: Arc<Table>,
     training: SeriesWindows,
     test: SeriesWindows,
-    /// Of the test part.
+    /// The scaler of the test part.
     scaler: Scaler,
     /// Windows in a step.
     batch: usize,
@@ -69,7 +69,7 @@ pub fn table(data: &DataConfig) -> Result<Table> {
 }
 
 impl SeriesTask {
-    /// The task of a table; what the settings leave open is set in them.
+    /// The task of the table that the settings name. What they leave open is filled in.
     ///
     /// # Errors
     /// [`Error::Data`] names file, line and column of what is wrong; [`Error::Argument`] when the settings do not fit the
@@ -196,7 +196,7 @@ impl SeriesTask {
     }
 }
 
-/// What was read from the table, and what becomes of it; the first `training` rows are trained on.
+/// What was read from the table and how it is used, in lines for people. The first `training` rows are trained on.
 fn about(table: &Table, data: &DataConfig, target: usize, training: usize) -> Vec<String> {
     let names = |names: &[String]| listed(names.iter().map(|name| cut(name)));
     let (rows, horizon) = (table.rows(), data.horizon);
@@ -228,7 +228,7 @@ fn listed(words: impl ExactSizeIterator<Item = String>) -> String {
     if more > 0 { format!("{shown} and {more} more") } else { shown }
 }
 
-/// 0..count in random order: Fisher and Yates's, with random numbers of their own for each pass.
+/// 0..count in random order, by the shuffle of Fisher and Yates, with random numbers of its own for each pass.
 fn shuffled(count: usize, seed: u64, pass: u64) -> Vec<usize> {
     let mut order: Vec<usize> = (0..count).collect();
     for i in (1..count).rev() {

@@ -1,4 +1,4 @@
-//! The loop that all experiments share: steps, validations, checkpoints, and the way back from one.
+//! The training loop that all experiments share: steps, validations, checkpoints, and the way back from a checkpoint.
 
 mod resume;
 mod verified;
@@ -54,7 +54,7 @@ struct Trainer<'a> {
     progress: Progress,
     /// The parameters of the best validation.
     best: Option<Tensors>,
-    /// Up to when the seconds of the progress are counted.
+    /// The moment up to which the progress counts its seconds.
     counted: Instant,
     saved: Instant,
     /// Whether there is something that the newest checkpoint does not hold.
@@ -66,12 +66,8 @@ struct Trainer<'a> {
 impl<'a> Trainer<'a> {
     fn new(device: &'a Device, config: &'a TrainConfig, task: &'a mut dyn Task) -> Result<Trainer<'a>> {
         let parameters = task.model().parameters();
-        let (parts, rows) = (config.accumulate, task.rows());
-        if parts > rows {
-            let message = format!("--accumulate {parts}: a batch can be taken in {rows} parts at most");
-            return Err(Error::argument("train", message));
-        }
         let stepper = Stepper::new(config, parameters)?;
+        stepper.check_parts(task)?;
         let plateau = PlateauConfig {
             factor: config.lr_gamma(),
             patience: config.lr_patience,
@@ -188,7 +184,7 @@ impl<'a> Trainer<'a> {
         Begin { place: self.task.place(), dropout: self.stepper.dropout }
     }
 
-    /// The next step is the one that began there.
+    /// Goes back, so that the next step is the one that began there.
     fn go_back(&mut self, begin: &Begin) -> Result<()> {
         self.stepper.dropout = begin.dropout;
         self.task.seek(&begin.place)
@@ -218,12 +214,12 @@ impl<'a> Trainer<'a> {
                 Fate::Stopped(begin) => return Err(self.stopped(&row, &begin, run)?),
                 Fate::Skipped(begin, skipped) => {
                     self.progress.skipped = skipped;
-                    // The states behind it may be as little finite as its loss.
+                    // The states after the step may not be finite either: those before it are taken.
                     let position = self.task.place().position;
                     self.task.seek(&Place { position, states: begin.place.states })?;
                     (hooks.on_event)(Event::Skipped { step: row.step, skipped })?;
                 }
-                // What follows on the device has been made with a smaller scale: nobody has to wait for it.
+                // The steps that follow on the device have a smaller scale already.
                 Fate::Overflowed(overflowed) => {
                     self.progress.loss = Some(row.loss);
                     self.progress.overflowed = overflowed;
@@ -240,8 +236,8 @@ impl<'a> Trainer<'a> {
         }
     }
 
-    /// What a step met that was not finite, and at which operation. The parameters are still those before it: a run that has
-    /// been saved before is saved as it is then, beside what it has.
+    /// The error of a step that was not finite: it names the step and the first operation whose result is not. The parameters
+    /// are still those before the step. A run that has a checkpoint gets another one of them, and keeps all that it has.
     fn stopped(&mut self, row: &Row, begin: &Begin, run: &mut Option<&mut Run>) -> Result<Error> {
         self.late.pending.clear();
         self.go_back(begin)?;
@@ -260,7 +256,7 @@ impl<'a> Trainer<'a> {
         {
             match self.save(run, usize::MAX) {
                 Ok(()) => at += "; the state before it is saved",
-                // It was so before, which is why the loss is.
+                // A parameter is not finite, so that there is nothing good to save.
                 Err(Error::NonFinite { .. }) => {}
                 Err(other) => at += &format!("; the state before it could not be saved: {other}"),
             }
@@ -297,7 +293,7 @@ impl<'a> Trainer<'a> {
         Ok(best)
     }
 
-    /// Writes a checkpoint, of which the last `keep` stay; all outcomes are known by now.
+    /// Writes a checkpoint, of which the last `keep` stay. All outcomes must have been taken.
     fn save(&mut self, run: &mut Run, keep: usize) -> Result<()> {
         let model = self.task.model().parameters().to_host()?;
         assert_finite(&model).map_err(not_saved)?;
@@ -318,7 +314,7 @@ impl<'a> Trainer<'a> {
         };
         let checkpoint = Checkpoint { progress, model, best, optimizer, carried };
         run.save_checkpoint(&checkpoint, keep)?;
-        // What can be used meanwhile, and if training never ends.
+        // The model can be used while training goes on, and if it never ends.
         let Checkpoint { progress, model, best, .. } = &checkpoint;
         run.save_model(&progress.model, if best.is_empty() { model } else { best })?;
         self.saved = Instant::now();
@@ -331,7 +327,7 @@ impl<'a> Trainer<'a> {
         self.progress.seconds += (now - std::mem::replace(&mut self.counted, now)).as_secs_f64();
     }
 
-    /// The end: checkpoint, then the best model in place of the last, and its files.
+    /// Ends the training: a checkpoint, then the best model in place of the last, and its files.
     fn finish(
         &mut self,
         mut run: Option<&mut Run>,
@@ -375,7 +371,7 @@ impl<'a> Trainer<'a> {
     }
 }
 
-/// Why a state was not saved.
+/// Adds to an error of something that is not finite that it was not saved.
 fn not_saved(error: Error) -> Error {
     match error {
         Error::NonFinite { what, .. } => {

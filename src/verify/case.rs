@@ -1,13 +1,13 @@
-//! One problem for a kernel.
+//! One problem for a kernel: parameters, what the arguments hold, and the plans that can run it.
 
 use crate::device::{Arg, Buffer, Device, Host, ReadBack, Values};
 use crate::error::Result;
 use crate::kernel::{Dtype, MAX_ARGS, Plan, Storage};
 
-/// Elements before and behind an argument that nobody may change. As many as keep arguments of all types aligned.
+/// Elements before and behind each argument, which nobody may change: so many that arguments of all types stay aligned.
 pub const GUARD: usize = Dtype::F16.alignment();
 
-/// As every type of reals can hold it.
+/// What guards hold. Every type of reals can hold the first.
 const GUARD_REAL: f32 = -24_576.0;
 const GUARD_INT: i32 = 0x5a5a_5a5a;
 
@@ -18,18 +18,17 @@ pub enum Value {
     Reals(Vec<f32>),
     /// These integers.
     Ints(Vec<i32>),
-    /// So many elements that the kernel must write before it reads them: NaN.
+    /// Poison, in so many elements: the kernel must write them before it reads them. Reals are NaN.
     Output(usize),
     /// Nothing: an optional input that is not given.
     Absent,
 }
 
-/// The largest number of a case with F16: what recurrences without a bound make of it, in four steps with some hundred
-/// units, is just below what F16 can hold. Where it is rounded to infinity on one device and not on another nothing is
-/// proved.
+/// The largest number of a case in F16. An unbounded recurrence (ReLU) makes of it, in four steps with some hundred units, what
+/// F16 can just hold. Beyond that one device may round to infinity and another not, which proves nothing.
 const MOST: f32 = 0.125;
 
-/// Numbers of which none is larger than [`MOST`], by one factor.
+/// The numbers, all multiplied by one factor, so that none is larger than [`MOST`].
 fn small(x: &[f32]) -> Vec<f32> {
     let largest = x.iter().fold(0.0, |largest: f32, x| largest.max(x.abs()));
     let factor = if largest > MOST { MOST / largest } else { 1.0 };
@@ -115,12 +114,12 @@ impl Case {
         Case { label, plans, values, storage, params: bytes, launch: Box::new(launch) }
     }
 
-    /// The same problem with all arguments that may be stored as any type of reals stored as this one.
+    /// The same problem, where every argument that may be of any type of reals is stored as this type.
     pub fn stored(self, dtype: Dtype) -> Self {
         self.stored_as([dtype; MAX_ARGS])
     }
 
-    /// The same problem with the arguments that may be stored as any type of reals stored as these.
+    /// The same problem, where the arguments that may be of any type of reals are stored as these types.
     pub fn stored_as(mut self, dtypes: Storage) -> Self {
         self.storage = self.plans[0].kernel.stored_as(dtypes);
         if self.storage.contains(&Dtype::F16) {

@@ -1,5 +1,5 @@
-//! Whether a device converts between 32-bit numbers and those of 16 bits as the crate `half` does: to the nearest, of two
-//! equally near ones to the even one, with infinities, NaN and the numbers that are not normal.
+//! Whether a device converts between 32-bit and 16-bit numbers as the crate `half` does: to the nearest number, ties to even,
+//! with infinities and NaN. (Numbers that are subnormal in f32 are left out, and so bf16's: WGSL lets devices flush those to 0.)
 
 use crate::cpu::cast::{CAST, Cast};
 use crate::cpu::halves;
@@ -7,13 +7,13 @@ use crate::device::{Arg, Device, Host};
 use crate::error::Result;
 use crate::kernel::{Access, Dtype, Plan};
 
-/// All numbers of a half type, in 32 bits.
+/// All 16-bit numbers of a type, in 32 bits.
 fn all(dtype: Dtype) -> Vec<f32> {
     halves::unpacked(dtype, &(0..=u16::MAX).collect::<Vec<_>>())
 }
 
-/// Compares conversions: how many there were, and the first that is wrong. `convert` is given the type of numbers, the type
-/// that they are to become, and the numbers.
+/// Compares conversions with those of `half`. Gives how many there were, and what is wrong, if anything. `convert` gets the type
+/// of the numbers, the type that they are to become, and the numbers.
 ///
 /// # Errors
 /// Those of `convert`.
@@ -22,7 +22,6 @@ pub fn wrong(
     convert: impl Fn(Dtype, Dtype, &[f32]) -> Result<Vec<f32>>,
 ) -> Result<(usize, Option<String>)> {
     let all = all(dtype);
-    // WGSL lets devices flush what is smaller than the least normal number.
     let mut hard = halves::hard_to_round(dtype);
     hard.retain(|x| !x.is_subnormal());
     let all: Vec<f32> = all.into_iter().filter(|x| !x.is_subnormal()).collect();
@@ -46,8 +45,8 @@ pub fn wrong(
     Ok((hard.len() + all.len(), None))
 }
 
-/// Casts numbers on a device, by a plan of the kernel `cast` for their number. It is the host that takes them to the type
-/// `from`, and from the type `to`.
+/// Casts numbers on a device by a plan of the kernel `cast`. The host converts them to the type `from` before, and from the type
+/// `to` after it.
 ///
 /// # Errors
 /// [`Error::Gpu`](crate::error::Error::Gpu) on a fault.

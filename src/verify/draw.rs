@@ -75,11 +75,11 @@ pub struct Draw {
     size: Size,
     /// Streams used up: each draw takes one.
     streams: u32,
-    /// What is left of [`BUDGET`].
+    /// The part of [`BUDGET`] that is left.
     budget: u32,
     /// Dimensions drawn.
     dims: u32,
-    /// What each is where the size is [`Size::Bench`].
+    /// The size of every dimension where cases are [`Size::Bench`].
     bench: u32,
 }
 
@@ -90,7 +90,7 @@ impl Draw {
     }
 
     /// A source for one large case of a row: about four million elements, however many dimensions it draws. With the seed 0
-    /// all else is the simplest, with others it is drawn.
+    /// every other choice is the simplest one; with other seeds it is drawn.
     pub fn for_bench(make: fn(&mut Draw) -> Case, seed: u64) -> Self {
         let mut dry = Draw::new(0, Size::One);
         make(&mut dry);
@@ -107,7 +107,7 @@ impl Draw {
         (0..).map(move |i| philox::uniform(seed, stream, i))
     }
 
-    /// A number below `bound`; for measuring with the seed 0 the simplest, 0.
+    /// A number below `bound`; 0, the simplest, in a case for measuring with the seed 0.
     pub fn below(&mut self, bound: u32) -> u32 {
         if self.size == Size::Bench && self.seed == 0 {
             return 0;
@@ -121,7 +121,7 @@ impl Draw {
         choices[self.below(choices.len() as u32) as usize]
     }
 
-    /// A variant of a kernel, beside whose tiles the sizes are to lie.
+    /// A variant of a kernel: sizes are then drawn beside its tiles.
     pub fn variant(&mut self, kernel: &'static Kernel) -> &'static Variant {
         &kernel.variants[self.below(kernel.variants.len() as u32) as usize]
     }
@@ -131,7 +131,7 @@ impl Draw {
         self.below(2)
     }
 
-    /// A dimension that the kernel covers in tiles of `tile` elements.
+    /// The size of a dimension that the kernel covers in tiles of `tile` elements.
     pub fn dim(&mut self, tile: u32) -> u32 {
         self.dims += 1;
         match self.size {
@@ -178,20 +178,21 @@ impl Draw {
         self.numbers().take(count as usize).map(|u| (f64::from(u) * f64::from(bound)) as i32).collect()
     }
 
-    /// What an `update` argument holds: old values where the kernel adds to them, else nothing.
+    /// What an `update` argument holds: old values where the kernel adds to them, else poison.
     pub fn updated(&mut self, count: u32, accumulate: u32) -> Value {
         if accumulate == 1 { self.reals(count) } else { Value::Output(count as usize) }
     }
 
-    /// The plan of a kernel that strides over its grid's x, sometimes with fewer workgroups, so that it has to. Not with
-    /// one only: Mesa's software adapter silently ends the loops of a thread after 65,535 iterations in all of them
-    /// together (`LP_MAX_TGSI_LOOP_ITERATIONS`).
+    /// The plan of a kernel whose threads stride over the grid's x, sometimes with fewer workgroups, so that they have to. But
+    /// never a single one where there were many: Mesa's software adapter silently ends the loops of a thread after 65,535
+    /// iterations, all loops together (`LP_MAX_TGSI_LOOP_ITERATIONS`).
     pub fn strided(&mut self, mut plan: Plan) -> Plan {
         plan.grid[0] = plan.grid[0].div_ceil(self.pick(&[1, 2, 17]));
         plan
     }
 
-    /// The plans of a kernel with two variants over `count` independent elements: one, and where possible four a thread.
+    /// The plans of a kernel with two variants over `count` independent elements: one element a thread and, where `count` is a
+    /// multiple of four, four.
     pub fn fours(&mut self, kernel: &'static Kernel, count: u32) -> Vec<Plan> {
         let mut plans = vec![Plan::elements(kernel, count as usize)];
         if count.is_multiple_of(4) {

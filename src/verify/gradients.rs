@@ -16,13 +16,13 @@ use crate::parameters::{Initializer, ParameterId, Parameters, Precision};
 use crate::tape::{Tape, Var};
 use crate::tensor::{Shape, Tensor};
 
-/// What a computation makes of its inputs.
+/// Records a computation on a tape: the result, from its inputs.
 pub type Forward = Arc<dyn Fn(&mut Tape, &[Var]) -> Result<Var>>;
 
 type Make = dyn Fn(&mut Initializer) -> Result<Forward>;
 
-/// A computation whose gradients can be checked: inputs with their names and shapes, perhaps parameters, and what is made
-/// of them.
+/// A computation whose gradients can be checked: inputs with names and shapes, perhaps parameters, and a function that
+/// computes a result from them.
 pub struct Computation {
     name: String,
     inputs: Vec<(&'static str, Shape)>,
@@ -50,7 +50,7 @@ impl Computation {
         Computation { name: name.into(), inputs, make: Box::new(make) }
     }
 
-    /// The names of the operations that it records, in half precision: casts too.
+    /// The names of the operations that it records in half precision, casts included.
     ///
     /// # Errors
     /// Those of the computation.
@@ -85,9 +85,9 @@ pub struct Report {
     pub expected: Bounded,
     /// How many elements were compared.
     pub elements: usize,
-    /// Those of them whose limit is larger than what is expected, so that it leaves even the sign open.
+    /// How many of them have a limit larger than the expected value, which leaves even the sign open.
     pub loose: usize,
-    /// Of each tensor, as they are named above, what [`Report::nmse`] is of all.
+    /// For each tensor, named as above, the same as [`Report::nmse`] over it alone.
     pub tensors: Vec<(String, f64)>,
     precision: Precision,
     /// Σ (got − expected)² and Σ expected² over everything.
@@ -98,8 +98,8 @@ pub struct Report {
 pub const NMSE: f64 = 1e-10;
 
 /// The most that [`Report::nmse`] may be in a precision. A number that is stored in half precision is off by at most u = 2⁻¹¹
-/// (F16) or 2⁻⁸ (BF16) of its size, whose square is u²/6 on average: 4e-8 and 2.5e-6. These are some hundred such errors,
-/// each independent of the others, on the way to a number.
+/// (F16) or 2⁻⁸ (BF16) of its size. The square of that is u²/6 on average: 4e-8 and 2.5e-6. The limits allow for some hundred
+/// such errors, independent of each other, on the way to a number.
 pub const fn most_nmse(precision: Precision) -> f64 {
     match precision {
         Precision::F32 => NMSE,
@@ -109,12 +109,12 @@ pub const fn most_nmse(precision: Precision) -> f64 {
 }
 
 impl Report {
-    /// Whether every element is within its limit, and everything together is within [`most_nmse`].
+    /// Whether every element is within its limit, and all together are within [`most_nmse`].
     pub fn passed(&self) -> bool {
         self.worst() <= 1.0
     }
 
-    /// Of the single elements or of all together, whichever used up more of its limit.
+    /// The share of its limit that the worst element used up, or all elements together did, whichever is more.
     pub fn worst(&self) -> f64 {
         self.share.max(self.nmse() / most_nmse(self.precision))
     }
@@ -148,7 +148,7 @@ impl Report {
         self.sums = [self.sums[0] + sums[0], self.sums[1] + sums[1]];
     }
 
-    /// Where the worst cases of half precision add up to no limit at all, the errors of all elements together must do.
+    /// Whether the worst cases of half precision add up to no limit at all. Then only the errors of all elements together tell.
     fn proves_nothing(&self, got: f64, expected: &Bounded) -> bool {
         self.precision != Precision::F32
             && !expected.error.is_finite()
@@ -206,9 +206,9 @@ pub fn compare(device: &Device, computation: &Computation, seed: u64) -> Result<
     compare_in(device, computation, Precision::F32, seed)
 }
 
-/// [`compare`] where inputs, parameters as layers get them, and what operations make of them are stored in a precision. Limits
-/// follow from what each number loses when it is stored. Over many steps these worst cases add up beyond use, or to no limit:
-/// [`Report::loose`] counts them, and [`most_nmse`] is what they are held to.
+/// [`compare`], where inputs, the parameters as layers read them, and the results of operations are stored in a precision. The
+/// limits follow from what each number loses when it is stored. Over many steps these worst cases add up until a limit says
+/// nothing: [`Report::loose`] counts such elements, and [`most_nmse`] is the limit of all together.
 ///
 /// # Errors
 /// As [`compare`].
@@ -235,7 +235,7 @@ pub fn compare_in(
 const INPUTS: u32 = 1 << 16;
 const COTANGENT: u32 = u32::MAX;
 
-/// Numbers of either sign, from 0.1 to 1 in size: beside the kink of relu, and exact in their type.
+/// Numbers of either sign, from 0.1 to 1 in size, so that none is near the kink of relu; exact in their type.
 fn draw(device: &Device, shape: Shape, dtype: Dtype, seed: u64, stream: u32) -> Result<Tensor> {
     let number = |i| {
         let u = 2.0 * philox::uniform(seed, stream, i) - 1.0;
@@ -268,7 +268,7 @@ impl Placed {
         let ids: Vec<ParameterId> = parameters.names().map(|(name, _)| id(name)).collect();
         let values = ids.iter().map(|id| parameters.value(*id)).collect::<Result<Vec<_>>>()?;
         if precision != Precision::F32 {
-            // Numbers that its type holds: limits grow from what is computed alone.
+            // Numbers that the type can hold, so that limits grow only from what is computed.
             for value in &values {
                 let round = |x: f64| f64::from(precision.dtype().round(x as f32));
                 let rounded: Vec<f64> = value.to_f64()?.into_iter().map(round).collect();
@@ -309,7 +309,7 @@ impl Placed {
         let counts = std::iter::once(y.count()).chain(self.variables.iter().map(|(_, x)| x.count()));
         let zeros = |count| Ok(Values::F64(vec![0.0; count]));
         let values = reads.into_iter().zip(counts).map(|((name, read), count)| {
-            // An input that no gradient has reached has gradient 0.
+            // The gradient of an input that no gradient has reached is 0.
             Ok((name, read.map_or_else(|| zeros(count), ReadBack::wait)?))
         });
         values.collect()

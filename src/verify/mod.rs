@@ -1,5 +1,5 @@
-//! The proof that a device computes what the twins say: one table of kernels drives the tests of this package and the
-//! command `bptt check`, which a user runs on a card that nobody here has seen.
+//! The proof that a device computes what the twins say. One table of kernels drives the tests of this package and the command
+//! `bptt check`, which users run on GPUs that we have never seen.
 //!
 //! A [`Row`] makes [`Case`]s: parameters, plans and host values from a seed and a [`Size`]. [`check`] runs a case on a
 //! device and on [`Device::bounded`], whose numbers carry the error that a correct device may make, and compares every
@@ -87,8 +87,8 @@ impl std::fmt::Display for Report {
     }
 }
 
-/// Runs a plan of a case on a device: the arguments afterwards, each with [`GUARD`] elements before and behind it.
-/// An argument that is absent is empty.
+/// Runs a plan of a case on a device. Gives what the arguments hold afterwards, each with [`GUARD`] elements before and behind
+/// it; an argument that is absent is empty.
 ///
 /// # Errors
 /// [`Error::Gpu`](crate::error::Error::Gpu) on a fault.
@@ -100,7 +100,7 @@ pub fn run(device: &Device, case: &Case, plan: &Plan) -> Result<Vec<Values>> {
     reads.into_iter().map(|read| read.map_or(Ok(Values::I32(Vec::new())), ReadBack::wait)).collect()
 }
 
-/// What the arguments of a case are afterwards on a correct device, and how much it may differ.
+/// What the arguments of a case hold afterwards on a correct device, and by how much they may differ.
 ///
 /// # Errors
 /// [`Error::Argument`](crate::error::Error::Argument) when memory is short.
@@ -148,15 +148,15 @@ pub fn compare(case: &Case, plan: &Plan, got: Vec<Values>, expected: &[Vec<Bound
     report
 }
 
-/// The bits of a case's arguments: of two runs with one plan on one device they are equal.
+/// The bits of a case's arguments, which must be equal in two runs of one plan on one device.
 pub fn bits(values: &[Values]) -> Vec<Vec<u64>> {
     let bits = |values: &Values| values.clone().f64().into_iter().map(f64::to_bits).collect();
     values.iter().map(bits).collect()
 }
 
-/// The error as a share of the limit; none where both are the same, infinity too. Where the reference itself is not finite, the device's value must not be either;
-/// but in an output, which was poisoned with NaN, that means that the twin left the element out. A limit that is not
-/// finite would prove nothing.
+/// The error as a share of the limit; 0 where both numbers are the same, infinities included. Where the reference is not finite,
+/// any value of the device that is not finite will do. But in an output, which was poisoned with NaN, a NaN of the reference
+/// means that the twin left the element out, which is a failure. So is a limit that is not finite: it would prove nothing.
 fn share(got: f64, expected: f64, limit: f64, poisoned: bool) -> f64 {
     let error = (got - expected).abs();
     let both_fail = !expected.is_finite() && !got.is_finite() && !poisoned;

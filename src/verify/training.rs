@@ -1,4 +1,4 @@
-//! A character model in training, as `bptt train text` trains one: small, and with all that a training step has.
+//! A small character model in training, with all that a training step of `bptt train text` has.
 
 use crate::device::Device;
 use crate::error::Result;
@@ -13,7 +13,7 @@ use crate::tensor::Tensor;
 const TIME: usize = 16;
 const BATCH: usize = 6;
 
-/// New tokens every step, the state carried along, dropout, clipping, Adam.
+/// A training: new tokens every step, the state carried along, dropout, clipping, Adam.
 pub struct Training {
     device: Device,
     parameters: Parameters,
@@ -78,7 +78,7 @@ impl Training {
     /// [`Error::Gpu`](crate::error::Error::Gpu) on a fault.
     pub fn step(&mut self) -> Result<Tensor> {
         self.steps += 1;
-        // A pattern that takes the steps before to predict, another part of it every step.
+        // A pattern that can be predicted only from the tokens before; every step reads another part of it.
         let first = self.steps * TIME;
         let token = |i: usize| (i * i / 3 % Self::CLASSES) as i32;
         let at = |offset: usize| {

@@ -162,7 +162,7 @@ fn what_is_wrong_is_said_before_anything_is_measured() {
     assert!(failed("train --only nothing", 2).contains("no case 'nothing'; there are hihello, longseq"));
     assert!(failed("train --device nothing", 2).contains("nothing"));
     assert!(failed("train --json missing/r.json", 3).contains("missing/r.json: cannot be written"));
-    assert!(failed("train --compare missing.json", 3).contains("missing.json: cannot be read"));
+    assert!(failed("train --compare missing.json", 3).contains("missing.json: no such file"));
     std::fs::write(folder.path().join("bad.json"), "{}").unwrap();
     assert!(failed("train --compare bad.json", 3).contains("holds no results"));
     assert_eq!(bptt(folder.path(), "bench train --seconds 0").code, Some(2));

@@ -1,4 +1,4 @@
-//! `bptt convert`: what it writes, what every command makes of it, and what it refuses.
+//! `bptt convert`: what it writes, what other commands do with that, and what it refuses.
 
 use std::fs;
 use std::path::Path;

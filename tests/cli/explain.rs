@@ -1,4 +1,4 @@
-//! `bptt explain`.
+//! `bptt explain`: what it prints and what it refuses.
 
 use serde_json::Value;
 

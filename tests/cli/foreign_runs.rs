@@ -1,4 +1,4 @@
-//! Runs that came from somewhere else, or whose files were changed: that is told, and nothing is done to them.
+//! Runs that came from somewhere else, or whose files were changed: the user is told so, and the runs stay as they are.
 
 use std::fs;
 

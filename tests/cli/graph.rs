@@ -1,4 +1,4 @@
-//! `bptt graph`.
+//! `bptt graph`: what it draws and what it refuses.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -1,5 +1,5 @@
-//! The command learns. The limits are wider than what 150 to 200 seeds gave, so that right code passes for any seeds;
-//! these are the first ones.
+//! The command's models learn. The tests use the first seeds. The limits are wider than the results of 150 to 200 seeds, so that
+//! correct code passes with any seed.
 
 use serde_json::Value;
 

@@ -147,7 +147,7 @@ fn a_run_whose_data_are_gone() {
         bptt(folder, &format!("report {run}")).done();
         let page = read(&folder.join(run).join("report.html"));
         let left_out = format!(
-            "The look inside the model is left out, the data cannot be read: {}",
+            "The look inside the model is left out, because the data cannot be read: {}",
             folder.join(data).display()
         );
         assert!(page.contains(&left_out), "{page}");

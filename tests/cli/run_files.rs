@@ -1,4 +1,4 @@
-//! What is in the folder of a run: to be compared, changed, and waited for.
+//! Helpers for the files in the folder of a run: to compare them, to change them, and to wait for them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;

@@ -1,4 +1,4 @@
-//! Ctrl-C, and output that nobody takes.
+//! Ctrl-C, and output that nobody reads.
 
 use std::fs::{File, read_dir};
 use std::io::{BufRead, BufReader, Read};

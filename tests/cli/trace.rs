@@ -1,4 +1,4 @@
-//! `bptt trace`.
+//! `bptt trace`: what the file holds, and what the command refuses.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -185,11 +185,47 @@ fn what_cannot_be_traced() {
     assert_eq!(fails("trace hihello --out a.json", 3), "a.json: is a folder, not a file");
     let says = fails("trace hihelo", 2);
     assert!(says.contains("invalid value 'hihelo'") && says.contains("hihello"), "{says}");
-    assert!(fails("trace", 2).contains("EXPERIMENT"));
+    assert!(fails("trace", 2).starts_with("name an experiment ("));
     assert!(fails("trace hihello --steps 0", 2).contains("--steps"));
     assert_eq!(fails("trace hihello --sequence 5", 2), "--sequence is no option of hihello");
     let says = fails("trace text --file none.txt", 3);
     assert!(says.contains("none.txt"), "{says}");
     // Nothing is left of any of them.
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn the_settings_of_a_run_are_looked_at() {
+    let folder = folder();
+    let path = folder.path();
+    let options = "timeseries --cell gru --hidden 7 --batch 100";
+    bptt(path, &format!("train {options} --steps 2 --out run")).done();
+    // Options beside the file win.
+    bptt(path, "trace --config run/config.toml --steps 1 --warmup 0 --lr 0.5").done();
+    let trace: Value = serde_json::from_str(&fs::read_to_string(path.join("trace.json")).unwrap()).unwrap();
+    let settings = trace["otherData"]["settings"].as_str().unwrap();
+    for line in ["cell = \"gru\"", "hidden = 7", "batch = 100", "lr = 0.5"] {
+        assert!(settings.lines().any(|found| found == line), "{line} is not in {settings}");
+    }
+    bptt(path, "graph --config run/config.toml --out of_file.dot").done();
+    bptt(path, &format!("graph {options} --out of_options.dot")).done();
+    let [of_file, of_options] =
+        ["of_file.dot", "of_options.dot"].map(|name| fs::read_to_string(path.join(name)).unwrap());
+    assert_eq!(of_file, of_options);
+    let sentence = bptt(path, "graph text --config run/config.toml").failed(2).to_string();
+    assert_eq!(sentence, "run/config.toml is of the experiment timeseries, not text");
+}
+
+#[test]
+fn a_batch_is_not_taken_in_more_parts_than_it_has_rows() {
+    let folder = folder();
+    for (args, most) in [
+        ("trace text --batch 2 --sequence 4 --accumulate 3", "a batch can be taken in 2 parts at most"),
+        ("graph text --batch 1 --accumulate 2", "a batch cannot be taken in parts here: it has one row"),
+        ("graph timeseries --accumulate 1000", "a batch can be taken in 505 parts at most"),
+    ] {
+        let run = bptt(folder.path(), args);
+        let sentence = run.failed(2);
+        assert!(sentence.starts_with("--accumulate ") && sentence.ends_with(most), "{args}: {sentence}");
+    }
 }

@@ -1,4 +1,4 @@
-//! What a training leaves and says: models that can be used at once, folders, notes, whole evaluations.
+//! What a training says and leaves behind: models that can be used at once, folders, notes, whole evaluations.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! `bptt tune`.
+//! `bptt tune`: what it finds and keeps, which runs take it, and what cannot be tuned.
 
 use super::harness::{bptt, folder};
 

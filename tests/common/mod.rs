@@ -1,4 +1,4 @@
-//! What several tests need.
+//! Helpers that several tests need.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 pub mod files;

@@ -1,5 +1,5 @@
-//! Every reader of files by the library's own functions, given any bytes: what tests/hostile.rs mutates and fuzz/ feeds.
-//! What comes back is whether the bytes were taken; an error is as good. A panic, a hang or memory without bounds is not.
+//! Every reader of files in the library, as a function that is given any bytes: tests/hostile and fuzz/ call them. They return
+//! whether the bytes were taken. An error is as good as that; a panic, a hang or unbounded memory is not.
 #![allow(dead_code, reason = "each fuzz target uses one of them")]
 
 use std::fs;

@@ -1,8 +1,8 @@
 //! Files that are cut, changed and made up, by the thousand: every reader of the library takes or refuses them, without a
 //! panic, within a second, and in memory that the file's length bounds.
 //!
-//! A few hundred of each by default; HOSTILE_CASES says how many: `HOSTILE_CASES=100000 cargo test --release --test hostile`.
-//! HOSTILE_SEED begins elsewhere; one case alone is `HOSTILE_CASES=1 HOSTILE_SEED=<its number>`.
+//! By default there are a few hundred of each. HOSTILE_CASES sets another number: `HOSTILE_CASES=100000 cargo test --release --test
+//! hostile`. HOSTILE_SEED sets the first; `HOSTILE_CASES=1 HOSTILE_SEED=<number>` runs one case alone.
 
 mod mutate;
 #[path = "../common/parsers.rs"]

@@ -1,4 +1,4 @@
-//! Changes of files that somebody makes who wishes the reader ill. The same seed gives the same change.
+//! Changes of files as somebody makes them who wishes the reader ill. The same seed gives the same change.
 
 /// Random numbers: SplitMix64.
 pub struct Random(pub u64);

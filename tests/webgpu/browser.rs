@@ -1,5 +1,5 @@
-//! A browser that runs kernels: it loads a page from a server of the test's own, posts there what each launch came to and
-//! gets the next launch in reply.
+//! A browser that runs kernels. It loads a page from a server in the test, posts the result of each launch to it, and gets the next
+//! launch in reply.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};

@@ -99,7 +99,7 @@ pub fn run(args: Args) -> Result<()> {
                 return Err(Error::argument("explain", message));
             }
             let (settings, name) = (&args.settings, args.device.as_deref());
-            let Prepared { device, mut config, task } = prepare(experiment, settings, name, output)?;
+            let Prepared { device, mut config, task } = prepare(None, experiment, settings, name, output)?;
             if args.values || args.at.is_some() {
                 if config.train.precision != Precision::F32 {
                     return Err(Error::argument(

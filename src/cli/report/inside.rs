@@ -11,7 +11,7 @@ use super::results::number;
 /// The most layers whose states are shown.
 const MAPS: usize = 4;
 
-/// States, gradients and gates on a piece of data of the model's kind.
+/// The sections about the model's states, gradients and gates on a piece of data of the model's kind.
 pub fn sections(model: &Model, piece: &Piece) -> Result<Vec<Section>> {
     match (model, piece) {
         (Model::Char(model), Piece::Text { tokens, targets, .. }) => {
@@ -36,7 +36,7 @@ pub fn sections(model: &Model, piece: &Piece) -> Result<Vec<Section>> {
     }
 }
 
-/// Heat maps of h; `at` is the place, among all T·B, of each column.
+/// Heat maps of the hidden state h. `at` gives the place of each column among all T·B steps of all sequences.
 fn states(
     found: &Inspection,
     columns: Vec<String>,
@@ -145,7 +145,7 @@ fn name(gate: &str) -> &str {
     }
 }
 
-/// A table of all parameters.
+/// The section with a table of all parameters.
 pub fn parameters(model: &Model) -> Result<Section> {
     let row = |(name, shape, values): (String, bptt::tensor::Shape, Vec<f32>)| {
         let wide = || values.iter().map(|x| f64::from(*x));

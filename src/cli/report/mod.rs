@@ -1,4 +1,4 @@
-//! `bptt report`: the page of a run.
+//! `bptt report`: makes the page of a run.
 
 mod inside;
 mod piece;
@@ -26,12 +26,12 @@ use piece::Piece;
 /// Options of `bptt report`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The folder of the run, which may be trained meanwhile
+    /// The folder of the run, which may still be in training
     run: PathBuf,
     /// The file for the page [default: RUN/report.html]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// A text to look into the model with [default: the beginning of what was held out]
+    /// The text on which the inside of the model is shown [default: the beginning of what was held out]
     #[arg(long, value_name = "FILE", conflicts_with = "csv")]
     file: Option<PathBuf>,
     #[command(flatten)]
@@ -48,14 +48,14 @@ pub struct Args {
 struct Known {
     path: PathBuf,
     record: Record,
-    /// The result, where it is that of the last step that is known.
+    /// The result of the training; None where steps have been trained since.
     result: Option<serde_json::Value>,
     model: Option<Model>,
-    /// The target's name and its forecasts, the training part's first.
+    /// The target's name, and its forecasts: those of the training part and those of the test part.
     forecasts: Option<(String, [Vec<Forecast>; 2])>,
 }
 
-/// How many texts a model of text writes for the page, how long they are, and how bold.
+/// The texts that a model of text writes for the page: how many, how long they are, and at which temperature.
 const SAMPLES: u64 = 3;
 const LENGTH: usize = 300;
 const TEMPERATURE: f64 = 0.8;
@@ -92,7 +92,7 @@ pub fn run(args: Args) -> Result<()> {
     output.event(&json!({"event": "done", "file": name, "device": device.info().to_string()}))
 }
 
-/// The forecasts of a time series: those that the run has kept, else those of its model.
+/// The forecasts of a time series: those that the run has kept, else those that its model makes now.
 fn forecasts(
     known: &Known,
     device: &Device,
@@ -104,7 +104,7 @@ fn forecasts(
         (Experiment::Timeseries, Some(Model::Series(_))) => {
             let made =
                 piece::task(known, device).and_then(|task| Ok((task.target().into(), task.forecasts()?)));
-            piece::or_missing(made, "forecasts", missing)
+            piece::or_missing(made, "The forecasts are", missing)
         }
         _ => Ok(None),
     }
@@ -135,7 +135,7 @@ fn report(known: &Known, piece: Option<&Piece>, missing: Vec<String>) -> Result<
     })
 }
 
-/// What a reader must know before the numbers.
+/// The notes: what a reader must know before the numbers.
 fn notes(known: &Known, missing: Vec<String>) -> Vec<String> {
     let config = &known.record.config;
     let mut notes = Vec::new();
@@ -168,7 +168,7 @@ fn notes(known: &Known, missing: Vec<String>) -> Vec<String> {
     notes
 }
 
-/// How well the test part was forecast.
+/// The section on how well the test part was forecast.
 fn test_metrics(known: &Known) -> Option<ForecastMetrics> {
     known.forecasts.as_ref().and_then(|(_, [_, test])| ForecastMetrics::of(test).ok())
 }
@@ -214,7 +214,7 @@ fn forecast(known: &Known, target: &str, forecasts: &[Vec<Forecast>; 2]) -> Sect
     Section { heading: "Forecast".into(), intro: intro.into(), blocks }
 }
 
-/// Texts that the model writes.
+/// The section with texts that the model writes.
 fn samples(model: &CharModel) -> Result<Section> {
     let prompt = default_prompt(model);
     let write = |seed| {
@@ -234,7 +234,7 @@ fn samples(model: &CharModel) -> Result<Section> {
     Ok(Section { heading: "Samples".into(), intro, blocks: vec![Block::Samples(texts)] })
 }
 
-/// The file's name without its folders.
+/// The name of the file, without its folders.
 fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
 }

@@ -1,4 +1,4 @@
-//! The piece of data with which a model is looked into.
+//! The piece of data on which the inside of a model is shown.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use bptt::train::{
 use super::super::predict::{TableArgs, in_table};
 use super::{Known, file_name};
 
-/// Data for a model, and where they come from.
+/// Data for a model, and a description of where they come from.
 pub enum Piece {
     Text {
         tokens: Vec<i32>,
@@ -24,7 +24,7 @@ pub enum Piece {
     },
     /// Consecutive windows.
     Series {
-        /// [W, B, C]
+        /// `[W, B, C]`.
         windows: Vec<f32>,
         targets: Vec<f32>,
         /// The rows that are forecast, from 0.
@@ -34,7 +34,7 @@ pub enum Piece {
 }
 
 impl Piece {
-    /// Where it comes from.
+    /// Where the data come from, in words.
     pub fn from(&self) -> &str {
         match self {
             Piece::Text { from, .. } | Piece::Series { from, .. } => from,
@@ -42,10 +42,10 @@ impl Piece {
     }
 }
 
-/// The most tokens, and windows: so many can be seen side by side.
+/// The most tokens, and the most windows: so many can be seen side by side.
 const MOST: usize = 80;
 
-/// The piece of the file that was named; else of what was held out in the run, or `missing` says why there is none.
+/// A piece of the file that was named, else of what was held out in the run. Where there is none, `missing` gets the reason.
 pub fn find(
     known: &Known,
     model: &Model,
@@ -60,7 +60,9 @@ pub fn find(
         (Model::Char(_), None) if csv => {
             Err(Error::argument("report", "the model is of text: name one with --file FILE"))
         }
-        (Model::Char(model), None) => or_missing(of_text(known, model), "look inside the model", missing),
+        (Model::Char(model), None) => {
+            or_missing(of_text(known, model), "The look inside the model is", missing)
+        }
         (Model::Series(_), Some(_)) => {
             Err(Error::argument("report", "the model is of a time series: name a table with --csv FILE"))
         }
@@ -68,18 +70,18 @@ pub fn find(
         (Model::Series(_), None) => {
             let from = "the beginning of the test part";
             let found = task(known, device).and_then(|task| series(task.test_windows(), from.into()));
-            or_missing(found, "look inside the model", missing)
+            or_missing(found, "The look inside the model is", missing)
         }
     }
 }
 
-/// What the run's data give, or, where they are not what they were, a word of it.
+/// What was made from the run's data. Where they cannot be read, None, and `missing` gets the reason, which begins with `what`.
 pub fn or_missing<T>(found: Result<T>, what: &str, missing: &mut Vec<String>) -> Result<Option<T>> {
     match found {
         Ok(found) => Ok(Some(found)),
         Err(error @ (Error::Data { .. } | Error::Argument { .. })) => {
             missing.push(format!(
-                "The {what} is left out, the data cannot be read: {}",
+                "{what} left out, because the data cannot be read: {}",
                 super::super::sentence(&error)
             ));
             Ok(None)
@@ -88,7 +90,7 @@ pub fn or_missing<T>(found: Result<T>, what: &str, missing: &mut Vec<String>) ->
     }
 }
 
-/// The task of a time series with the run's model.
+/// The task of a time series, with the run's model.
 pub fn task(known: &Known, device: &Device) -> Result<SeriesTask> {
     let task = SeriesTask::new(device, &mut known.record.config.clone())
         .map_err(|error| unquoted(known.record.config.data.csv.as_deref(), error))?;
@@ -109,7 +111,7 @@ fn check_data(known: &Known, data: DataFacts) -> Result<()> {
     }
 }
 
-/// The error of a file that the settings name, without what it quotes of its contents.
+/// The error of a file that the settings name, without what it may quote of the file's contents.
 fn unquoted(file: Option<&Path>, error: Error) -> Error {
     match (file, error) {
         (Some(file), Error::Data { path, .. }) if file == path && file.is_file() => {
@@ -119,7 +121,7 @@ fn unquoted(file: Option<&Path>, error: Error) -> Error {
     }
 }
 
-/// Of what the run was held out from, or of its sentence.
+/// The piece of a text: the beginning of what the run held out, or of its sentence.
 fn of_text(known: &Known, model: &CharModel) -> Result<Piece> {
     let config = &known.record.config;
     let (text, from) = match (config.experiment.sentence(), &config.data.file) {

@@ -1,4 +1,4 @@
-//! What a run's page says in words and numbers.
+//! What the page of a run says in words and numbers.
 
 use bptt::error::Result;
 use bptt::report::{Block, Section};
@@ -10,7 +10,7 @@ use super::{Known, file_name, test_metrics};
 
 type Pairs = Vec<(String, String)>;
 
-/// A number in about four digits.
+/// A number with about four digits.
 pub fn number(x: f64) -> String {
     if x == 0.0 || !x.is_finite() {
         return x.to_string().replace("inf", "∞");
@@ -23,7 +23,7 @@ pub fn number(x: f64) -> String {
     text.replace('-', "−")
 }
 
-/// A whole number with its thousands set apart.
+/// A whole number with thousands separated.
 pub fn whole(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::new();
@@ -36,7 +36,7 @@ pub fn whole(n: u64) -> String {
     out
 }
 
-/// What was trained on what.
+/// The heading: what was trained, and on what.
 pub fn title(known: &Known) -> String {
     let Config { experiment, data, model, .. } = &known.record.config;
     let what = match (experiment, &known.model) {
@@ -52,7 +52,7 @@ pub fn title(known: &Known) -> String {
     };
     let (cell, layers) = (model.cell.name().to_uppercase(), model.layers);
     let layers = format!("{layers} {}", if layers == 1 { "layer" } else { "layers" });
-    // A sentence's is known where the model is.
+    // The settings of a sentence name no size, but its model has one.
     let hidden = match (&known.model, model.hidden) {
         (Some(Model::Char(model)), _) => format!(" of {}", model.config.hidden),
         (Some(Model::Series(model)), _) => format!(" of {}", model.config.hidden),
@@ -62,7 +62,7 @@ pub fn title(known: &Known) -> String {
     format!("{what}: {cell}, {layers}{hidden}")
 }
 
-/// The numbers that count.
+/// The results.
 pub fn results(known: &Known) -> Pairs {
     let Record { config, metrics, .. } = &known.record;
     let result = known.result.as_ref().unwrap_or(&Value::Null);
@@ -91,7 +91,7 @@ pub fn results(known: &Known) -> Pairs {
     pairs
 }
 
-/// The circumstances.
+/// The facts about the training: the data, the model, the device and so on.
 pub fn facts(known: &Known, piece: Option<&Piece>) -> Pairs {
     let Record { config, metrics, .. } = &known.record;
     let result = known.result.as_ref().unwrap_or(&Value::Null);
@@ -141,7 +141,7 @@ fn duration(seconds: f64) -> String {
     }
 }
 
-/// What a model of a sentence says, beside what is right.
+/// The section with what a model of a sentence predicts, beside what is right.
 pub fn predictions(known: &Known) -> Option<Section> {
     let right: String = known.record.config.experiment.sentence()?.chars().skip(1).collect();
     let predicted = known.result.as_ref()?["decoded"].as_str()?;
@@ -163,7 +163,7 @@ pub fn predictions(known: &Known) -> Option<Section> {
     })
 }
 
-/// The characters of a line of predictions: they fit a telephone.
+/// The characters of a line of predictions: so many fit a telephone.
 const LINE: usize = 24;
 
 /// The settings by section, as `config.toml` has them.

@@ -1,4 +1,4 @@
-//! `bptt train`.
+//! `bptt train`: trains a model, or goes on with a run.
 
 mod options;
 mod show;
@@ -53,15 +53,7 @@ pub fn run(args: Args) -> Result<()> {
         (None, Some(path)) => (None, Some(ConfigFile::read(path)?)),
         (None, None) => (None, None),
     };
-    let experiment = match (args.experiment, &file) {
-        (Some(name), _) => name.experiment(),
-        (None, Some(file)) => file.config.experiment,
-        (None, None) => {
-            let names = Experiment::ALL.map(Experiment::name).join(", ");
-            let message = format!("name an experiment ({names}), a --config or a run to --resume");
-            return Err(Error::argument("train", message));
-        }
-    };
+    let experiment = experiment(args.experiment, file.as_ref(), "a --config or a run to --resume")?;
     let options = args.table(experiment)?;
     let mut config = Config::resolve(file.as_ref(), experiment, &options)?;
     let begun = file.filter(|_| run.is_some()).map(|file| file.config);
@@ -96,7 +88,7 @@ pub fn run(args: Args) -> Result<()> {
     if config.model.dropout > 0.0 && config.model.layers == 1 {
         notes.push("dropout acts between layers, and there is only one: it does nothing".into());
     }
-    // Made only now, so that nothing is left where data cannot be read.
+    // The folder is made only now, so that none is left behind where data cannot be read.
     let mut run = match run {
         Some(run) => run,
         None => Run::create(args.run.out.as_deref(), experiment.name(), args.run.force)?,
@@ -142,6 +134,18 @@ pub fn run(args: Args) -> Result<()> {
     run.save_result(&result)?;
     draw(&show, &run);
     show.finish(&summary, &result, run.path(), profile)
+}
+
+/// The experiment that is named, else that of a `config.toml`. An error names what else there is to name.
+pub fn experiment(named: Option<Name>, file: Option<&ConfigFile>, else_name: &str) -> Result<Experiment> {
+    match (named, file) {
+        (Some(name), _) => Ok(name.experiment()),
+        (None, Some(file)) => Ok(file.config.experiment),
+        (None, None) => {
+            let names = Experiment::ALL.map(Experiment::name).join(", ");
+            Err(Error::argument("train", format!("name an experiment ({names}), {else_name}")))
+        }
+    }
 }
 
 /// Draws the curves; a training is none the worse where they cannot be drawn.

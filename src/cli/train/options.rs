@@ -1,4 +1,4 @@
-//! The options of `bptt train`: those of [`Config`], with the same names, and those of the run.
+//! The options of `bptt train`: the settings of [`Config`], by the same names, and the options of the run.
 
 use std::path::PathBuf;
 
@@ -24,7 +24,7 @@ pub struct Args {
     pub run: Run,
 }
 
-/// What a step of training depends on.
+/// The settings on which a single training step depends. `bptt trace`, `bptt graph` and `bptt explain` take them too.
 #[derive(clap::Args)]
 pub struct Settings {
     #[command(flatten)]
@@ -35,7 +35,7 @@ pub struct Settings {
     step: Step,
 }
 
-/// The experiments as arguments.
+/// The experiments as values of the argument EXPERIMENT.
 #[derive(Clone, Copy, ValueEnum)]
 pub enum Name {
     /// "hihell" -> "ihello": five symbols, one sequence, no linear layer
@@ -69,7 +69,7 @@ pub struct Data {
     #[arg(long, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<PathBuf>,
-    /// Text: what a token is, characters (of UTF-8) or bytes
+    /// Text: what a token is: characters (the file is UTF-8) or bytes
     #[arg(long, value_name = "UNIT", value_parser = ["characters", "bytes"], hide_possible_values = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     tokens: Option<String>,
@@ -77,7 +77,7 @@ pub struct Data {
     #[arg(long, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub csv: Option<PathBuf>,
-    /// Time series: what stands between two fields [default: found out]
+    /// Time series: the character between two fields [default: found out]
     #[arg(long, value_name = "CHAR", value_parser = delimiter)]
     #[serde(skip_serializing_if = "Option::is_none")]
     delimiter: Option<char>,
@@ -97,19 +97,19 @@ pub struct Data {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     newest_first: Option<bool>,
-    /// Time series: rows that a forecast is made from
+    /// Time series: how many rows a forecast is made from
     #[arg(long, value_name = "N", value_parser = at_least_1::<usize>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     window: Option<usize>,
-    /// Time series: rows from the window's last to the one that is forecast
+    /// Time series: how many rows behind the window's last is the one to forecast
     #[arg(long, value_name = "N", value_parser = at_least_1::<usize>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     horizon: Option<usize>,
-    /// Time series: the share of rows to train on; the others test
+    /// Time series: the share of rows to train on; the others are for the test
     #[arg(long, value_name = "X", value_parser = share)]
     #[serde(skip_serializing_if = "Option::is_none")]
     split: Option<f64>,
-    /// Time series: minmax or standard, by the training part's statistics, or original, each part by its own, which leaks
+    /// Time series: minmax or standard, by the training part's statistics; or original, where each part has its own, which leaks
     #[arg(long, value_name = "KIND", value_parser = ["minmax", "standard", "original"], hide_possible_values = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     scaler: Option<String>,
@@ -138,7 +138,7 @@ struct Model {
     #[arg(long, value_name = "N", value_parser = at_least_1::<usize>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     embedding: Option<usize>,
-    /// Sentences: make the logits by a linear layer
+    /// Sentences: compute the logits with a linear layer
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     linear: Option<bool>,
@@ -159,7 +159,7 @@ struct Step {
     #[arg(long, value_name = "N", value_parser = at_least_1::<usize>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     sequence: Option<usize>,
-    /// Text, time series: parts that a batch is taken in, their gradients added up: less memory for the same step
+    /// Text, time series: take a batch in N parts and add up their gradients: less memory for the same step
     #[arg(long, value_name = "N", value_parser = at_least_1::<usize>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     accumulate: Option<usize>,
@@ -171,54 +171,54 @@ struct Step {
     #[arg(long, value_name = "X", value_parser = positive)]
     #[serde(skip_serializing_if = "Option::is_none")]
     lr: Option<f64>,
-    /// Weight decay, as the optimizer means it
+    /// Weight decay, in the sense of the optimizer
     #[arg(long, value_name = "X", value_parser = not_negative)]
     #[serde(skip_serializing_if = "Option::is_none")]
     weight_decay: Option<f64>,
-    /// The largest norm of the gradient, or any for 0
+    /// Clip the gradient to this norm, or never for 0
     #[arg(long, value_name = "X", value_parser = not_negative)]
     #[serde(skip_serializing_if = "Option::is_none")]
     clip: Option<f64>,
-    /// How numbers are stored between kernels: f32, f16 or bf16; computed, and changed, they are in 32 bits
+    /// How numbers are stored between kernels: f32, f16 or bf16; sums and weight updates are in 32 bits
     #[arg(long, value_name = "TYPE", value_parser = ["f32", "f16", "bf16"], hide_possible_values = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     precision: Option<String>,
-    /// With --precision f16, what the loss is multiplied with at first, so that small gradients can be stored
+    /// With --precision f16: the first factor of the loss, which lets small gradients be stored
     #[arg(long, value_name = "X", value_parser = positive)]
     #[serde(skip_serializing_if = "Option::is_none")]
     loss_scale: Option<f64>,
-    /// Leave out steps whose loss or gradient is not finite, and count them; else training ends there
+    /// Leave out steps whose loss or gradient is not finite, and count them; else training ends at the first
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     skip_nonfinite: Option<bool>,
 }
 
-/// How a training goes on from step to step.
+/// The settings on which the course of a training depends, from step to step.
 #[derive(clap::Args, Serialize)]
 #[command(next_help_heading = "Training")]
 struct Course {
-    /// Steps in all
+    /// How many steps to train
     #[arg(long, value_name = "N", value_parser = at_least_1::<u64>, conflicts_with = "epochs")]
     #[serde(skip_serializing_if = "Option::is_none")]
     steps: Option<u64>,
-    /// Passes over the training data, in place of --steps; Sentences: a pass is a step
+    /// Passes over the training data, instead of --steps; Sentences: a pass is a step
     #[arg(long, value_name = "N", value_parser = at_least_1::<u64>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     epochs: Option<u64>,
-    /// How the learning rate changes: constant, cosine, onecycle, step, exponential; Text: or plateau
+    /// How the learning rate changes: constant, cosine, onecycle, step or exponential; Text: or plateau
     #[arg(long, value_name = "KIND",
         value_parser = ["constant", "cosine", "onecycle", "step", "exponential", "plateau"], hide_possible_values = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     schedule: Option<String>,
-    /// Steps between two changes of the schedule step [default: a third of the training]
+    /// Schedule step: steps between two changes [default: a third of the training]
     #[arg(long, value_name = "N", value_parser = at_least_1::<u64>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     lr_every: Option<u64>,
-    /// The factor of the schedules step, exponential and plateau [default: 0.1; of exponential what leads to a hundredth]
+    /// Schedules step, exponential, plateau: the factor [default: 0.1; for exponential, what leads to a hundredth]
     #[arg(long, value_name = "X", value_parser = share)]
     #[serde(skip_serializing_if = "Option::is_none")]
     lr_gamma: Option<f64>,
-    /// Text: validations without a better loss that the schedule plateau bears
+    /// Text: with the schedule plateau, how many validations without a better loss to wait
     #[arg(long, value_name = "N", value_parser = whole::<u64>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     lr_patience: Option<u64>,
@@ -230,11 +230,11 @@ struct Course {
     #[arg(long, value_name = "N", value_parser = whole::<u64>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     validate_every: Option<u64>,
-    /// Text: chunks of the held-out part that a validation reads at most, or all for 0
+    /// Text: the most chunks of the held-out part that a validation reads, or all for 0
     #[arg(long, value_name = "N", value_parser = whole::<usize>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     validate_chunks: Option<usize>,
-    /// Text: end after so many validations in a row without a better loss, or never for 0
+    /// Text: stop after N validations in a row without a better loss, or never for 0
     #[arg(long, value_name = "N", value_parser = whole::<u64>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     patience: Option<u64>,
@@ -263,19 +263,19 @@ pub struct Run {
     /// Take the settings of a config.toml; options given here win
     #[arg(long, value_name = "FILE", conflicts_with = "resume")]
     pub config: Option<PathBuf>,
-    /// Go on with a run from its newest checkpoint, or beyond its end with more --steps
+    /// Go on with a run from its newest checkpoint; with more --steps also beyond its end
     #[arg(long, value_name = "RUN", conflicts_with_all = ["out", "force"])]
     pub resume: Option<PathBuf>,
-    /// With --resume: fail where the same bits cannot be had
+    /// With --resume: fail where the result would not have the same bits
     #[arg(long)]
     pub require_exact: bool,
     /// Text, time series: where memory runs out, take a batch in more parts
     #[arg(long)]
     pub auto_batch: bool,
-    /// Make each of the first N steps twice and compare the bits [default N: 10]
+    /// Compute each of the first N steps twice and compare the bits [default N: 10]
     #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "10", value_parser = at_least_1::<u64>)]
     pub verify_determinism: Option<u64>,
-    /// Print what a step took: launches, submissions, memory, and the time by kernel
+    /// Print what a step takes: launches, submissions, memory, and the time of each kernel
     #[arg(long)]
     pub profile: bool,
     /// Print nothing but errors
@@ -305,7 +305,7 @@ impl Args {
 }
 
 impl Settings {
-    /// Whether batch and sequence were asked for.
+    /// Whether batch and sequence were given as options.
     pub fn sizes(&self) -> [bool; 2] {
         [self.step.batch.is_some(), self.step.sequence.is_some()]
     }
@@ -328,14 +328,14 @@ impl Settings {
 }
 
 fn section(value: &impl Serialize) -> Result<Value> {
-    // The one thing that TOML cannot hold is a path that is no text.
+    // All that TOML cannot hold is a path that is not UTF-8.
     Value::try_from(value).map_err(|error| {
         let message = format!("{error}, and a run keeps its settings as text: rename the file or its folder");
         Error::argument("train", message)
     })
 }
 
-/// What stands for a character that is hard to type.
+/// Parses a delimiter: one character, or `tab` or `\t`, which are easier to type.
 pub fn delimiter(text: &str) -> Result<char, String> {
     match text {
         "tab" | "\\t" => Ok('\t'),
@@ -345,78 +345,67 @@ pub fn delimiter(text: &str) -> Result<char, String> {
 
 /// A command as it is for an experiment, if one is named: only its options, with its defaults.
 pub fn with_defaults(command: clap::Command, experiment: Option<Experiment>) -> clap::Command {
-    let keys = ["data", "model", "train"].map(|section| (section, keys(section)));
-    let keys = keys.into_iter().flat_map(|(section, keys)| keys.into_iter().map(move |key| (section, key)));
-    let has = |command: &clap::Command, id: &str| command.get_arguments().any(|arg| arg.get_id() == id);
-    let command = keys.fold(command, |command, (section, key)| {
-        if !has(&command, &key) {
-            return command;
-        }
-        let help = match experiment {
-            Some(experiment) => default(experiment, section, &key),
-            None => {
-                let of = |experiment: Experiment| Some((experiment, default(experiment, section, &key)?));
-                let all: Vec<_> = Experiment::ALL.into_iter().filter_map(of).collect();
-                one_or_each(&all)
+    // An argument that is changed moves to the end of the help. So all of them are changed, in the order of their declaration.
+    let ids: Vec<String> = command.get_arguments().map(|arg| arg.get_id().to_string()).collect();
+    ids.into_iter().fold(command, |command, id| {
+        let section = Config::SECTIONS.into_iter().find(|(_, keys)| keys.contains(&&*id));
+        command.mut_arg(&id, |arg| match (section, experiment) {
+            (Some((section, _)), _) => setting(arg, experiment, section, &id),
+            (None, Some(experiment)) if id == "auto_batch" => {
+                let help = part_for(experiment, &help_of(&arg));
+                arg.help(help).hide(!experiment.takes("accumulate"))
             }
-        };
-        let takes = experiment.is_none_or(|experiment| {
-            experiment.takes(&key) || key == "epochs" && experiment.sentence().is_some()
-        });
-        command.mut_arg(key, |arg| {
-            let text = arg.get_help().expect("every option has a doc comment").to_string();
-            let text = experiment.map_or(text.clone(), |experiment| part_for(experiment, &text));
-            let help =
-                help.filter(|_| !text.contains("[default")).map(|help| format!("{text} [default: {help}]"));
-            arg.help(help.unwrap_or(text)).hide(!takes)
+            (None, _) => arg,
         })
-    });
-    // A changed option moves behind all others; so the others do the same.
-    let others = [
-        "time",
-        "kernel",
-        "variant",
-        "schedules",
-        "values",
-        "at",
-        "layer",
-        "device",
-        "record",
-        "before",
-        "out",
-        "force",
-        "config",
-        "resume",
-        "require_exact",
-        "profile",
-        "quiet",
-        "json",
-    ];
-    others.into_iter().fold(command, |command, name| match has(&command, name) {
-        true => command.mut_arg(name, |arg| arg),
-        false => command,
     })
 }
 
-/// What of an option's help is for an experiment: parts that begin with a label are for those that it names.
-fn part_for(experiment: Experiment, help: &str) -> String {
-    const LABELS: [&str; 3] = ["Text: ", "Time series: ", "Sentences: "];
-    let own = match experiment {
-        Experiment::Text => LABELS[0],
-        Experiment::Timeseries => LABELS[1],
-        _ => LABELS[2],
+fn help_of(arg: &clap::Arg) -> String {
+    arg.get_help().expect("every option has a doc comment").to_string()
+}
+
+/// An option that is a key of `config.toml`: its help with the default, hidden where it means nothing to the experiment.
+fn setting(arg: clap::Arg, experiment: Option<Experiment>, section: &str, key: &str) -> clap::Arg {
+    let default = match experiment {
+        Some(experiment) => default(experiment, section, key),
+        None => {
+            let of = |experiment: Experiment| Some((experiment, default(experiment, section, key)?));
+            let all: Vec<_> = Experiment::ALL.into_iter().filter_map(of).collect();
+            one_or_each(&all)
+        }
     };
-    let part = |part: &str| match LABELS.iter().find(|label| part.starts_with(**label)) {
-        None => Some(part.to_string()),
-        Some(label) if *label == own => Some(part[own.len()..].to_string()),
-        Some(_) => None,
+    let takes = experiment
+        .is_none_or(|experiment| experiment.takes(key) || key == "epochs" && experiment.sentence().is_some());
+    let text = help_of(&arg);
+    let text = experiment.map_or(text.clone(), |experiment| part_for(experiment, &text));
+    let with_default =
+        default.filter(|_| !text.contains("[default")).map(|default| format!("{text} [default: {default}]"));
+    arg.help(with_default.unwrap_or(text)).hide(!takes)
+}
+
+/// The parts of an option's help that are for an experiment. Parts are separated by semicolons; one that begins with a label
+/// is for the experiments that the label names.
+fn part_for(experiment: Experiment, help: &str) -> String {
+    let (text, series) = (experiment == Experiment::Text, experiment == Experiment::Timeseries);
+    let labels = [
+        ("Text: ", text),
+        ("Time series: ", series),
+        ("Text, time series: ", text || series),
+        ("Sentences: ", !(text || series)),
+    ];
+    let part = |part: &str| {
+        let labelled = labels.iter().find_map(|(label, own)| Some((part.strip_prefix(label)?, *own)));
+        match labelled {
+            None => Some(part.to_string()),
+            Some((rest, own)) => own.then(|| rest.to_string()),
+        }
     };
     let text = help.split("; ").filter_map(part).collect::<Vec<_>>().join("; ");
     let mut letters = text.chars();
     letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }
 
-/// One default where all have the same, else each experiment's.
+/// The default if all experiments have the same, else the default of each.
 fn one_or_each(all: &[(Experiment, String)]) -> Option<String> {
     let (_, first) = all.first()?;
     if all.iter().all(|(_, value)| value == first) {
@@ -426,14 +415,7 @@ fn one_or_each(all: &[(Experiment, String)]) -> Option<String> {
     Some(each.join(", "))
 }
 
-/// The keys of a section.
-fn keys(section: &str) -> Vec<String> {
-    let (_, keys) =
-        Config::SECTIONS.iter().find(|(name, _)| *name == section).expect("a section of the settings");
-    keys.iter().map(|key| key.to_string()).collect()
-}
-
-/// The default of an option.
+/// The default of an option for an experiment, as help shows it; None where there is nothing to show.
 fn default(experiment: Experiment, section: &str, key: &str) -> Option<String> {
     if key == "hidden"
         && let Some(sentence) = experiment.sentence()
@@ -446,7 +428,7 @@ fn default(experiment: Experiment, section: &str, key: &str) -> Option<String> {
     }
     let defaults = Table::try_from(Config::defaults(experiment)).expect("defaults are plain values");
     match defaults.get(section)?.get(key)? {
-        // A flag is off unless it is given, but for one.
+        // Flags are off by default, which needs no word; `linear` is on for some experiments.
         Value::Boolean(value) if key == "linear" => Some(if *value { "yes" } else { "no" }.into()),
         Value::Boolean(_) => None,
         Value::String(value) => Some(value.clone()),

@@ -1,4 +1,4 @@
-//! What the user sees of a training.
+//! What the user sees of a training: its data and memory, the progress, and how it ended.
 
 use std::cell::{Cell, RefCell};
 use std::fmt::Write;
@@ -17,16 +17,16 @@ use super::super::profile::Profile;
 use super::beats_naive;
 use super::options;
 
-/// See the module.
+/// Prints what the user sees of a training.
 pub struct Show {
     experiment: Experiment,
     device: Device,
     output: Output,
-    /// What the user should know once training begins; told once, also where it goes on after a fault.
+    /// What the user should know when training begins. It is told once, also where training goes on after a fault.
     notes: RefCell<Vec<String>>,
     start: Cell<Instant>,
     bar: ProgressBar,
-    /// The steps that were done before.
+    /// The steps that were done before this process.
     done: Cell<u64>,
     /// The seconds that they took.
     before: Cell<f64>,
@@ -48,7 +48,7 @@ impl Show {
         }
     }
 
-    /// What the training will take.
+    /// Says how much memory the training will take.
     pub fn memory(&self, plan: &MemoryPlan) -> Result<()> {
         let MemoryPlan { parameters, gradients, moments, data, activations, peak, held, largest, .. } = *plan;
         let [parts @ .., peak, held, largest] =
@@ -155,7 +155,7 @@ impl Show {
             let template = "{bar:20} {pos}/{len} steps  {msg}  {speed}/s  {eta} left";
             let style = ProgressStyle::with_template(template).expect("the template is well-formed");
             let speed = |state: &ProgressState, to: &mut dyn Write| {
-                // A line that cannot be drawn is no reason to stop.
+                // A progress bar that cannot be drawn is no reason to stop.
                 let _ = write!(to, "{:.1}", state.per_sec());
             };
             self.bar.set_style(style.with_key("speed", speed));
@@ -167,12 +167,12 @@ impl Show {
         Ok(())
     }
 
-    /// Takes the bar away.
+    /// Removes the progress bar.
     pub fn clear(&self) {
         self.bar.finish_and_clear();
     }
 
-    /// The end of a training that was asked to stop.
+    /// Says that the training was interrupted, and how to go on with it.
     pub fn interrupted(&self, summary: &Summary, path: &Path) -> Result<()> {
         let (steps, name) = (summary.steps, quoted(path));
         self.output.note(&format!(
@@ -183,14 +183,14 @@ impl Show {
         Err(Error::Interrupted)
     }
 
-    /// The curves could not be drawn, which harms nothing.
+    /// Says that the curves could not be drawn, which harms nothing else.
     pub fn no_plots(&self, error: &Error) {
         if !self.output.is_json() {
             self.output.note(&format!("the curves were not drawn: {error}"));
         }
     }
 
-    /// How the training ended.
+    /// The result of the training, as `--json` prints it.
     pub fn result(&self, summary: &Summary, path: &Path) -> Value {
         let Summary { steps, loss, seconds, outcome, validation_loss, best, stopped_early, .. } = summary;
         let loss = training_loss(*loss, outcome.as_ref());
@@ -238,7 +238,7 @@ impl Show {
         done
     }
 
-    /// Says how it went.
+    /// Says how the training went, and what can be done with the model.
     pub fn finish(
         &self,
         summary: &Summary,
@@ -300,7 +300,7 @@ impl Show {
     }
 }
 
-/// The loss of the last step; of a time series in batches that of all training windows.
+/// The loss of the last step; for a time series in batches, that of all training windows.
 fn training_loss(last: f32, outcome: Option<&Outcome>) -> f32 {
     match outcome {
         Some(Outcome::Forecast(metrics)) => metrics.train_mse.map_or(last, |mse| mse as f32),
@@ -308,7 +308,7 @@ fn training_loss(last: f32, outcome: Option<&Outcome>) -> f32 {
     }
 }
 
-/// A path as a shell reads it.
+/// A path, quoted for a shell where it must be.
 fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     let plain = |c: char| c.is_alphanumeric() || "/._-+=:,@%".contains(c);

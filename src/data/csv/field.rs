@@ -1,6 +1,6 @@
 //! One field: the number it holds, or what is wrong with it.
 
-/// What tables have where a value is missing, beside an empty field and the NaN that Rust reads.
+/// What tables often have in place of a missing value, besides an empty field and NaN.
 const MISSING: [&str; 5] = ["na", "n/a", "null", "none", "-"];
 
 /// The number in a field, or why there is none.
@@ -35,13 +35,14 @@ pub(super) fn is_name(text: &str) -> bool {
     text.contains(char::is_alphabetic) && text.parse::<f64>().is_err() && !is_missing(text)
 }
 
-/// Whether a field of the first row is the name of what is below it: of a number, or of text with digits such as a date.
+/// Whether a field of the first row is the name of the column, judged by the field below it: a number, or text with digits
+/// such as a date.
 pub(super) fn is_name_above(text: &str, below: &str) -> bool {
     let digits = |text: &str| text.contains(|c: char| c.is_ascii_digit());
     is_name(text) && (number(below.as_bytes()).is_ok() || !digits(text) && digits(below))
 }
 
-/// Whether a column that holds nothing but such fields is text, and not numbers that are written badly.
+/// Whether a field is text, and not a badly written number. A column of such fields is left out of the table.
 pub(super) fn is_text(field: &[u8]) -> bool {
     let Ok(text) = str::from_utf8(field) else { return false };
     let text = text.trim();
@@ -62,7 +63,7 @@ pub(super) fn show(field: impl AsRef<[u8]>) -> String {
     format!("'{}'", cut(String::from_utf8_lossy(field.as_ref()).trim_matches(' ')))
 }
 
-/// At most 40 characters of a text, with what a terminal could take for a command escaped.
+/// At most 40 characters of a text for a message. Characters that could control a terminal are escaped.
 pub(crate) fn cut(text: &str) -> String {
     let mut cut = String::new();
     for c in text.chars().take(40) {

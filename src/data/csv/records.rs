@@ -1,5 +1,5 @@
-//! The lines and the records of a CSV file, one after the other: however long the file is, no more than one record of
-//! it is in memory.
+//! The lines and the records of a CSV file, one after the other. Only one record is in memory at a time, however long the
+//! file is.
 
 use std::io::{BufRead, ErrorKind};
 use std::mem;
@@ -8,18 +8,18 @@ use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 
 use crate::data::{UTF16, is_utf16};
 
-/// The most bytes that a record has, and so a line.
+/// The most bytes of a record, and so of a line.
 pub(super) const MAX_RECORD: usize = 1 << 20;
 
-/// The most fields of a record: as many as a model has inputs at most.
+/// The most fields of a record: no model has more inputs.
 pub(super) const MAX_FIELDS: usize = 1 << 16;
 
-/// The lines of a file without what ends them (LF, CR or CRLF) and without a byte order mark. It ends behind an error.
+/// The lines of a file, without line ends (LF, CR or CRLF) and without a byte order mark. After an error it gives nothing more.
 pub(super) struct Lines<R> {
     input: R,
     /// The number of the line that was given last.
     number: u64,
-    /// Whether the last line ended with CR, to which an LF may belong.
+    /// Whether the last line ended with CR: an LF that follows belongs to it.
     after_cr: bool,
     done: bool,
 }
@@ -91,9 +91,9 @@ impl<R: BufRead> Iterator for Lines<R> {
 pub(super) struct Record {
     /// The line on which it begins, counted from 1.
     pub line: u64,
-    /// The fields one after the other, and room for more.
+    /// The fields, one after the other; behind them is unused room.
     bytes: Vec<u8>,
-    /// Where each field ends in `bytes`, and room for more.
+    /// Where each field ends in `bytes`; behind that is unused room.
     ends: Vec<usize>,
     /// How many fields there are.
     len: usize,
@@ -128,7 +128,7 @@ pub(super) struct Records<I> {
     parser: Reader,
     /// The number of the line that was read last.
     line: u64,
-    /// The line before the record that was given last, where that is a comment.
+    /// The comment on the line before the record that was given last, if there is one: it may name the columns.
     pub comment: Option<Vec<u8>>,
 }
 
@@ -167,7 +167,7 @@ impl<I: Iterator<Item = Result<Vec<u8>, String>>> Records<I> {
                 ));
             }
             line.push(b'\n');
-            // With room for all that the line can hold the parser does not stop before its end.
+            // There is room for all that the line can hold, so that the parser does not stop before its end.
             make_room(&mut record.bytes, written + line.len() + 1);
             make_room(&mut record.ends, (record.len + line.len() + 1).min(MAX_FIELDS));
             let (bytes, ends) = (&mut record.bytes[written..], &mut record.ends[record.len..]);

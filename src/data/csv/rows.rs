@@ -9,13 +9,13 @@ pub(super) struct Rows<'a> {
     /// The names of all of the file's columns.
     names: &'a [String],
     columns: Vec<Column>,
-    /// Whether the columns were asked for: then each of them must hold numbers.
+    /// Whether the user chose the columns: then each of them must hold numbers.
     chosen: bool,
     /// The line of the first row, which says how many fields a row has.
     first_line: u64,
     max_values: usize,
     count: usize,
-    /// What is wrong with the last rows, if nothing but empty fields is in them and another one follows.
+    /// Where the last rows have only empty fields: the error to report if another row follows.
     blank: Option<String>,
 }
 
@@ -23,7 +23,7 @@ struct Column {
     /// Its index in the file.
     index: usize,
     values: Vec<f64>,
-    /// What is wrong with its first field, where no field so far was a number.
+    /// Where no field so far was a number: what is wrong with the first.
     text: Option<String>,
     /// Whether all fields so far were empty.
     empty: bool,
@@ -103,7 +103,7 @@ impl<'a> Rows<'a> {
                     table.numbers.push(*index + 1);
                     table.columns.push(std::mem::take(values));
                 }
-                // Every row ends in a delimiter.
+                // Every row ends in a delimiter, which makes an empty last column without a name.
                 Some(_) if *empty && *index == last && *name == format!("column {}", last + 1) => {}
                 Some(_) => table.left_out.push(name.clone()),
             }

@@ -1,8 +1,9 @@
-//! Text as tokens, which are characters or bytes: a [`Text`] is read once for its [`Vocabulary`] and stays in its file. Its
-//! tokens come as [`Streams`] (truncated backpropagation through a long text) or, for a short one, as [`Windows`] (every
-//! place of it).
+//! Text as tokens, which are characters or bytes.
 //!
-//! A token is the index of its character in the vocabulary, an `i32` because the labels on a device are.
+//! A [`Text`] is read once, which gives its [`Vocabulary`], and its contents stay in the file. Its tokens then come in
+//! batches: as [`Streams`] for truncated backpropagation through a long text, or as [`Windows`] over a short one.
+//!
+//! A token is the index of its character in the vocabulary. It is an `i32`, like the labels on a device.
 //! The target of a token is always the token after it.
 
 mod reader;
@@ -38,8 +39,8 @@ pub const CHARSEQ: &str = " if you want you";
 pub const LONGSEQ: &str = "if you want to build a ship, don't drum up people together to collect wood and don't assign \
                            them tasks and work, but rather teach them to long for the endless immensity of the sea.";
 
-/// A text that was read once from end to end: what is kept is its vocabulary, length and hash, but not its contents, so
-/// that it may be larger than memory. Line ends stay as they are; a byte order mark at the start of characters is no text.
+/// A text that was read once from end to end. Its vocabulary, length and hash are kept, but not its contents: so a text may
+/// be larger than memory. Line ends stay as they are. Where tokens are characters, a byte order mark at the start is left out.
 #[derive(Clone)]
 pub struct Text(Arc<Contents>);
 
@@ -92,7 +93,7 @@ impl Text {
         self.len() == 0
     }
 
-    /// How many bytes it has, without a byte order mark that is no text.
+    /// How many bytes it has, without a byte order mark that was left out.
     pub fn bytes(&self) -> u64 {
         self.0.scan.bytes
     }
@@ -121,7 +122,8 @@ impl Text {
         self.0.scan.offset_of(token, &self.0.source, &self.0.sizes)
     }
 
-    /// An error unless the contents are those that were read first. A file that was only touched is read again.
+    /// An error unless the contents are those that were read first. Where only the time of modification differs, the file is
+    /// read again to find out.
     fn check_unchanged(&self) -> Result<()> {
         let Contents { source, scan, sizes, .. } = &*self.0;
         source.check_unchanged(|| Ok(hash(source, scan.start, sizes)? == (scan.hash, scan.bytes)))

@@ -1,4 +1,4 @@
-//! One of many places at which a text is read.
+//! One of the many places at which a text is read side by side: each stream of a batch has a reader.
 
 use std::ops::Range;
 
@@ -10,7 +10,7 @@ pub(super) struct Reader {
     buffer: Vec<u8>,
     /// The part of the buffer that was filled and not yet taken.
     left: Range<usize>,
-    /// The offset of what comes behind it.
+    /// The offset in the source of what comes behind the buffer.
     offset: u64,
 }
 

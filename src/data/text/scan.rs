@@ -1,4 +1,5 @@
-//! The one reading of a text from end to end, and the places of its characters.
+//! The first reading of a text from end to end. It finds the vocabulary, the length and the hash, and marks the offsets of some
+//! characters: in UTF-8 the offset of a character cannot be computed, and so it is looked for from the mark before it.
 
 use xxhash_rust::xxh3::Xxh3Default;
 
@@ -7,16 +8,16 @@ use super::vocabulary::{Seen, Unit, Vocabulary};
 use crate::data::{UTF16, is_utf16};
 use crate::error::Result;
 
-/// How much of a text is held in memory. Tests take small sizes, which bring every edge close.
+/// How much of a text is held in memory. Tests take small sizes, so that short texts reach every edge.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sizes {
     /// Bytes read at once where a text is read in one go; 4 or more, so that a character fits.
     pub block: usize,
     /// Bytes read at once for one of many streams; 4 or more.
     pub buffer: usize,
-    /// Characters between two marks, at first.
+    /// Characters between two marks, at first; see [`Marks`].
     pub mark: usize,
-    /// The most marks, an even number: where there would be more, every second is dropped.
+    /// The most marks, an even number. Where there would be more, every second mark is dropped.
     pub marks: usize,
 }
 
@@ -29,12 +30,12 @@ pub(super) struct Scan {
     /// Length of the text.
     pub bytes: u64,
     pub tokens: usize,
-    /// Of the text's bytes, XXH3 with 64 bits.
+    /// The hash of the text's bytes: XXH3 with 64 bits.
     pub hash: u64,
     marks: Marks,
 }
 
-/// Reads a text. Where no vocabulary is `known`, it is made of what is found.
+/// Reads a text. Where no vocabulary is `known`, one is made of the characters that are found.
 pub(super) fn scan(
     source: &Source,
     unit: Unit,
@@ -136,8 +137,8 @@ fn behind_mark(source: &Source) -> Result<u64> {
     Ok(if head == [0xEF, 0xBB, 0xBF] { 3 } else { 0 })
 }
 
-/// The text in `bytes` up to a character that is cut off at their end, or the place of the first byte that is not UTF-8.
-/// A cut-off character that nothing comes before is not UTF-8: no more bytes follow it.
+/// The text in `bytes`, without a character that is cut off at their end; or the place of the first byte that is not UTF-8.
+/// Where `bytes` hold nothing but a cut-off character, the source ends within it, and so it is not UTF-8.
 fn whole_characters(bytes: &[u8]) -> Result<&str, usize> {
     match std::str::from_utf8(bytes) {
         Ok(text) => Ok(text),
@@ -173,7 +174,7 @@ fn line_and_column(source: &Source, start: u64, at: u64, sizes: &Sizes) -> Resul
     Ok((line, column))
 }
 
-/// The offsets of every so many characters.
+/// The offset of each `every`-th character.
 struct Marks {
     every: usize,
     most: usize,
@@ -181,7 +182,7 @@ struct Marks {
 }
 
 impl Marks {
-    /// Marks a character, if it is one to be marked. Called for each in turn.
+    /// Marks a character, if it is one to be marked. Called for each character in turn.
     fn pass(&mut self, character: usize, offset: u64) {
         if character != self.every * self.offsets.len() {
             return;
@@ -197,7 +198,7 @@ impl Marks {
         self.offsets.push(offset);
     }
 
-    /// How many characters lie between the last mark before a character and it, and the mark's offset.
+    /// The last mark at or before a character: how many characters lie between the two, and the mark's offset.
     fn before(&self, character: usize) -> (usize, u64) {
         (character % self.every, self.offsets[character / self.every])
     }

@@ -9,12 +9,12 @@ use std::time::SystemTime;
 use crate::error::{Error, Result};
 use crate::files::{open, unreadable};
 
-/// The most that is read of a pipe or a device, which is held in memory, in bytes: 1 GiB.
+/// The most bytes that are read of a pipe or a device, which is held in memory: 1 GiB.
 pub const MAX_BYTES: u64 = 1 << 30;
 
 /// Bytes that can be read from any place.
 pub(super) struct Source {
-    /// What errors name; empty for a text of the program's own.
+    /// The path that errors name; empty for a text of the program itself.
     path: PathBuf,
     data: Data,
 }
@@ -23,9 +23,9 @@ enum Data {
     Memory(Vec<u8>),
     File {
         file: File,
-        /// As it was opened: a file that grows is read so far.
+        /// The length when it was opened: of a file that grows no more is read.
         bytes: u64,
-        /// When it was last changed before its contents were known to be the same.
+        /// The time of modification at which the contents were last known to be the same.
         modified: Mutex<Option<SystemTime>>,
     },
 }
@@ -39,7 +39,7 @@ impl Source {
         let unreadable = |e: io::Error| unreadable(path, &e);
         let (file, _) = open(path, "text file")?;
         let metadata = file.metadata().map_err(unreadable)?;
-        // A device or a pipe has no length, nor has a file that the system makes up, as in /proc.
+        // A device or a pipe has no length, nor has a file that the system makes up, such as those in /proc.
         let data = if metadata.is_file() && metadata.len() > 0 {
             Data::File { file, bytes: metadata.len(), modified: Mutex::new(metadata.modified().ok()) }
         } else {
@@ -57,7 +57,7 @@ impl Source {
         Ok(Source { path: path.to_owned(), data })
     }
 
-    /// Reads from `offset` on until `buffer` is full or the source ends; how many bytes that were.
+    /// Reads from `offset` on until `buffer` is full or the source ends. Returns the number of bytes that were read.
     pub(super) fn fill(&self, buffer: &mut [u8], offset: u64) -> Result<usize> {
         let (file, bytes) = match &self.data {
             Data::Memory(bytes) => {

@@ -1,11 +1,11 @@
-//! Which tokens are for training and which for validation, and what fits them.
+//! Which tokens are for training and which for validation, and which batch and sequence fit them.
 
 use std::ops::Range;
 
 /// The share of a text, at its end, that is kept for validation.
 pub const HELD_OUT: f64 = 0.1;
 
-/// Whether `tokens` are enough for one chunk: a stream needs one token more than its inputs, the last target.
+/// Whether `tokens` are enough for one chunk. A stream needs one token more than its inputs: the last target.
 pub(super) fn holds(tokens: usize, batch: usize, sequence: usize) -> bool {
     batch.saturating_mul(sequence.saturating_add(1)) <= tokens
 }
@@ -21,10 +21,11 @@ fn held_out_of(tokens: usize, held_out: f64) -> usize {
     ((tokens as f64 * held_out) as usize).min(tokens)
 }
 
-/// The largest batch and sequence for a text of that many tokens of which [`HELD_OUT`] are for validation: both
-/// parts hold a chunk or more. What was asked for is kept where it fits; if not, the batch is halved until it
-/// does, down to 1, and only then the sequence, because a model sees no further than its sequence.
-/// None where even one token at a time does not fit: under 20 tokens.
+/// A batch and a sequence that fit a text of that many tokens, of which the share [`HELD_OUT`] is for validation: each part
+/// must hold one chunk or more.
+///
+/// What was asked for is kept where it fits. If it does not, the batch is halved until it does, down to 1. Only then the
+/// sequence is halved, because gradients reach no further back than it. None where not even single tokens fit: below 20.
 pub fn fit(tokens: usize, batch: usize, sequence: usize) -> Option<(usize, usize)> {
     let validation = held_out_of(tokens, HELD_OUT);
     let smaller = validation.min(tokens - validation);

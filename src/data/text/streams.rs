@@ -11,9 +11,9 @@ use crate::error::{Error, Result};
 /// A part of a text as `batch` contiguous streams that are read side by side in chunks of `sequence` steps: the batches
 /// of truncated backpropagation through time, where each stream's hidden state is carried from chunk to chunk.
 ///
-/// Stream `b` holds the tokens from `b * len` on, where `len = tokens / batch`; what remains of the text, and
-/// of each stream behind its last whole chunk, is left out. So all chunks have one shape, and no token is
-/// predicted twice in a pass. Of the text no more than one chunk and a small buffer for each stream is in memory.
+/// Stream `b` holds the tokens from `b * len` on, where `len = tokens / batch`. What remains at the end of the text, and
+/// behind the last whole chunk of each stream, is left out. So all chunks have one shape, and no token is predicted twice
+/// in a pass. Only one chunk, and a small buffer for each stream, is in memory.
 pub struct Streams {
     text: Text,
     sequence: usize,
@@ -24,11 +24,11 @@ pub struct Streams {
     /// The offset in the file at which each stream begins.
     starts: Vec<u64>,
     readers: Vec<Reader>,
-    /// The last chunk and one row more, `[sequence + 1, batch]`: its targets are its inputs one row later.
+    /// The last chunk and one row more, `[sequence + 1, batch]`: the targets are the inputs, shifted by one row.
     rows: Vec<i32>,
     /// The chunk that [`next_chunk`](Streams::next_chunk) gives next.
     next: usize,
-    /// Whether the readers stand where that chunk goes on from the one in `rows`.
+    /// Whether that chunk follows the one in `rows`, and so begins where the readers stand.
     goes_on: bool,
 }
 

@@ -62,7 +62,7 @@ impl Vocabulary {
     /// # Errors
     /// [`Error::Argument`] unless there is at least one and each is greater than the one before it.
     pub fn from_chars(chars: impl IntoIterator<Item = char>) -> Result<Self> {
-        // Checked one by one: there are never more than Unicode has.
+        // Checked one by one: a file may claim any number of them, but sorted ones are never more than Unicode has.
         let mut sorted = Vec::new();
         for next in chars {
             if let Some(last) = sorted.last().filter(|last| **last >= next) {
@@ -133,7 +133,7 @@ impl Vocabulary {
     }
 }
 
-/// The characters that were seen so far, one flag a code point: the order comes by itself.
+/// The characters that were seen so far: a flag for each code point, so that they are sorted without further work.
 pub(super) struct Seen(Vec<bool>);
 
 impl Default for Seen {
@@ -143,7 +143,7 @@ impl Default for Seen {
 }
 
 impl Seen {
-    /// Sees `c`; whether for the first time.
+    /// Notes that `c` was seen. Returns whether it is the first time.
     pub(super) fn insert(&mut self, c: char) -> bool {
         !std::mem::replace(&mut self.0[c as usize], true)
     }
@@ -154,11 +154,11 @@ impl Seen {
     }
 }
 
-/// The tokens of a [`Vocabulary`] by code point or byte: a look into a table where a search would cost more than all the
-/// rest of reading.
+/// The token of each code point or byte, as a table: a search in the [`Vocabulary`] would cost more than all the rest of
+/// reading.
 pub(super) struct Lookup {
     unit: Unit,
-    /// Up to the greatest character; -1: not in the vocabulary.
+    /// By code point, up to the greatest character of the vocabulary; -1 where a character is not in it.
     tokens: Vec<i32>,
 }
 
@@ -182,7 +182,7 @@ impl Lookup {
         let (index, width) = match (self.unit, first) {
             (Unit::Bytes, _) | (_, 0..0x80) => (usize::from(first), 1),
             _ => {
-                // A first byte that no character has makes no UTF-8 of any length.
+                // The width need not be right for a byte that begins no character: `from_utf8` refuses it.
                 let width = if first < 0xE0 { 2 } else { 3 + usize::from(first >= 0xF0) };
                 let character = std::str::from_utf8(bytes.get(..width)?).ok()?.chars().next()?;
                 (character as usize, width)

@@ -1,8 +1,9 @@
-//! Every window of a short text.
+//! A short text as one batch: every window of it.
 
 use crate::error::{Error, Result};
 
-/// Every window of a text, one character apart, and the same windows one character later.
+/// Every window of a text, each beginning one character after the one before; and the targets, which are the same windows one
+/// character later.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Windows {
     /// The windows, batch-major: `[batch, time]`.

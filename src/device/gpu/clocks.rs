@@ -1,11 +1,15 @@
-//! The GPU's clock and the host's.
+//! Times of the GPU's clock on the host's clock.
 //!
-//! Nothing reads both at once. What is known of a submission is that it began after it was handed over and had ended when
-//! the host saw its results. So the difference of the clocks lies between two bounds, for each submission: h - g where h is
-//! when it was handed over and g its first tick, and where h is when its end was known and g its last tick. The lower bounds
-//! are near to the truth, as an idle GPU begins at once; the upper ones are not, as the host learns late of an end. So the
-//! greatest lower bound is taken: the submission that began soonest is drawn as if it had begun when it was handed over, and
-//! everything on the GPU may in truth be later, by no more than the distance to the least upper bound.
+//! Nothing reads both clocks at once. All that is known of a submission is that it began after the host had handed it over,
+//! and had ended when the host saw its results. So each submission gives two bounds of the difference between the clocks,
+//! the host's time less the GPU's:
+//! - it is at least the time of handing over less the first tick;
+//! - it is at most the time when the end was known less the last tick.
+//!
+//! The lower bounds are near to the truth, because an idle GPU begins at once. The upper ones are not, because the host learns
+//! late of an end. So the greatest lower bound is taken for the difference. The submission that began soonest is then shown
+//! as if it had begun in the moment when it was handed over, and everything on the GPU may in truth be later than shown, by
+//! no more than the distance to the least upper bound.
 
 /// A submission's times.
 #[derive(Clone, Debug)]

@@ -1,6 +1,6 @@
-//! Whether an adapter multiplies cooperative matrices as the kernels count on. The feature is wgpu's youngest, and what an
-//! adapter lists was never run by us: products of many kinds are compared with the reference before any result depends on
-//! them.
+//! Whether an adapter multiplies cooperative matrices (tensor cores, say) correctly. The feature is experimental in wgpu, and
+//! its kernels were never run on an adapter that has it. So products of many kinds are compared with the reference before
+//! any result depends on them.
 
 use std::fmt::Write;
 
@@ -61,8 +61,8 @@ fn products() -> impl Iterator<Item = Product> {
     })
 }
 
-/// A matrix [rows, cols] by rows, or by columns, with padding and offset of so many numbers, all of them NaN: strides and
-/// the buffer.
+/// The strides and the buffer of a matrix [rows, cols], stored by rows or by columns. It begins behind `padding` numbers, and
+/// as many follow each line; all of these are NaN.
 fn placed(
     [rows, cols]: [u32; 2],
     by_columns: bool,
@@ -164,7 +164,7 @@ impl Product {
         Ok(device.read_back(buffers[4].view(0, self.c.len()))?.wait()?.f32())
     }
 
-    /// What is wrong with a result, for a sentence.
+    /// What is wrong with a result, if anything, for a sentence.
     fn fault(&self, got: &[f32], expected: &[Bounded]) -> Option<String> {
         let right = |got: f32, Bounded { value, error }: Bounded| match value.is_finite() {
             true => error.is_finite() && (f64::from(got) - value).abs() <= error,
@@ -185,7 +185,7 @@ impl Product {
     }
 }
 
-/// Has all products made, each several times, and looks for a fault.
+/// Makes all products by `run`, each several times, and looks for a fault.
 fn check(mut run: impl FnMut(&Product) -> Result<Vec<f32>>) -> Result<Checked> {
     for product in products() {
         let expected = product.expected();
@@ -203,7 +203,8 @@ fn check(mut run: impl FnMut(&Product) -> Result<Vec<f32>>) -> Result<Checked> {
     Ok(Ok(()))
 }
 
-/// Tries them on a device; `launch` is its launch, without the question whether it may.
+/// Tries all products on a device. `launch` launches there without asking whether the device allows the kernel, which is
+/// what is to be found out.
 pub fn multiply_well(device: &Device, launch: impl Fn(&Plan, &[u8], &[Arg<'_>]) -> Result<()>) -> Checked {
     let found = check(|product| product.run(device, &launch));
     found.unwrap_or_else(|error| Err(format!("they cannot be tried: {error}").into()))
@@ -285,7 +286,7 @@ mod tests {
 
     #[test]
     fn a_gpu_can_be_tried() {
-        // By the way for any product, since this adapter may have no cooperative matrices.
+        // By another variant, since this adapter may have no cooperative matrices.
         let device = Device::gpu("gpu", &GpuOptions::default()).unwrap();
         let tile = MATMUL.variants.iter().position(|variant| variant.name == "tile 64").unwrap();
         let by_tiles = |plan: &Plan, params: &[u8], args: &[Arg<'_>]| {

@@ -1,5 +1,5 @@
-//! Whether a driver converts between WGSL's `f16` and `f32` as it should: rounded to the nearest, of two equally near ones to
-//! the even one, infinite where too large, with the small numbers that are not normal. WGSL lets it do otherwise.
+//! Whether a driver converts between WGSL's `f16` and `f32` as it should: to the nearest number, ties to even, too large ones
+//! to infinity, and with the subnormal numbers of f16. WGSL does not demand it, so that it has to be tested.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -41,7 +41,7 @@ pub fn converts_well(
     wait: impl Fn(wgpu::SubmissionIndex) -> Result<()>,
 ) -> Result<bool> {
     let mut wide = hard_to_round(Dtype::F16);
-    // What is smaller than the least normal number may be flushed; and whole vectors.
+    // Subnormal numbers of f32 may be flushed to 0. And the numbers fill whole vectors.
     wide.retain(|x| !x.is_subnormal());
     wide.resize(wide.len().next_multiple_of(4), 1e30);
     let narrow: Vec<u16> = (0..=u16::MAX).collect();
@@ -61,7 +61,7 @@ pub fn converts_well(
     Ok(true)
 }
 
-/// What the device makes of the numbers, with types of so many of them.
+/// What the device makes of the numbers, by types of `width` numbers each.
 fn convert(
     device: &wgpu::Device,
     queue: &wgpu::Queue,

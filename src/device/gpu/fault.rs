@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Fault, Result};
 
-/// What an invalid call to wgpu is, where nobody but this package can have made it.
+/// What an invalid call to wgpu means, where only this package can have made it.
 pub const DEFECT: &str = "a defect of bptt, please report it";
 
 /// The first fault of a device. Once there is one, every call that reaches the device returns it.
@@ -41,7 +41,7 @@ impl Faults {
         }
     }
 
-    /// Waits for a submission, as long as `patience` says, or just collects what is finished.
+    /// Waits for a submission, at most for the time beside it. With none, it only collects what has finished.
     pub fn poll(
         &self,
         device: &wgpu::Device,
@@ -82,7 +82,7 @@ impl Faults {
         Faults::scoped_as(device, what, DEFECT, create)
     }
 
-    /// Like [`Faults::scoped`], with what it means that wgpu finds something invalid.
+    /// Like [`Faults::scoped`]; `invalid` says what it means if wgpu finds something invalid.
     pub fn scoped_as<T>(
         device: &wgpu::Device,
         what: &str,
@@ -101,7 +101,7 @@ impl Faults {
     }
 }
 
-/// wgpu's error as a fault. Where memory is short, [`super::Gpu`] knows how much was wanted and is in use.
+/// wgpu's error as a fault. Where memory is short, [`super::Gpu`] fills in how much was wanted and is in use.
 fn describe(what: &str, error: wgpu::Error, invalid: &str) -> Fault {
     let what = what.to_string();
     match error {

@@ -1,17 +1,17 @@
-//! Marks in the GPU's stream of work, by which results prove that all work before them has been done. Some drivers report
-//! a submission that they gave up as finished (on Metal gfx-rs/wgpu#9545, on DX12 after a reset): what is read then are
-//! the remains of earlier steps.
+//! Marks in the GPU's stream of work, by which results prove that all work before them has been done. Some drivers give a
+//! submission up and report it as finished (on Metal gfx-rs/wgpu#9545, on DX12 after a reset): what is then read are the
+//! results of earlier steps.
 //!
-//! Every submission ends with a mark, a number copied into a ring, and every copy to the host takes the ring along. A
-//! submission that was not made, or not to its end, leaves an older number in its place.
+//! Every submission ends with a mark: a number that is copied into its slot of a ring. Every copy to the host takes the ring
+//! along. A submission that was not made, or not to its end, leaves an older number in its slot.
 
 use crate::error::Fault;
 
-/// Numbers of the ring: how many submissions back a lost one is seen.
+/// Slots of the ring: for so many submissions a lost one can be seen.
 const SLOTS: u64 = 64;
 /// Bytes of the ring.
 pub const BYTES: usize = 4 * SLOTS as usize;
-/// Marks are numbered modulo this, so that they come out of a buffer made once.
+/// Marks are numbered modulo this, so that they can be copied out of a buffer that is made once.
 const NUMBERS: u64 = 4096;
 
 pub struct Marks {
@@ -58,7 +58,7 @@ impl Marks {
     }
 }
 
-/// An error unless a copy of the ring, made with mark `last`, holds it and those before it.
+/// An error unless a copy of the ring that was made with mark `last` holds this mark and those before it.
 pub fn check(ring: &[u8], last: u64) -> Result<(), Fault> {
     let found = |mark: u64| {
         let at = 4 * (mark % SLOTS) as usize;

@@ -1,4 +1,5 @@
-//! Where memory is short: what is only kept for reuse is given up, and work is waited for that holds some.
+//! What happens where memory is short: buffers that are only kept for reuse are given up, and work that holds memory is
+//! waited for.
 
 use super::{Gpu, State};
 use crate::error::{Error, Fault, Result};
@@ -39,8 +40,8 @@ impl Gpu {
         state.pipelines.bind_groups.clear();
     }
 
-    /// Makes room in the upload ring, if that takes no more than to wait for the GPU: for its oldest work first, since it
-    /// is to have some left.
+    /// Makes room in the upload ring as far as waiting for submissions does it. The oldest is waited for first, so that the
+    /// GPU has work left.
     pub(super) fn wait_for_room(&self, state: &mut State, bytes: usize) -> Result<()> {
         while !state.uploads.has_room(bytes) {
             let Some(oldest) = state.in_flight.pop_front() else { break };
@@ -49,7 +50,7 @@ impl Gpu {
         Ok(())
     }
 
-    /// Makes room in the upload ring, if need be by handing over what is recorded.
+    /// Makes room in the upload ring, also by handing over what is recorded if need be.
     pub(super) fn make_room(&self, state: &mut State, bytes: usize) -> Result<()> {
         self.wait_for_room(state, bytes)?;
         if !state.uploads.has_room(bytes) {

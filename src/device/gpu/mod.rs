@@ -2,6 +2,18 @@
 //!
 //! A launch records a dispatch into the open compute pass; `submit` ends the pass and hands everything over.
 //! Host writes and copies to the host are recorded in the same order.
+//!
+//! The parts, in the order in which a program needs them:
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | `open.rs` | opens an adapter: which limits and features are asked for |
+//! | `state.rs` | what changes while the device is in use, behind one lock |
+//! | `pipelines.rs` | compiles shaders; makes layouts and bind groups, each once |
+//! | `upload.rs`, `read.rs` | copies from and to the host, through staging buffers |
+//! | `fault.rs`, `marks.rs`, `memory.rs` | what can go wrong: errors of wgpu, work that was silently given up, memory that is short |
+//! | `timestamps.rs`, `clocks.rs` | when each launch ran, on the GPU's clock and on the host's |
+//! | `f16.rs`, `cooperative.rs` | optional features that are tried before they are trusted |
 
 mod clocks;
 mod cooperative;
@@ -35,7 +47,8 @@ pub(super) use read::PendingRead;
 use state::State;
 use timestamps::Timestamps;
 
-/// Submissions that the host may be ahead of the GPU. A loop that never reads back would else queue without limit.
+/// By how many submissions the host may be ahead of the GPU. Without a limit a loop that never reads back would queue work
+/// until memory ends.
 const MOST_IN_FLIGHT: usize = 8;
 /// Bytes between two launches' parameters in the uniform ring: WebGPU's alignment of dynamic offsets.
 const UNIFORM_STRIDE: u32 = 256;
@@ -54,7 +67,8 @@ pub struct Gpu {
     limits: Limits,
     space: ParamSpace,
     profiling: bool,
-    /// Whether WGSL's `f16` stores F16: whether the adapter has it, and converts as it should.
+    /// Whether F16 is stored by WGSL's `f16`: whether the adapter has that type, and converts as it should. Unknown until it is
+    /// first asked.
     native_f16: OnceLock<bool>,
     /// Whether products may be made by cooperative matrices.
     cooperative: OnceLock<Checked>,
@@ -383,7 +397,7 @@ impl Backend for Gpu {
                     self.faults.poll(&self.device, Some((submission, self.patience)))
                 });
                 let native = match tested {
-                    // Whatever the driver has against it: two numbers in a word do as well.
+                    // Whatever the driver has against the test: two numbers in a word do as well.
                     Err(Error::Gpu(fault)) if !fault.ends_device() => false,
                     tested => tested?,
                 };
@@ -394,7 +408,7 @@ impl Backend for Gpu {
 
     fn reopen(&self) -> Result<Device> {
         if self.faults.check().is_err() {
-            // Tensors of this one may live on for a while: their memory is for the new one.
+            // Its tensors may live on for a while, but their memory is for the new device.
             self.give_up_spare(&mut self.lock());
             self.device.destroy();
         }

@@ -28,11 +28,11 @@ pub struct GpuOptions {
     pub packed_f16: bool,
     /// Make products of F16 without cooperative matrices although the adapter lists them.
     pub no_cooperative: bool,
-    /// How long a submission may take before the device counts as hung; none: two minutes, or twenty of an adapter made of
-    /// software, which never hangs and is as slow as the other work of its machine lets it be.
+    /// How long a submission may take before the device counts as hung; none: two minutes, or twenty on a software adapter,
+    /// which never hangs, but is slow where its machine has other work.
     pub patience: Option<Duration>,
-    /// The share of the adapter's memory, in percent, beyond which buffers are refused as if there were none; only where
-    /// the driver tells how much there is.
+    /// The share of the adapter's memory, in percent, that may be used: beyond it there is "no memory". It takes effect only
+    /// where the driver tells how much memory there is.
     pub memory_budget: Option<u8>,
     /// A failure to provoke, for tests of what follows.
     pub provoke: Option<Provoked>,
@@ -49,7 +49,7 @@ pub enum Provoked {
 
 /// How long a submission may take where the options do not say it.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// The same of an adapter made of software: SwiftShader takes over a minute for some launches.
+/// The same on a software adapter: SwiftShader takes over a minute for some launches.
 const SOFTWARE_PATIENCE: Duration = Duration::from_secs(1200);
 
 /// wgpu's permission for cooperative matrices.
@@ -57,7 +57,7 @@ const SOFTWARE_PATIENCE: Duration = Duration::from_secs(1200);
 // depends on it before its products have been checked.
 pub(super) const EXPERIMENTAL: wgpu::ExperimentalFeatures = unsafe { wgpu::ExperimentalFeatures::enabled() };
 
-/// An error unless an adapter offers what every kernel counts on: WebGPU's default limits.
+/// An error unless an adapter offers what every kernel counts on: these of WebGPU's default limits.
 fn enough(adapter: &str, available: &wgpu::Limits) -> Result<()> {
     let default = wgpu::Limits::default();
     let limits = |of: &wgpu::Limits| {
@@ -103,10 +103,8 @@ impl GpuOptions {
         memory_budget: None,
         provoke: None,
     };
-}
 
-impl GpuOptions {
-    /// With what the environment asks for.
+    /// These options, and those that the environment sets.
     fn with_env(&self) -> Self {
         let says = |variable, word| std::env::var(variable).is_ok_and(|value| value == word);
         let asked = |option, variable| option || says(variable, "1");
@@ -222,7 +220,7 @@ impl Gpu {
             limits: kernel_limits,
             space,
             profiling,
-            // Where there is nothing to be found out, it is known.
+            // Without the feature there is nothing to find out.
             native_f16: if f16 { OnceLock::new() } else { OnceLock::from(false) },
             cooperative: cooperative
                 .map_or_else(|reason| OnceLock::from(Err(reason.into())), |()| OnceLock::new()),
@@ -245,7 +243,7 @@ mod tests {
         let error = enough("Tiny", &small).unwrap_err().to_string();
         assert_eq!(
             error,
-            "GPU fault: Tiny has 16000 bytes of workgroup memory, bptt needs 16384; use another --device, or cpu"
+            "GPU fault: Tiny has 16000 bytes of workgroup memory, but bptt needs 16384; use another --device, or cpu"
         );
         let four = wgpu::Limits::downlevel_defaults();
         assert!(enough("test", &four).unwrap_err().to_string().contains("4 storage buffers"));

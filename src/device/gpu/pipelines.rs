@@ -16,8 +16,8 @@ pub struct Pipeline {
     pub index: usize,
 }
 
-/// Which bindings of a layout are read-only: one bit each, and their number. Kernels of the same signature share
-/// layouts, and so bind groups.
+/// Which bindings of a layout are read-only, one bit each, and how many bindings there are. Kernels of the same signature
+/// share layouts, and so bind groups.
 pub type Signature = (u32, usize);
 
 /// A bind group: layout, and of each binding the buffer's number, byte offset and byte length.
@@ -175,7 +175,7 @@ impl Pipelines {
     /// The bind group of `key`, where `buffers` are its buffers in order.
     pub fn bind_group(&mut self, key: &BindKey, buffers: &[&wgpu::Buffer]) -> Result<&wgpu::BindGroup> {
         if !self.bind_groups.contains_key(key) {
-            // Sizes that change every step make new groups every step, and each keeps its buffers alive.
+            // Where sizes change every step, every step makes new groups, and each keeps its buffers alive.
             if self.bind_groups.len() == MOST_BIND_GROUPS {
                 self.bind_groups.clear();
             }

@@ -14,7 +14,7 @@ pub struct PendingRead {
     pub staging: wgpu::Buffer,
     pub bytes: usize,
     pub dtype: Dtype,
-    /// Elements, and how many bytes of others come before them: copies begin at whole words.
+    /// The elements that are wanted, and how many bytes of others come before them, since copies begin at whole words.
     pub len: usize,
     pub skip: usize,
     /// The mark that was made with the copy, whose ring lies behind the bytes.
@@ -122,7 +122,7 @@ impl Reads {
         Ok(taken)
     }
 
-    /// For a read that nobody waits for. One that is still on its way is left to wgpu to free.
+    /// Ends a read that nobody waits for. The buffer of one that is still on its way is freed by wgpu.
     pub fn discard(&mut self, read: PendingRead) {
         if read.is_mapped() {
             read.staging.unmap();

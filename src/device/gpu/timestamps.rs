@@ -1,5 +1,5 @@
-//! GPU timestamps around every dispatch. They are copied to the host by the submission that they are of, and looked at when
-//! that has ended: nobody waits for them, so that host and GPU work side by side as they do without them.
+//! GPU timestamps around every dispatch. Each submission copies its own to the host, which looks at them when it finds that
+//! the submission has ended. Nobody waits for them: host and GPU work side by side as they do without a profile.
 
 use std::collections::VecDeque;
 use std::time::Instant;

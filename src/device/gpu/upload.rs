@@ -8,7 +8,7 @@ use crate::error::{Error, Fault, Result};
 
 /// Bytes of a staging buffer.
 const CHUNK: u64 = 1 << 20;
-/// Staging buffers made at the start: with one a step, the host can be so many steps ahead of the GPU.
+/// Staging buffers made at the start. Where a step needs one, the host can be this many steps ahead of the GPU.
 const CHUNKS: usize = 6;
 
 struct Chunk {
@@ -41,7 +41,7 @@ impl Uploads {
         self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives up staging buffers that were made for more than the ring's buffers hold.
+    /// Gives up the staging buffers that are larger than a chunk: they were made for one large upload.
     pub fn give_up_large(&mut self) {
         self.free().retain(|chunk| chunk.buffer.size() <= CHUNK);
     }

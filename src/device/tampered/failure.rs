@@ -13,15 +13,15 @@ pub struct Failure {
     /// The call that fails: its number, from 0, among those that reach the device (memory, launches, copies to and fro,
     /// waiting for one, submissions).
     pub at: u64,
-    /// What it fails with. One that ends the device is met by all calls from then on.
+    /// What it fails with. A fault that ends the device is met by all later calls too.
     pub fault: Fault,
     /// Calls so far.
     pub calls: Arc<AtomicU64>,
 }
 
 impl Device {
-    /// A device that works as this one does, until it fails: for tests of what follows. Opened again, it is this one opened
-    /// again, and fails no more.
+    /// A device that works as this one does until it fails, for tests of what follows. To open it again opens this device again,
+    /// which fails no more.
     pub fn failing(&self, failure: Failure) -> Device {
         Tampered::device(self, Failing { failure, ended: OnceLock::new() })
     }

@@ -53,7 +53,7 @@ pub enum Wrong {
 }
 
 impl Device {
-    /// This device with something wrong. Tensors of the two devices do not mix.
+    /// A device that works as this one does, but for what the sabotage makes wrong. Tensors of the two devices do not mix.
     pub fn sabotaged(&self, sabotage: Sabotage) -> Device {
         Tampered::device(self, Sabotaged { sabotage, launches: AtomicU64::new(0), lost: OnceLock::new() })
     }
@@ -88,7 +88,7 @@ impl Tamper for Sabotaged {
         let written = args.iter().filter(|arg| arg.access != Access::Read).filter_map(|arg| arg.view);
         let mut results = written.filter(|view| view.len > 0 && view.buffer.dtype() != Dtype::I32);
         let Some(view) = results.next() else { return Ok(()) };
-        // Less is lost when the number is stored, or within the limits of what is.
+        // A smaller error would be lost when the number is stored, or within the limits that allow for storing.
         let least = match view.buffer.dtype() {
             Dtype::F16 => 4.0 * f32::from(half::f16::EPSILON),
             Dtype::BF16 => 4.0 * f32::from(half::bf16::EPSILON),

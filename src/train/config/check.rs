@@ -1,4 +1,4 @@
-//! What settings must be, and which must stay when a run goes on.
+//! Which values settings may have, and which settings must stay as they are when a run goes on.
 
 use std::fmt;
 
@@ -36,7 +36,7 @@ impl Config {
     /// [`Error::Argument`] names what cannot change.
     pub fn check_resumed(&self, begun: &Config) -> Result<()> {
         let (new, old) = (self.table()?, begun.table()?);
-        // A plateau's learning rate is its own from the beginning on.
+        // The schedule `plateau` keeps the learning rate and its settings in the checkpoint.
         let plateau = [self, begun].iter().all(|config| config.train.schedule == ScheduleKind::Plateau);
         let frozen = |section: &str, key: &str| match section {
             "train" => FROZEN.contains(&key) || plateau && matches!(key, "lr" | "lr_gamma" | "lr_patience"),

@@ -1,4 +1,4 @@
-//! `config.toml`, read with all that can be wrong with it.
+//! `config.toml`: read and checked, with errors that name the line.
 
 use std::path::{Path, PathBuf};
 
@@ -26,8 +26,8 @@ impl ConfigFile {
     /// Reads and checks it.
     ///
     /// # Errors
-    /// [`Error::Data`] names file and line: of what is no TOML, an unknown key with the nearest known one, a value of the
-    /// wrong type, an impossible value.
+    /// [`Error::Data`] names file and line where it is no TOML, a key is unknown (with the nearest known one), or a value is
+    /// of the wrong type or impossible.
     pub fn read(path: &Path) -> Result<ConfigFile> {
         let bytes = read_whole(path, MAX_BYTES)?;
         let text = String::from_utf8(bytes).map_err(|error| {
@@ -54,7 +54,7 @@ fn parse(text: &str) -> Result<Config, Wrong> {
     let table: Table = text.parse().map_err(|error| wrong(&error))?;
     let place = |path: &[&str]| place(spans.get_ref(), path);
 
-    // Another one has other keys.
+    // A newer format may have keys that are unknown here, so this comes first.
     if let Some(format) = table.get("format").and_then(Value::as_integer).filter(|format| *format > 1) {
         return Err((
             place(&["format"]),

@@ -124,7 +124,7 @@ pub struct DataConfig {
 pub struct LayersConfig {
     /// The kind of recurrent layers.
     pub cell: CellKind,
-    /// H; none: of a sentence the number of its characters.
+    /// H; none: for a sentence the number of its distinct characters.
     pub hidden: Option<usize>,
     /// L.
     pub layers: usize,
@@ -158,7 +158,7 @@ pub enum ScheduleKind {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainConfig {
-    /// Of initial values, dropout and the order of windows.
+    /// The seed of initial values, dropout and the order of windows.
     pub seed: u64,
     /// Steps in all.
     pub steps: u64,
@@ -188,9 +188,10 @@ pub struct TrainConfig {
     pub schedule: ScheduleKind,
     /// Steps between two changes of the schedule `step`; none: a third of the training.
     pub lr_every: Option<u64>,
-    /// The factor of the schedules `step`, `exponential` and `plateau`; none: 0.1, of `exponential` what leads to a hundredth.
+    /// The factor of the schedules `step`, `exponential` and `plateau`; none: 0.1, for `exponential` the one that ends at a
+    /// hundredth.
     pub lr_gamma: Option<f64>,
-    /// Validations without a better loss that the schedule `plateau` bears.
+    /// After so many validations without a better loss the schedule `plateau` still waits; with one more it acts.
     pub lr_patience: u64,
     /// Steps in which the learning rate rises from 0.
     pub warmup: u64,
@@ -207,12 +208,12 @@ pub struct TrainConfig {
 }
 
 impl TrainConfig {
-    /// Steps between two changes of the schedule `step`: a third of the training where it is not said.
+    /// Steps between two changes of the schedule `step`; by default a third of the training.
     pub fn lr_every(&self) -> u64 {
         self.lr_every.unwrap_or_else(|| self.steps.div_ceil(3))
     }
 
-    /// The factor of the schedules: 0.1 where it is not said, of `exponential` what leads to a hundredth.
+    /// The factor of the schedules; by default 0.1, for `exponential` the one that ends at a hundredth.
     pub fn lr_gamma(&self) -> f64 {
         self.lr_gamma.unwrap_or_else(|| match self.schedule {
             ScheduleKind::Exponential => 0.01f64.powf(1.0 / self.steps as f64),
@@ -220,7 +221,7 @@ impl TrainConfig {
         })
     }
 
-    /// Steps between two validations: a tenth of the training where it is not said.
+    /// Steps between two validations; by default a tenth of the training.
     pub fn validate_every(&self) -> u64 {
         match self.validate_every {
             0 => self.steps.div_ceil(10),
@@ -280,8 +281,8 @@ impl Config {
         ),
     ];
 
-    /// The settings of an experiment where nothing else is asked for: of the four reference experiments, those for which
-    /// PyTorch's results are known.
+    /// The settings of an experiment where nothing else is asked for. Those of hihello, charseq, longseq and timeseries are the
+    /// settings for which PyTorch's results are known.
     pub fn defaults(experiment: Experiment) -> Config {
         use Experiment::*;
         let (steps, lr, layers, hidden) = match experiment {

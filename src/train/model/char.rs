@@ -46,7 +46,7 @@ pub struct CharModelConfig {
     pub linear: bool,
 }
 
-/// What tokens are where a file does not say.
+/// What tokens are where a file does not say: it may be of an early version.
 fn characters() -> Unit {
     Unit::Characters
 }
@@ -71,7 +71,7 @@ impl CharModelConfig {
         }
     }
 
-    /// The number of parameters, where the sizes make a model, and one that can be held in memory.
+    /// The number of parameters. An error unless the sizes make a model that can be held in memory.
     pub(in crate::train) fn check(&self) -> Result<u64> {
         check_format(self.format)?;
         check_dropout(self.dropout)?;

@@ -1,4 +1,4 @@
-//! Trained models, and their files `config.json` and `model.safetensors`.
+//! Models that are trained, and their files: `config.json` says what a model is, `model.safetensors` holds its parameters.
 
 mod char;
 mod series;
@@ -17,7 +17,7 @@ use crate::parameters::{Initializer, Parameters};
 pub use char::{CharModel, CharModelConfig};
 pub use series::{SeriesModel, SeriesModelConfig};
 
-/// What the model is.
+/// The file that says what a model is, in its folder.
 pub(crate) const CONFIG: &str = "config.json";
 /// The file of a model's parameters in its folder.
 pub const WEIGHTS: &str = "model.safetensors";
@@ -51,7 +51,7 @@ impl Model {
         let bad = |message: String| Error::data(&file, message);
         let unreadable = |error| bad(format!("{NO_CONFIG}: {error}"));
         let init = Initializer::new(device, 0);
-        // What the file holds is compared with the model before memory is taken for either.
+        // The header of the weights is compared with the model before memory is taken for either.
         let build = |init: Initializer| {
             let mut file = Weights::open(&weights, init.names())?;
             init.build_read(|name, values| file.read(name, values))
@@ -120,11 +120,11 @@ impl Model {
 
 const NO_CONFIG: &str = "is no configuration of a model";
 
-/// The files of a model in its folder, by what is seen without a look at the weights.
+/// The files of a model in its folder, before the weights are looked at.
 pub(in crate::train) struct StoredModel {
     /// The path of `config.json`.
     config: PathBuf,
-    /// What is in it.
+    /// The contents of `config.json`.
     pub text: Vec<u8>,
     experiment: String,
     /// The path of the weights.
@@ -154,7 +154,7 @@ impl StoredModel {
     }
 }
 
-/// The key of a `config.json` that tells the kinds of models apart.
+/// The value of the key in a `config.json` that tells the kinds of models apart.
 fn experiment(text: &[u8]) -> serde_json::Result<String> {
     #[derive(serde::Deserialize)]
     struct Kind {
@@ -163,8 +163,8 @@ fn experiment(text: &[u8]) -> serde_json::Result<String> {
     json::parse(text).map(|Kind { experiment }| experiment)
 }
 
-/// The most that a size of a model may be, its layers and its parameters, and the values of one step of training: beyond
-/// lies a mistake, or a hostile file, that would use up the memory.
+/// The most that a size of a model, its number of layers, its number of parameters, and the values of one step of training may
+/// be. What is larger is a mistake, or a hostile file, that would use up the memory.
 const MAX_SIZE: usize = 1 << 16;
 const MAX_LAYERS: usize = 1 << 10;
 const MAX_PARAMETERS: u64 = 1 << 28;
@@ -201,8 +201,8 @@ impl Sizes {
         gates * (first + others + layers * 2 * hidden) + if outputs > 0 { outputs * (hidden + 1) } else { 0 }
     }
 
-    /// Values that a step of training holds for each element of a batch at each time step, beside the outputs': of each
-    /// layer products, gates, states and the gradients of them.
+    /// About how many values a step of training holds for each element of a batch at each time step, beside the outputs: for
+    /// each layer products, gates, states and their gradients.
     fn step_values(&self) -> u64 {
         (self.width + (3 * self.cell.gates() + 1) * self.layers * self.hidden) as u64
     }

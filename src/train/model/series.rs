@@ -30,7 +30,7 @@ pub struct SeriesModelConfig {
     pub window: usize,
     /// How many rows behind the window the forecast is for.
     pub horizon: usize,
-    /// Of the training part.
+    /// The scaler of the training part.
     pub scaler: Scaler,
     /// The kind of recurrent layers.
     pub cell: CellKind,
@@ -43,7 +43,7 @@ pub struct SeriesModelConfig {
 }
 
 impl SeriesModelConfig {
-    /// The number of parameters, where the sizes make a model, and one that can be held in memory.
+    /// The number of parameters. An error unless the sizes make a model that can be held in memory.
     pub(in crate::train) fn check(&self) -> Result<u64> {
         check_format(self.format)?;
         check_dropout(self.dropout)?;

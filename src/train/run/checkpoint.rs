@@ -1,4 +1,4 @@
-//! All that a training goes on from, as one safetensors file with a checksum over everything in it.
+//! Checkpoints: all that a training goes on from, as one safetensors file with a checksum over everything in it.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -24,7 +24,7 @@ use crate::train::{Best, Outcome};
 /// Names, shapes and values.
 pub type Tensors = Vec<(String, Shape, Vec<f32>)>;
 
-/// Where a training stands, beside its tensors.
+/// Where a training stands; the tensors are beside it in a [`Checkpoint`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Progress {
@@ -34,7 +34,7 @@ pub(crate) struct Progress {
     pub platform: Platform,
     /// The model as its `config.json` describes it.
     pub model: serde_json::Value,
-    /// The data: length in bytes and hash.
+    /// The data that are trained on.
     pub data: DataFacts,
     /// Steps done.
     pub step: u64,
@@ -62,14 +62,14 @@ pub(crate) struct Progress {
     pub skipped: u64,
     /// Steps that were left out, as the loss scale was too large for their gradients.
     pub overflowed: u64,
-    /// What the last step predicted, where it was asked.
+    /// What the model did at the last step at which it was asked.
     pub outcome: Option<Outcome>,
-    /// The bytes of `metrics.jsonl` and `metrics.csv` that belong to it, and the row that is not yet in them.
+    /// How many bytes of `metrics.jsonl` and `metrics.csv` belong to it, and the row that is not yet in them.
     pub metrics: [u64; 2],
     pub row: Option<Row>,
 }
 
-/// The length and hash of what is trained on.
+/// The length and hash of what is trained on, to know it again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataFacts {
@@ -90,7 +90,7 @@ pub(crate) struct Platform {
     driver: String,
     limits: Limits,
     vectors: String,
-    /// What was found by measurement in place of the cost models' choice.
+    /// The plans that were taken by measurement in place of the cost models' choice.
     pub plans: Plans,
 }
 
@@ -126,7 +126,7 @@ impl Platform {
     }
 }
 
-/// See the module.
+/// A checkpoint in memory.
 #[derive(Clone, Debug)]
 pub(crate) struct Checkpoint {
     pub progress: Progress,
@@ -187,7 +187,7 @@ impl Saved {
     /// Opens one, of any model.
     ///
     /// # Errors
-    /// Where it cannot be opened; the inner ones say what is wrong with it.
+    /// The outer error is one of the file system; the inner one says what is wrong with the file.
     pub fn open(path: &Path) -> Result<Result<Saved, Unreadable>> {
         let (file, length) = files::open(path, "checkpoint")?;
         Ok(Saved::new(file, length))

@@ -1,4 +1,4 @@
-//! Folders: made, taken, locked, and found.
+//! The folders of runs: how they are made, reused, locked, and found.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -12,7 +12,7 @@ use crate::files::is_cut_off;
 use crate::train::config::{ConfigFile, Experiment};
 use crate::train::model::{Model, WEIGHTS};
 
-/// Held by the process that trains.
+/// The file that the process which trains holds locked.
 pub(super) const LOCK: &str = "lock";
 
 /// An error unless there is a folder.
@@ -48,8 +48,8 @@ pub(super) fn may_take(folder: &Path, force: bool) -> Result<()> {
     }
 }
 
-/// An error where something of a run that is written to, or emptied, is a link: a run that came from somebody else could
-/// have this machine's own files overwritten.
+/// An error where something in a run's folder that will be written, or emptied, is a symbolic link. By one, a run that came
+/// from somebody else could have this machine's own files overwritten.
 pub(super) fn check_links(folder: &Path) -> Result<()> {
     for name in [LOCK, FILES[0], FILES[1], CHECKPOINTS, PLOTS] {
         let path = folder.join(name);
@@ -62,8 +62,8 @@ pub(super) fn check_links(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Whether there is nothing in a folder, but for the lock, and a file that is not whole, of a process that ended before it
-/// began.
+/// Whether a folder is empty, but for what a process left that ended before its training began: the lock, and a file that is
+/// not whole.
 pub(in crate::train) fn is_unused(folder: &Path) -> bool {
     let unused = |name: &OsStr| name == LOCK || is_cut_off(name);
     fs::read_dir(folder)
@@ -108,7 +108,8 @@ impl Drop for Made {
     }
 }
 
-/// Keeps other processes from training in the folder. Shows as well that there can be files.
+/// Keeps other processes from training in the folder, for as long as the file lives. It shows as well that files can be made
+/// there.
 pub(super) fn lock(folder: &Path) -> Result<File> {
     let refuse = |message: String| Error::data(folder, message);
     let file = File::options().write(true).create(true).truncate(false).open(folder.join(LOCK));

@@ -1,4 +1,4 @@
-//! What is known of each step, as JSON lines and as CSV.
+//! The metrics of each step, written as JSON lines and as CSV, and read again.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
@@ -57,15 +57,15 @@ impl Row {
     }
 }
 
-/// The two files of a run, while it is trained. Rows are collected, and written at the latest a second later.
+/// The two files of metrics of a run that is trained. Rows are collected, and written when about a second has passed.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     paths: [PathBuf; 2],
     /// Opened with the first write.
     files: Option<[File; 2]>,
-    /// What is not written yet.
+    /// For each file, what is not written yet.
     text: [Vec<u8>; 2],
-    /// Bytes in the files, as far as they count, and in `text`.
+    /// For each file, the bytes that count: those in the file and those in `text`.
     pub bytes: [u64; 2],
     /// The last row: a validation may complete it.
     pub last: Option<Row>,
@@ -76,7 +76,7 @@ pub(crate) struct Metrics {
 const DELAY: Duration = Duration::from_secs(1);
 
 impl Metrics {
-    /// Of a run that begins: what the files hold is replaced with the first write.
+    /// The metrics of a run that begins. The first write replaces what the files hold.
     pub fn new(folder: &Path) -> Metrics {
         let text = [Vec::new(), HEAD.as_bytes().to_vec()];
         Metrics {
@@ -89,8 +89,8 @@ impl Metrics {
         }
     }
 
-    /// Goes on behind so many bytes, with the first write, and with a last row. Gives what should be in the files and is
-    /// not: training can go on without it.
+    /// Goes on as a checkpoint says: behind so many bytes of each file, and with this last row. Gives a note for each file that
+    /// has fewer: training can go on without the lost rows.
     ///
     /// # Errors
     /// [`Error::Data`] when a file cannot be read.
@@ -173,7 +173,7 @@ impl Metrics {
 /// More than the bytes of any row.
 const LONGEST: u64 = 1 << 12;
 
-/// How many bytes of a file are whole lines, at most so many; of one that is not there none.
+/// How many of the first `most` bytes of a file are whole lines; 0 where there is no file.
 fn whole_lines(path: &Path, most: u64) -> io::Result<u64> {
     let mut file = match File::open(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(0),
@@ -186,7 +186,7 @@ fn whole_lines(path: &Path, most: u64) -> io::Result<u64> {
     Ok(tail.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| start + at as u64 + 1))
 }
 
-/// A file, to be written behind so many bytes: what is there now is of steps that are done again.
+/// A file, to be written behind so many bytes. What is behind them now is cut off: those steps will be done again.
 fn open_behind(path: &Path, bytes: u64) -> io::Result<File> {
     let mut file = File::options().write(true).create(true).truncate(false).open(path)?;
     file.set_len(bytes)?;
@@ -206,7 +206,7 @@ pub(crate) fn read(folder: &Path) -> Result<Vec<Row>> {
     let path = folder.join(FILES[0]);
     let (file, length) = open(&path, "file of metrics")?;
     let (mut file, mut line) = (BufReader::new(file), Vec::new());
-    // At once: rows that are moved are there twice for the moment.
+    // Room for all rows at once: a vector that grows holds them twice for the moment.
     let mut rows = Vec::with_capacity((length / SHORTEST) as usize);
     loop {
         line.clear();

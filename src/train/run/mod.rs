@@ -6,7 +6,7 @@
 //! | `config.json`, `model.safetensors` | the model: what it is, and its parameters with PyTorch's names |
 //! | `metrics.jsonl`, `metrics.csv` | a [`Row`] a step |
 //! | `checkpoints/step-N.safetensors` | all that training goes on from after step N |
-//! | `forecasts.csv` | of a time series: what the model says of every row |
+//! | `forecasts.csv` | for a time series: what the model forecasts for every row |
 //! | `plots`, `report.html` | what `bptt plot` and `bptt report` make of it |
 //! | `result.json` | how the training ended |
 //! | `lock` | held by the process that trains |
@@ -50,8 +50,8 @@ const RESULT: &str = "result.json";
 /// The file of a time series' forecasts in the folder of a run.
 pub const FORECASTS: &str = "forecasts.csv";
 
-/// The folder of a run that is trained. No other process can train in it. One that was made for it, and in which nothing
-/// was saved, is removed again.
+/// The folder of a run that is trained. No other process can train in it. A new folder in which nothing was saved is removed
+/// again.
 #[derive(Debug)]
 pub struct Run {
     path: PathBuf,
@@ -103,10 +103,10 @@ impl Run {
         }
     }
 
-    /// An error where [`Run::create`] would refuse a folder that exists.
+    /// Checks whether [`Run::create`] would take a folder, before data are read.
     ///
     /// # Errors
-    /// As [`Run::create`].
+    /// As [`Run::create`], where the folder exists.
     pub fn check_free(path: Option<&Path>, force: bool) -> Result<()> {
         match path.filter(|path| path.symlink_metadata().is_ok()) {
             Some(path) => may_take(path, force),
@@ -125,7 +125,7 @@ impl Run {
             let message = format!("holds no {CONFIG}: it is no run, or one that ended before it began");
             return Err(Error::data(path, message));
         }
-        // In the folder of something else no lock is made.
+        // Read before the lock, so that no lock is made in the folder of something else.
         ConfigFile::read(&file)?;
         check_links(path)?;
         let lock = lock(path)?;
@@ -140,8 +140,8 @@ impl Run {
         &self.path
     }
 
-    /// The settings: they are written when training begins, and where another run's are replaced with the first that is
-    /// saved.
+    /// Sets the settings. They are written when training begins; where they replace another run's, with the first file that
+    /// is saved.
     ///
     /// # Errors
     /// [`Error::Argument`] when a path in them is not UTF-8.
@@ -206,14 +206,14 @@ impl Run {
             return Err(Error::data(&path, "reads otherwise than it was written: the disk is failing"));
         }
         self.made.clear();
-        // Those of later steps are damaged.
+        // There can be later ones only if they are damaged, and training went on from an older one.
         let (older, later): (Vec<_>, _) =
             checkpoints(&self.path)?.into_iter().partition(|(step, _)| *step <= now);
         let dropped = older.len().saturating_sub(keep.max(1));
         for (_, path) in older.iter().take(dropped).chain(&later) {
             remove(path)?;
         }
-        // What has gone on has not ended as they say.
+        // These are of an earlier end, and training has gone on.
         [RESULT, FORECASTS].iter().try_for_each(|name| remove(&self.path.join(name)))
     }
 
@@ -270,8 +270,8 @@ impl Run {
         write_whole(&[(&self.path.join(RESULT), format!("{result:#}\n").as_bytes())])
     }
 
-    /// Before the first that is saved: what is left of another run is removed, and of writes that were cut off, and the
-    /// settings are written.
+    /// Called before something is saved. The first time it removes what is left of another run and of writes that were cut off,
+    /// and writes the settings.
     pub(crate) fn begin(&mut self) -> Result<()> {
         let Some(config) = &self.config else { return Ok(()) };
         for folder in ["", CHECKPOINTS, PLOTS] {
@@ -294,12 +294,12 @@ impl Run {
         Ok(())
     }
 
-    /// Whether another run's files are in the folder, which are replaced with the first that is saved.
+    /// Whether another run's files are still in the folder: they are replaced once there is something to save.
     pub(crate) fn replaces(&self) -> bool {
         self.replaces
     }
 
-    /// Whether metrics can be written by now.
+    /// Whether [`Run::begin`] has been called, so that metrics can be written.
     pub(crate) fn has_begun(&self) -> bool {
         self.config.is_none()
     }
@@ -348,7 +348,7 @@ fn checkpoints(run: &Path) -> Result<Vec<(u64, PathBuf)>> {
     Ok(found)
 }
 
-/// An error that a smaller learning rate may help against.
+/// Adds to an error of something that is not finite the advice to try a smaller learning rate.
 pub(crate) fn smaller_lr(error: Error) -> Error {
     match error {
         Error::NonFinite { what, at } => {

@@ -1,4 +1,4 @@
-//! A run as it is looked at.
+//! A run that is only looked at: by `bptt plot` and `bptt report`.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use crate::train::config::{Config, ConfigFile};
 /// The largest result that is read.
 const MAX_RESULT: u64 = 64 << 20;
 
-/// What is known of a run, to be looked at: it may be trained meanwhile.
+/// What is known of a run, which may be trained meanwhile.
 #[derive(Clone, Debug)]
 pub struct Record {
     /// The settings.

@@ -34,7 +34,7 @@ impl Trainer<'_> {
         if found.model != self.progress.model {
             return refuse("its checkpoint is of another model than its settings and data make");
         }
-        // Kernels run as they did, whatever has been measured since.
+        // Kernels run by the plans that they ran by, whatever has been measured since.
         if found.platform.device == self.progress.platform.device {
             self.device.set_plans(found.platform.plans.clone());
         }
@@ -43,7 +43,7 @@ impl Trainer<'_> {
                 format!("the run was made with {difference}: it goes on, but not with the same bits");
             (hooks.on_event)(Event::Note(message))?;
         }
-        // The plateau's settings are the run's own; those asked for now count for a schedule that begins only now.
+        // A plateau goes on with the settings of the checkpoint. Where the checkpoint has none, it begins now.
         let plateau =
             if self.progress.plateau.is_some() { found.plateau.or(self.progress.plateau) } else { None };
         let platform = Platform::of(self.device);
@@ -68,7 +68,7 @@ impl Trainer<'_> {
         self.late =
             LateSteps::new(self.config.skip_nonfinite, [self.progress.skipped, self.progress.overflowed]);
         self.stepper.dropout.calls = self.progress.dropout_calls;
-        // It may have been asked to go on for longer than its patience.
+        // It may go on now, with more patience.
         if self.config.patience == 0 || self.progress.worse < self.config.patience {
             self.progress.stopped_early = false;
         }

@@ -1,4 +1,4 @@
-//! Steps made twice: everything that they compute is compared bit by bit.
+//! Steps that are made twice, for `--verify-determinism`: everything that they compute is compared bit by bit.
 
 use super::Trainer;
 use super::resume::load;
@@ -12,7 +12,7 @@ use crate::train::task::Task;
 use crate::train::{Event, Hooks};
 
 impl Trainer<'_> {
-    /// Queues a step that was made before and taken back: its bits must be the same.
+    /// Makes a step, takes it back, and queues it again: its bits must be the same.
     pub(super) fn step_verified(&mut self, step: u64, hooks: &mut Hooks<'_>) -> Result<Var> {
         let begin = self.begin();
         let before = Bits::of(&self.stepper, self.task, None)?;
@@ -35,7 +35,7 @@ impl Trainer<'_> {
     }
 }
 
-/// What there is after a step.
+/// Everything that a step changes or computes, on the host.
 struct Bits {
     parameters: Tensors,
     optimizer: Tensors,

@@ -19,7 +19,7 @@ pub(super) fn losses() -> Vec<Computation> {
     table
 }
 
-/// What a device holds of the options.
+/// Adds to the options what lies on a device.
 type OnDevice = fn(&Tape, CrossEntropyLoss) -> Result<CrossEntropyLoss>;
 
 fn plain(_: &Tape, options: CrossEntropyLoss) -> Result<CrossEntropyLoss> {

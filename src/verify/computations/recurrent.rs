@@ -74,7 +74,7 @@ pub fn layers() -> Vec<Computation> {
     table
 }
 
-/// What a layer is given.
+/// What a layer is given: the arguments of [`network`].
 #[derive(Clone, Copy)]
 struct Data {
     time: usize,
@@ -90,8 +90,8 @@ enum Op {
     Gru,
 }
 
-/// An operation with gradients of everything that goes in. The result is its output; [`network`] has gradients from the
-/// final states too.
+/// A recurrent operation with gradients of everything that goes in. Its result is the output; in [`network`] gradients come from
+/// the final states too.
 fn operation(op: Op, bias: bool, state: bool) -> Computation {
     let name = format!("{op:?}, bias {bias}, initial state {state}");
     let (parts, width) = match op {
@@ -196,9 +196,11 @@ impl Made {
     }
 }
 
-/// Layers on a batch of sequences, or on one without that dimension, of `time` steps, or of 1, 2, .. `time`, 1, .. steps:
-/// Σ output ⊙ c + Σ h_n ⊙ d (+ Σ c_n ⊙ e), so that gradients come from all results. Those of c, d and e are the results.
-/// With dropout the tape is training.
+/// Recurrent layers as a computation. They read a batch of sequences, or one sequence without the batch dimension (`None`), of
+/// `time` steps each, or with `lengths` of 1, 2, .. `time`, 1, .. steps.
+///
+/// The result is Σ output ⊙ c + Σ h_n ⊙ d (+ Σ c_n ⊙ e), so that gradients come from all that the layers give. The gradients of
+/// c, d and e are the output and the final states themselves, so that these are compared too. Dropout is on.
 pub fn network(layer: &Layer, time: usize, batch: Option<usize>, states: bool, lengths: bool) -> Computation {
     let (input, rows, sizes, directions, batch_first) = layer.sizes();
     let sequence = |width| match batch {
@@ -249,7 +251,7 @@ fn weighted(tape: &mut Tape, x: Var, weight: Var) -> Result<Var> {
     tape.sum(product)
 }
 
-/// The single steps.
+/// The cells, which compute a single step.
 fn cells() -> Vec<Computation> {
     let config = CellConfig { input_size: 2, hidden_size: 3, bias: true };
     vec![

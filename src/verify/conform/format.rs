@@ -36,7 +36,7 @@ pub struct Description {
     pub loss: Loss,
     pub optimizer: Optimizer,
     pub clip_grad_norm: Option<f64>,
-    /// The generator's: of no use here.
+    /// The seed that the generator used. It is of no use here.
     #[serde(rename = "seed")]
     _seed: Option<serde_json::Number>,
 }
@@ -129,7 +129,7 @@ pub struct CrossEntropy {
     /// Whether there are class weights.
     #[serde(default)]
     pub weighted: bool,
-    /// Whether some labels are `ignore_index`: the labels tell it.
+    /// Whether some labels are `ignore_index`. It is of no use here: the labels show it.
     #[serde(default, rename = "ignored")]
     _ignored: bool,
 }

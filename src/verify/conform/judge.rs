@@ -5,8 +5,8 @@ use super::training::Computed;
 use crate::error::Result;
 use crate::parameters::Precision;
 
-/// Of each kind of result, named by the second part of its key, the limit of ‖got − expected‖ relative to ‖expected‖ in 32
-/// bits, and in half precision as a multiple of what a number loses when it is stored. tests/conformance/README.md says why.
+/// For each kind of result, named by the second part of its key, the limit of ‖got − expected‖ relative to ‖expected‖: in 32 bits,
+/// and in half precision as a multiple of what a number loses when it is stored. tests/conformance/README.md says why.
 const LIMITS: [(&str, f64, f64); 7] = [
     ("output", 2e-5, 8.0),
     ("h_n", 2e-5, 8.0),
@@ -18,10 +18,10 @@ const LIMITS: [(&str, f64, f64); 7] = [
 ];
 const GRADIENT: f64 = 16.0;
 const PARAM: &str = "param";
-/// The limit's share for each element, whatever is expected: that of numbers near 0.
+/// What the limit allows for each element whatever is expected, so that results near 0 have a limit too.
 const EACH: f64 = 1e-6;
 
-/// What a number loses when it is stored, as a share of it, where that matters.
+/// What a number loses at most when it is stored in half precision, as a share of it.
 fn lost(precision: Precision) -> Option<f64> {
     match precision {
         Precision::F32 => None,
@@ -35,11 +35,11 @@ fn lost(precision: Precision) -> Option<f64> {
 pub struct Verdict {
     /// The result with the largest error: its key, without `expect.`.
     pub worst: String,
-    /// That error as a share of its limit: infinite for a NaN or a result that is not there or of another shape.
+    /// That error as a share of its limit; infinite for a NaN, and for a result that is missing or of another shape.
     pub share: f64,
     /// What disagrees, if anything.
     pub disagreements: Vec<String>,
-    /// Of each kind of result, in the order of the README's table, the largest share.
+    /// The largest share of each kind of result.
     pub kinds: Vec<(&'static str, f64)>,
 }
 
@@ -48,9 +48,8 @@ impl Verdict {
     pub fn passed(&self) -> bool {
         self.disagreements.is_empty()
     }
-}
 
-impl Verdict {
+    /// Adds what was found of a result.
     fn add(&mut self, key: &str, kind: &'static str, (share, disagreement): (f64, Option<String>)) {
         match self.kinds.iter_mut().find(|(name, _)| *name == kind) {
             Some((_, most)) => *most = most.max(share),
@@ -120,7 +119,7 @@ pub fn judge(tensors: &Tensors, computed: &Computed, precision: Precision) -> Re
     }
 }
 
-/// The error as a share of its limit, and what is to be said of it where it is too large or no number.
+/// The error as a share of its limit; and where it is too large or no number, what is wrong.
 fn compare(got: &[f32], expected: &[f32], limit: f64) -> (f64, Option<String>) {
     let error = distance(got, expected);
     if error == 0.0 {

@@ -28,7 +28,7 @@ pub struct Model {
     input: Data,
     states: Option<[Option<Tensor>; 2]>,
     lengths: Option<Lengths>,
-    /// Of each sequence, the row of its own last step in an output of T·B (or B·T) rows.
+    /// For each sequence, the row of its own last step in an output of T·B (or B·T) rows.
     last: Indices,
 }
 
@@ -37,12 +37,12 @@ enum Data {
     Tokens(Indices),
 }
 
-/// What a forward pass gives, and the leaves of the tape whose gradients a case expects.
+/// What a forward pass gives, and the inputs of the tape whose gradients a case expects.
 pub struct Forward {
     pub output: Var,
     pub h_n: Var,
     pub c_n: Option<Var>,
-    /// `x`, `h0` and `c0`, where there are such.
+    /// `x`, `h0` and `c0`, as far as the case has them.
     pub leaves: Vec<(&'static str, Var)>,
 }
 
@@ -55,7 +55,7 @@ impl Model {
         tensors: &Tensors,
     ) -> Result<Model> {
         let stored: u128 = tensors.with_prefix("param.").map(|(_, stored)| stored.count() as u128).sum();
-        // Before memory is taken for sizes that the file does not fill.
+        // Checked before memory is taken for sizes that the file does not fill.
         if stored != case.parameters() {
             let message = format!(
                 "the model has {} parameters, the tensors param.* hold {stored} values",

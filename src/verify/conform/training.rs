@@ -1,4 +1,4 @@
-//! The loss of a case, and its steps.
+//! The training of a case: its loss, its steps, and the results that are kept.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ use crate::tensor::{MAX_RANK, Tensor};
 /// What was computed, under the keys of the case's `expect.*`: shape and values.
 pub type Computed = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 
-/// What the loss is multiplied with in F16: gradients of the cases, some of which are sums over a batch, fit into F16 with it.
+/// The loss scale in F16. With it the gradients of all cases, some of which are sums over a batch, fit into F16.
 const SCALE: f32 = 1024.0;
 
 /// Makes all the steps of a case.
@@ -37,7 +37,7 @@ pub fn train(
         optimizer.scale_loss(LossScale { init_scale: SCALE, ..LossScale::default() })?;
         tape.set_loss_scale(optimizer.loss_scale())?;
     }
-    // A power of two: what is divided by it loses nothing.
+    // The scale is a power of two, so that dividing by it loses nothing.
     let scale = if scaled { SCALE } else { 1.0 };
     let mut computed = Computed::new();
     let (mut losses, mut norms) = (Vec::new(), Vec::new());

@@ -1,4 +1,4 @@
-//! Sums and products over dimensions.
+//! Cases for kernels that sum or multiply over dimensions.
 
 use crate::cpu::bias_add::{BIAS_ADD, BiasAdd};
 use crate::cpu::column_sum::{self, COLUMN_SUM, ColumnSum};
@@ -43,7 +43,7 @@ pub fn reduce_sum(draw: &mut Draw) -> Case {
 }
 
 pub fn matmul(draw: &mut Draw) -> Case {
-    // Beside the tiles of c, and beside the strips, of a variant.
+    // Sizes beside the tiles of c, and beside the strips of k, of a variant.
     let (tile, strip) = draw.pick(&[(128, 16), (64, 32), (32, 16), (16, 128)]);
     let (m, n, k) = (draw.dim(tile), draw.dim(tile), draw.dim(strip));
     // Few rows or columns have variants of their own.
@@ -53,8 +53,8 @@ pub fn matmul(draw: &mut Draw) -> Case {
         0 => (m.min(few), n),
         _ => (m, n.min(few)),
     };
-    // The variants that load four numbers at once want multiples of four, most of them also of k; cooperative matrices want
-    // whole tiles.
+    // Variants that load four numbers at once want multiples of four in m and n, most of them in k too; cooperative matrices
+    // want whole tiles.
     let choices = [[4, 4]; 6].into_iter().chain([[4, 1], [1, 1], [32, 16], [64, 16], [64, 16]]);
     let [of_c, of_k] = draw.pick(&choices.collect::<Vec<_>>());
     let [m, n] = [m, n].map(|size: u32| size.next_multiple_of(of_c));
@@ -73,8 +73,8 @@ pub fn matmul(draw: &mut Draw) -> Case {
     Case::new(p, p.plans(), vec![a, b, bias, bias_2, c])
 }
 
-/// Offset, distance of rows and of columns, and the tensor they are for: dense or padded, plain or transposed. Offset and
-/// padding are multiples of a unit.
+/// A matrix, dense or padded, plain or transposed: its offset, the distances of its rows and of its columns, and the tensor that
+/// holds it. Offset and padding are multiples of `unit`.
 fn matrix(draw: &mut Draw, unit: u32, rows: u32, cols: u32) -> (u32, u32, u32, Value) {
     let (offset, padding) = match unit {
         1 => (draw.pick(&[0, 0, 5, 64]), draw.pick(&[0, 0, 3])),

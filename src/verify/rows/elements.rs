@@ -1,4 +1,4 @@
-//! Kernels whose elements are independent.
+//! Cases for kernels whose elements are independent.
 
 use crate::cpu::binary::{ADD, BINARY, Binary, DIV, MUL, SUB};
 use crate::cpu::cast::{CAST, Cast};
@@ -31,7 +31,7 @@ pub fn binary(draw: &mut Draw) -> Case {
         (std::array::from_fn(|d| [sizes[d], left[d], right[d]]), a, b)
     };
     let count = walk.iter().map(|[n, ..]| n).product();
-    // Divisors whose quotients f32 can hold.
+    // Divisors that keep the quotients within what f32 can hold.
     let right = if op == DIV { draw.between(b, 0.25, 4.0) } else { draw.reals(b) };
     let values = vec![draw.reals(a), right, Value::Output(count as usize)];
     Case::new(Binary::new(op, count, &walk), draw.elements(&BINARY, count), values)
@@ -117,7 +117,7 @@ pub fn copy(draw: &mut Draw) -> Case {
 }
 
 pub fn unary(draw: &mut Draw) -> Case {
-    // Arguments whose results f32 can hold.
+    // Arguments that keep the results within what f32 can hold.
     let (op, low, high) =
         draw.pick(&[(EXP, -80.0, 80.0), (EXP, -2.0, 2.0), (LOG, 1e-3, 1e3), (SQRT, 0.0, 100.0)]);
     let p = Unary { op, count: draw.dim(GROUP) };
@@ -142,7 +142,7 @@ where
     P: bytemuck::Pod + std::fmt::Debug + Send + Sync,
 {
     let count = draw.dim(GROUP);
-    // Ordinary arguments half of the time: of the hard ones many end in saturation.
+    // Ordinary arguments half of the time, because many of the hard ones end in saturation.
     let x = if draw.flag() == 1 { draw.between(count, -9.0, 9.0) } else { draw.reals(count) };
     Case::new(params(count), draw.elements(kernel, count), vec![x, Value::Output(count as usize)])
 }
@@ -159,7 +159,7 @@ pub fn relu_backward(draw: &mut Draw) -> Case {
     gradient(draw, &RELU_BACKWARD, |count| ReluBackward { count }, 0.0)
 }
 
-/// From outputs between `least` and 1, the two included.
+/// A case for the gradient of an activation, from outputs between `least` and 1, both included.
 fn gradient<P>(draw: &mut Draw, kernel: &'static Kernel, params: fn(u32) -> P, least: f32) -> Case
 where
     P: bytemuck::Pod + std::fmt::Debug + Send + Sync,

@@ -1,4 +1,4 @@
-//! Kernels that work along lines and rows of a tensor.
+//! Cases for kernels that work along lines and rows of a tensor.
 
 use crate::cpu::gather::{GATHER, Gather};
 use crate::cpu::gather_backward::{GATHER_BACKWARD, GatherBackward};

@@ -1,4 +1,4 @@
-//! The table: how to make a case for each kernel.
+//! The table of kernels, and how to make a case for each.
 
 mod dense;
 mod elements;

@@ -1,4 +1,4 @@
-//! Kernels of the optimizers.
+//! Cases for the kernels of the optimizers.
 
 use crate::cpu::adagrad::{ADAGRAD, Adagrad};
 use crate::cpu::adam::{ADAM, Adam};
@@ -106,7 +106,8 @@ pub fn adam(draw: &mut Draw) -> Case {
     Case::new(p, draw.fours(&ADAM, p.count), vec![param, grad, m, v, v_max, Value::Reals(control)])
 }
 
-/// State that a kernel does not touch unless an option is on: four elements stand for it, the most that a thread takes at a time.
+/// State that a kernel touches only if an option is on. Where it is off, four elements stand for it: the most that a thread
+/// takes at a time.
 fn unused_unless(draw: &mut Draw, used: bool, value: impl FnOnce(&mut Draw) -> Value) -> Value {
     if used { value(draw) } else { draw.reals(4) }
 }

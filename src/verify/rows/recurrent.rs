@@ -1,4 +1,4 @@
-//! Steps of recurrent layers.
+//! Cases for the kernels of recurrent layers: some steps of a recurrence.
 
 use crate::cpu::dropout::{self, Dropout};
 use crate::cpu::gru_backward::{GRU_BACKWARD, GruBackward};
@@ -30,7 +30,7 @@ struct Recurrence {
 
 impl Recurrence {
     fn draw(draw: &mut Draw) -> Self {
-        // Tiles have so many rows and units; what a twin makes of much more takes too long.
+        // Tiles have so many rows and units. With much larger sizes the twins take too long.
         let (rows, units) = (draw.pick(&[4, 8, 16]), draw.pick(&[8, 16, 32]));
         let (batch, hidden, time) = (draw.dim(rows).min(73), draw.dim(units).min(160), 1 + draw.below(4));
         let many = 1 + draw.below(time);
@@ -41,17 +41,17 @@ impl Recurrence {
         Recurrence { batch, hidden, time, steps, lowest, reverse, fresh: draw.flag(), base, ragged }
     }
 
-    /// The first step of the launch in a pass upwards, or downwards.
+    /// The first step of the launch, in a pass from low to high steps, or `downwards`.
     fn start(&self, downwards: bool) -> u32 {
         if downwards { self.lowest + self.steps - 1 } else { self.lowest }
     }
 
-    /// Of a forward pass.
+    /// The first step of the launch in a forward pass.
     fn forward(&self) -> u32 {
         self.start(self.reverse == 1)
     }
 
-    /// Of a backward pass.
+    /// The first step of the launch in a backward pass.
     fn backward(&self) -> u32 {
         self.start(self.reverse == 0)
     }

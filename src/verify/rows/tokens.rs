@@ -1,4 +1,4 @@
-//! Kernels that take tokens or labels.
+//! Cases for kernels that take tokens or labels.
 
 use crate::cpu::cross_entropy::{self, CROSS_ENTROPY, CrossEntropy};
 use crate::cpu::cross_entropy_soft::{self, CROSS_ENTROPY_SOFT, CrossEntropySoft};

@@ -9,9 +9,9 @@ use crate::kernel::{Plan, Processor};
 use crate::parameters::Precision;
 use crate::verify::{Case, GUARD, Row, Size, bits, compare, expected, run};
 
-/// Of each variant so many cases, one of each size, are run twice.
+/// So many cases of each variant, one of each size, are run twice.
 const REPEATED: u32 = Size::ALL.len() as u32;
-/// Cases that are drawn at most to find those that a variant can run: one in ten of them at least can.
+/// For each wanted case at most so many are drawn, since a variant cannot run every case: it can run at least one in ten.
 const DRAWN: u64 = 40;
 
 /// A variant on one of the suite's devices.
@@ -88,7 +88,7 @@ fn trials_in(suite: &mut Suite, row: &Row, precision: Precision) -> Result<Vec<T
                     }
                     Err(fault) => {
                         tried.trial.add(f64::INFINITY, || failure(format!("{fault}; with {case:?}")));
-                        // What has failed once may end the next device too.
+                        // It may end the next device too: this variant is not tried any more.
                         tried.wanted = 0;
                         suite.revive(&fault)?;
                         break;
@@ -100,7 +100,7 @@ fn trials_in(suite: &mut Suite, row: &Row, precision: Precision) -> Result<Vec<T
     Ok(tried.into_iter().map(|tried| tried.trial).collect())
 }
 
-/// Runs a case: its arguments afterwards, and where a second run gives others, how.
+/// Runs a case, twice if `again`. Gives its arguments afterwards, and how the second run differs, if it does.
 fn launched(device: &Device, case: &Case, plan: &Plan, again: bool) -> Result<(Vec<Values>, Option<String>)> {
     let got = run(device, case, plan)?;
     let differ = if again { difference(&got, &run(device, case, plan)?, plan) } else { None };
@@ -108,7 +108,7 @@ fn launched(device: &Device, case: &Case, plan: &Plan, again: bool) -> Result<(V
     Ok((got, differ))
 }
 
-/// The first element of which two runs have not the same bits.
+/// The first element whose bits differ between two runs.
 fn difference(once: &[Values], twice: &[Values], plan: &Plan) -> Option<String> {
     let arguments = plan.kernel.args.iter().zip(bits(once).into_iter().zip(bits(twice)));
     arguments.into_iter().find_map(|(declared, (once, twice))| {

@@ -1,10 +1,15 @@
-//! All checks of one device, an [`Item`] at a time: what `bptt check` runs on a user's own card.
+//! All checks of one device, an [`Item`] at a time: what `bptt check` runs on a user's own GPU. In every [`Precision`] it checks
 //!
-//! Every kernel of the table in every variant that the device can take, each case against the bounded reference, some of
-//! them twice for equal bits; conversions between precisions; the gradients of all operations and of whole layers; every way
-//! of running recurrent layers; whole training steps repeated bit for bit; and models that must learn: in every
-//! [`Precision`]. A GPU is checked as it comes and again as the
-//! least that bptt runs on ([`GpuOptions::LEAST`]). With a [`Sabotage`] the suite shows that it can fail.
+//! - every kernel of the table in every variant that the device can take, each case against the bounded reference, some cases
+//!   twice for equal bits;
+//! - conversions between precisions;
+//! - the gradients of all operations and of whole layers;
+//! - every way of running recurrent layers;
+//! - training steps, which must repeat bit for bit;
+//! - models, which must learn.
+//!
+//! A GPU is checked as it comes, and again with the least that bptt runs on ([`GpuOptions::LEAST`]). With a [`Sabotage`] the suite
+//! shows that it can fail.
 
 mod kernels;
 mod report;
@@ -22,12 +27,12 @@ use crate::parameters::Precision;
 
 pub use report::{Ending, write_report};
 
-/// One line of the table.
+/// One line of the table that `bptt check` prints.
 #[derive(Clone, Copy, Debug)]
 pub enum Item {
     /// A kernel in all its variants.
     Kernel(&'static Row),
-    /// What becomes of a number in half precision, and back.
+    /// Conversions of numbers to half precision and back.
     Conversions,
     /// Gradients: the reference's against finite differences, the device's against the reference's.
     Gradients,
@@ -60,10 +65,10 @@ impl Item {
     }
 }
 
-/// The names that `asked` means: the one that it is, else all that begin with it.
+/// The names that `asked` means: the equal one, else all that begin with it.
 ///
 /// # Errors
-/// [`Error::Argument`] that lists the nearest where there is none.
+/// [`Error::Argument`] lists the nearest names where there is none.
 pub fn named(asked: &str, names: &[&'static str]) -> Result<Vec<&'static str>> {
     if let Some(name) = names.iter().find(|name| **name == asked) {
         return Ok(vec![*name]);
@@ -81,12 +86,12 @@ pub fn named(asked: &str, names: &[&'static str]) -> Result<Vec<&'static str>> {
     ))
 }
 
-/// What was found of one thing that an item tries: a variant of a kernel, a computation, a model.
+/// What was found of one thing that an item tries, such as a variant of a kernel, a computation or a model.
 #[derive(Clone, Debug, Serialize)]
 pub struct Trial {
     /// What was tried.
     pub of: String,
-    /// On what: the device as it comes, the least device, or the reference.
+    /// On which device: as it comes, with the least limits, or the reference.
     pub on: &'static str,
     /// In which precision.
     pub precision: Precision,
@@ -100,7 +105,7 @@ pub struct Trial {
     pub failure: Option<Failure>,
 }
 
-/// A case that failed. `verify::TABLE` makes it again of seed and size.
+/// A case that failed. A row of [`TABLE`] makes it again from seed and size.
 #[derive(Clone, Debug, Serialize)]
 pub struct Failure {
     /// What was found, what was expected, with which parameters.
@@ -166,11 +171,11 @@ impl Finding {
 pub struct Options {
     /// Minutes in place of seconds.
     pub full: bool,
-    /// What is wrong with the device on purpose.
+    /// What is made wrong on purpose.
     pub sabotage: Option<Sabotage>,
 }
 
-/// What one element of a result is off by where a sabotage is to be slight: of every kernel of the table it is found.
+/// The relative error of a slight sabotage. The suite finds it in every kernel of the table.
 pub const OFF: f32 = 1e-5;
 
 /// How much is tried.
@@ -181,8 +186,9 @@ struct Effort {
     seeds: u64,
 }
 
-/// The least device, which has no `f16`, stores F16 as all store BF16, but for the conversions, which have an item of their
-/// own. (Each pipeline takes a software adapter 1 MB and some hundredths of a second.)
+/// The quick check tries half precision only on the device as it comes. The device with the least limits has no `f16`: it stores
+/// F16 as all devices store BF16, but for the conversions, which have an item of their own. (A pipeline takes a software
+/// adapter 1 MB and some hundredths of a second.)
 const QUICK: Effort = Effort { cases: [[10, 5, 5], [5, 0, 0]], seeds: 1 };
 const FULL: Effort = Effort { cases: [[500, 200, 200], [500, 200, 200]], seeds: 8 };
 
@@ -199,7 +205,7 @@ type Open = dyn Fn() -> Result<Device>;
 pub struct Suite {
     open: Box<Open>,
     options: Options,
-    /// As it comes; and a GPU as the least that bptt runs on.
+    /// The device as it comes; of a GPU also the same with the least limits.
     devices: Vec<Device>,
 }
 
@@ -208,7 +214,7 @@ const AS_IT_COMES: &str = "device";
 const LEAST: &str = "least limits";
 
 impl Suite {
-    /// The checks of the device that `open` opens, also anew after a fault.
+    /// The checks of the device that `open` opens. After a fault it is called again.
     ///
     /// # Errors
     /// Those of `open`; [`Error::Gpu`] when the adapter cannot be opened a second time.
@@ -240,7 +246,7 @@ impl Suite {
     /// Checks an item.
     ///
     /// # Errors
-    /// [`Error::Gpu`] on a fault, but where it is a kernel's own: that is found.
+    /// [`Error::Gpu`] on a fault. But a fault in a kernel's own case is part of the finding.
     pub fn check(&mut self, item: Item) -> Result<Finding> {
         let start = Instant::now();
         let trials = match item {
@@ -254,7 +260,7 @@ impl Suite {
         Ok(Finding { name: item.name(), trials, seconds: start.elapsed().as_secs_f64() })
     }
 
-    /// After a kernel's fault: a device to go on with, the same if it still answers.
+    /// After a fault in a kernel's case, makes sure that there are devices to go on with: the same if they still answer.
     ///
     /// # Errors
     /// The fault, where a new device does not answer either.

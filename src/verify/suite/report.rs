@@ -1,4 +1,4 @@
-//! What was found, as a file to attach to a bug report.
+//! The findings as a file to attach to a bug report.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use crate::files::write_whole;
 /// How far a suite has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending<'a> {
-    /// The item of this name is being checked. Where a machine hangs, its report says so.
+    /// The item of this name is being checked. If the machine hangs, the file shows in which item.
     Checking(&'a str),
     /// All that was asked for has been checked.
     Done,

@@ -1,4 +1,4 @@
-//! What kernels come to together: gradients, schedules, training.
+//! What kernels compute together: conversions, gradients, schedules, training.
 
 use super::{AS_IT_COMES, Failure, Suite, Trial};
 use crate::device::Device;
@@ -11,7 +11,7 @@ use crate::verify::conversions::{WAYS, cast_by, wrong};
 use crate::verify::gradients::{self, Computation, compare_in, gradient_check};
 use crate::verify::{Layer, Training, computations, network};
 
-/// All numbers of 16 bits in 32 bits, and the hardest of 32 bits in 16, by each way of the kernel that casts.
+/// Converts all 16-bit numbers to 32 bits, and the hardest 32-bit numbers to 16 bits, by each way of the kernel `cast`.
 pub fn conversions(suite: &mut Suite) -> Result<Vec<Trial>> {
     let mut trials = Vec::new();
     for (on, device) in suite.devices() {
@@ -38,13 +38,13 @@ pub fn conversions(suite: &mut Suite) -> Result<Vec<Trial>> {
 pub fn gradients(suite: &mut Suite) -> Result<Vec<Trial>> {
     let mut trials = Vec::new();
     for computation in computations() {
-        // No device is in this one, and of other seeds some have a corner of relu within a step of the differences.
+        // This trial needs no device. One seed: with some others a corner of relu is within a step of the differences.
         let mut trial = Trial::new(format!("{computation:?}"), "finite differences", Precision::F32);
         add(&mut trial, &computation, &gradient_check(&computation, 0)?, 0);
         trials.push(trial);
         for (on, device) in suite.devices() {
             if on == AS_IT_COMES || suite.options().full {
-                // In bf16 they launch the same kernels as in f16, which have been checked: the quick check leaves it out.
+                // bf16 launches the same kernels as f16, and the kernels have been checked: the quick check leaves it out.
                 let skipped = |precision| precision == Precision::BF16 && !suite.options().full;
                 for precision in Precision::ALL.into_iter().filter(|precision| !skipped(*precision)) {
                     let mut trial = Trial::new(format!("{computation:?}"), on, precision);
@@ -91,7 +91,7 @@ pub fn schedules(suite: &mut Suite) -> Result<Vec<Trial>> {
     Ok(trials)
 }
 
-/// A computation once for each way that the kernel of the most ways has; the others go through theirs meanwhile.
+/// Compares a computation as often as the kernel with the most ways has ways; the other kernels go through theirs meanwhile.
 fn ways(device: &Device, computation: &Computation, mut trial: Trial) -> Result<Trial> {
     let precision = trial.precision;
     let sites = device.record_plans(|| compare_in(device, computation, precision, 0).map(drop))?;
@@ -107,7 +107,7 @@ fn ways(device: &Device, computation: &Computation, mut trial: Trial) -> Result<
     Ok(trial)
 }
 
-/// Models of each kind, two layers with dropout between them.
+/// A model of each kind, of two layers with dropout between them.
 fn models() -> [RecurrentConfig; 3] {
     [CellKind::Rnn, CellKind::Lstm, CellKind::Gru].map(|cell| RecurrentConfig {
         cell,
@@ -122,7 +122,7 @@ fn models() -> [RecurrentConfig; 3] {
 /// Steps of a training that is repeated.
 const REPEATED: usize = 5;
 
-/// The same steps twice: every parameter has the same bits.
+/// Makes the same steps twice: every parameter must have the same bits.
 pub fn repeatability(suite: &mut Suite) -> Result<Vec<Trial>> {
     let mut trials = Vec::new();
     for (on, device) in suite.devices() {
@@ -156,20 +156,20 @@ pub fn repeatability(suite: &mut Suite) -> Result<Vec<Trial>> {
     Ok(trials)
 }
 
-/// All models in f32, and in half precision those of LSTM, or all where the check may take longer.
+/// All models in f32; in half precision the LSTM alone, or all in the full check.
 fn models_in(suite: &Suite) -> impl Iterator<Item = (RecurrentConfig, Precision)> {
     let full = suite.options().full;
     let all = models().into_iter().flat_map(|model| Precision::ALL.map(|precision| (model, precision)));
     all.filter(move |(model, precision)| full || model.cell == CellKind::Lstm || *precision == Precision::F32)
 }
 
-/// Steps of a training that must learn, and the loss that it must come to. Untrained models guess one of 11 tokens: 2.4.
+/// Steps of a training that must learn, and the loss that it must reach. The loss of a model that guesses one of 11 tokens is 2.4.
 const STEPS: usize = 100;
 const LOSS: f64 = 0.5;
-/// How far the loss in half precision may be from that in 32 bits, relatively: what some three steps make of it in the end.
+/// How far the loss in half precision may be from that in 32 bits, relatively: as far as it falls in some three steps at the end.
 const APART: f64 = 0.1;
 
-/// Models of each kind that must come to a small loss, in half precision to the same.
+/// Trains a model of each kind, which must reach a small loss; in half precision about the same as in 32 bits.
 pub fn learning(suite: &mut Suite) -> Result<Vec<Trial>> {
     let mut trials = Vec::new();
     let mut in_f32 = f64::NAN;
