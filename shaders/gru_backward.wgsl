@@ -14,8 +14,9 @@
 // dW_ih = Σ_t da_xᵀ·x_t, dW_hh = Σ_t da_hᵀ·h, db_ih = Σ da_x, db_hh = Σ da_h.
 //
 // This file has what is a GRU's own: `finish` makes da_x and da_h of one unit in one row of the batch from the sums
-// da_h·W_hh. Those are computed by recurrent_tiles.wgsl or recurrent_lanes.wgsl, and recurrent_backward.wgsl says for
-// which steps: p.steps from p.start on, downwards, or in reverse upwards. Both follow this file.
+// da_h·W_hh. Those are computed by recurrent_tiles.wgsl, recurrent_lanes.wgsl or recurrent_held.wgsl, and
+// recurrent_backward.wgsl says for which steps: p.steps from p.start on, downwards, or in reverse upwards. Both follow
+// this file.
 //
 // p: batch B, hidden H, time T, start, steps, reverse, fresh (1: dh is 0 at the first step of all, and not yet in
 // memory), base (of the slots of h, see rnn_forward.wgsl), ragged (1: there are lengths).

@@ -6,10 +6,11 @@
 // likewise; all others are [B, H]. h is the state before step t: h_{t-1}, or in reverse h_{t+1}. σ is the logistic
 // function, ⊙ multiplies element by element. A sequence that has ended (t >= its length) keeps its state.
 //
-// xw = x·W_ihᵀ + b_ih of all steps comes from one matmul; b_hh is added here, since r multiplies its part b_hn. This file
-// has what is a GRU's own: `finish` makes the gates and the new state of one unit in one row of the batch from the three
-// sums h·W_hhᵀ. Those are computed by recurrent_tiles.wgsl or recurrent_lanes.wgsl, and recurrent_forward.wgsl says for
-// which steps: p.steps from p.start on, upwards, or in reverse downwards. Both follow this file.
+// xw = x·W_ihᵀ + b_ih of all steps comes from one matmul; b_hh is added here, since r multiplies its part b_hn. This
+// file has what is a GRU's own: `finish` makes the gates and the new state of one unit in one row of the batch from the
+// three sums h·W_hhᵀ. Those are computed by recurrent_tiles.wgsl, recurrent_lanes.wgsl or recurrent_held.wgsl, and
+// recurrent_forward.wgsl says for which steps: p.steps from p.start on, upwards, or in reverse downwards. Both follow
+// this file.
 //
 // The states lie in T + 1 slots as in rnn_forward.wgsl. gates keeps r, z and q of all steps, and behind them n of all
 // steps, for gru_backward.wgsl.

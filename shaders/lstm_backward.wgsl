@@ -14,10 +14,10 @@
 // dW_ih = Σ_t da_tᵀ·x_t, dW_hh = Σ_t da_tᵀ·h, h being the state before step t, and db_ih = db_hh = Σ da_t.
 //
 // This file has what is an LSTM's own: `finish` makes da_t of one unit in one row of the batch from the sums da·W_hh.
-// Those are computed by recurrent_tiles.wgsl or recurrent_lanes.wgsl, and recurrent_backward.wgsl says for which steps:
-// p.steps from p.start on, downwards, or in reverse upwards. Both follow this file. With a projection (p.projected 1) no
-// sums are computed: dy, of this one step, is all that arrives at m_t = o ⊙ tanh(c_t), and dh_t stands for its gradient
-// (lstm_project_backward.wgsl).
+// Those are computed by recurrent_tiles.wgsl, recurrent_lanes.wgsl or recurrent_held.wgsl, and recurrent_backward.wgsl
+// says for which steps: p.steps from p.start on, downwards, or in reverse upwards. Both follow this file. With a
+// projection (p.projected 1) no sums are computed: dy, of this one step, is all that arrives at m_t = o ⊙ tanh(c_t),
+// and dh_t stands for its gradient (lstm_project_backward.wgsl).
 //
 // p: batch B, hidden H, time T, start, steps, reverse, fresh (1: dh and dc are 0 at the first step of all, and not yet in
 // memory), projected, ragged (1: there are lengths).

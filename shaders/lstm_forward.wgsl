@@ -7,10 +7,10 @@
 // is a projection (below). h and c are the states before step t: those of step t − 1, or in reverse t + 1. σ is the
 // logistic function, ⊙ multiplies element by element. A sequence that has ended (t >= its length) keeps both states.
 //
-// xw = x·W_ihᵀ + b_ih + b_hh of all steps comes from one matmul. This file has what is an LSTM's own: `finish` makes the
-// gates and the new states of one unit in one row of the batch from the four sums h·W_hhᵀ. Those are computed by
-// recurrent_tiles.wgsl or recurrent_lanes.wgsl, and recurrent_forward.wgsl says for which steps: p.steps from p.start on,
-// upwards, or in reverse downwards. Both follow this file.
+// xw = x·W_ihᵀ + b_ih + b_hh of all steps comes from one matmul. This file has what is an LSTM's own: `finish` makes
+// the gates and the new states of one unit in one row of the batch from the four sums h·W_hhᵀ. Those are computed by
+// recurrent_tiles.wgsl, recurrent_lanes.wgsl or recurrent_held.wgsl, and recurrent_forward.wgsl says for which steps:
+// p.steps from p.start on, upwards, or in reverse downwards. Both follow this file.
 //
 // The states lie in T + 1 slots, as in rnn_forward.wgsl: those of c [B, H] from element 0 on, those of h [B, S] from
 // p.base on. The gates i, f, g and o are kept for lstm_backward.wgsl. With a projection (p.projected 1)

@@ -1,16 +1,21 @@
-// The products of a recurrent kernel, for layers of few units: sums[unit] = Σ_k source(row, k) · w_hh[k, columns of the unit].
-// A workgroup makes all steps of one row of the batch, then of the next. Weights are loaded once and stay in registers: each of
-// the SLICES · UNITS threads holds those of one unit and of KEEP neighbouring k. The row that they are multiplied by stays in
-// workgroup memory, where finish puts each element of the next one. So a step waits for two barriers, but for no weight and
-// no state from further away. It needs hidden <= UNITS and inner() <= SLICES · KEEP.
+// The products of a recurrent kernel, for layers of few units, of which one workgroup can hold all weights:
+//     sums[c] = Σ_k source(row, k)·w_hh[k, c·H + unit],   k < inner(), c < COLUMNS
+// w_hh is [inner(), COLUMNS·H], as in recurrent_tiles.wgsl. finish() of the cell's file then makes of the sums what they are
+// for, and hands on each number that the next step is to multiply.
+//
+// Threads: a workgroup has SLICES x UNITS of them. It makes all steps of one row of the batch, then those of another. Each
+// thread loads the weights of one unit and of KEEP neighbouring k once, and holds them in registers. source(row, k) is in
+// workgroup memory, where finish() has left it. So a step waits for no weight and no state from further away, only for
+// two barriers: one before the sums of the slices are added, one before the next step. It takes H <= UNITS and
+// inner() <= SLICES·KEEP; what is left over holds zeros.
 
 alias Weights = f32;
 
-// source(row, k) for each k, and 0 beyond.
+// What the next step multiplies: source(row, k) for each k, and 0 beyond.
 var<workgroup> held: array<f32, SLICES * KEEP>;
 var<workgroup> partial: array<f32, SLICES * UNITS * COLUMNS>;
 
-// Element k of the row that the next step multiplies.
+// Leaves x where the next step takes source(row, k) from.
 fn hand_on(k: u32, x: f32) {
     held[k] = x;
 }

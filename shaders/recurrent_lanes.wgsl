@@ -9,7 +9,7 @@
 // several steps: the workgroup then owns its rows through all of them, and a barrier makes the new states visible to its
 // lanes. With more workgroups in x a launch makes one step.
 
-// The next step reads what it multiplies from memory.
+// Nothing: the next step loads what it multiplies.
 fn hand_on(k: u32, x: f32) {
 }
 

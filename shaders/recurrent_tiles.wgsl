@@ -12,7 +12,7 @@
 
 alias Weights = f32;
 
-// The next step reads what it multiplies from memory.
+// Nothing: the next step loads what it multiplies.
 fn hand_on(k: u32, x: f32) {
 }
 

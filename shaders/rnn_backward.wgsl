@@ -10,9 +10,10 @@
 // Products with da_t of all steps at once (matmul, column_sum) then give the other gradients: dx_t = da_t·W_ih,
 // dW_ih = Σ_t da_tᵀ·x_t, dW_hh = Σ_t da_tᵀ·h, h being the state before step t, and db_ih = db_hh = Σ da_t.
 //
-// This file has what is a plain RNN's own: `finish` makes da_t of one unit in one row of the batch from the sums da·W_hh.
-// Those are computed by recurrent_tiles.wgsl or recurrent_lanes.wgsl, and recurrent_backward.wgsl says for which steps:
-// p.steps from p.start on, downwards, or in reverse upwards. Both follow this file.
+// This file has what is a plain RNN's own: `finish` makes da_t of one unit in one row of the batch from the sums
+// da·W_hh. Those are computed by recurrent_tiles.wgsl, recurrent_lanes.wgsl or recurrent_held.wgsl, and
+// recurrent_backward.wgsl says for which steps: p.steps from p.start on, downwards, or in reverse upwards. Both follow
+// this file.
 //
 // p: batch B, hidden H, time T, start, steps, reverse, fresh (1: dh is 0 at the first step of all, and not yet in
 // memory), base (of the slots of h, see rnn_forward.wgsl), relu, ragged (1: there are lengths).

@@ -3,10 +3,10 @@
 // for x_t [B, I], W_ih [H, I], W_hh [H, H] and biases [H]. h [B, H] is the state before step t: h_{t-1}, or in reverse
 // h_{t+1}. A sequence that has ended (t >= its length) keeps its state.
 //
-// xw = x·W_ihᵀ + b_ih + b_hh of all steps comes from one matmul. This file has what is a plain RNN's own: `finish` makes
-// the new state of one unit (a column of h) in one row of the batch from the sums h·W_hhᵀ. Those are computed by
-// recurrent_tiles.wgsl or recurrent_lanes.wgsl, and recurrent_forward.wgsl says for which steps: p.steps from p.start on,
-// upwards, or in reverse downwards. Both follow this file.
+// xw = x·W_ihᵀ + b_ih + b_hh of all steps comes from one matmul. This file has what is a plain RNN's own: `finish`
+// makes the new state of one unit (a column of h) in one row of the batch from the sums h·W_hhᵀ. Those are computed by
+// recurrent_tiles.wgsl, recurrent_lanes.wgsl or recurrent_held.wgsl, and recurrent_forward.wgsl says for which steps:
+// p.steps from p.start on, upwards, or in reverse downwards. Both follow this file.
 //
 // All states lie in one buffer, in T + 1 slots of [B, H]: slot s begins at element p.base + s·B·H. Step t takes the state
 // from slot t to slot t + 1, in reverse from slot t + 1 to slot t. rnn_backward.wgsl needs nothing else.
