@@ -1,6 +1,8 @@
 //! `bptt explain`.
 
 mod at;
+mod cells;
+mod rows;
 mod schedules;
 mod table;
 mod values;
@@ -200,4 +202,13 @@ fn count(number: u64) -> String {
     let groups: Vec<&str> =
         digits.as_bytes().rchunks(3).rev().map(|g| std::str::from_utf8(g).expect("digits")).collect();
     groups.join(",")
+}
+
+/// A real number, a small one by its exponent.
+fn number(x: f64, decimals: usize) -> String {
+    match x == 0.0 || x.abs() >= 1e-3 {
+        // Without the sign of −0.
+        true => format!("{:.decimals$}", x + 0.0),
+        false => format!("{x:.0$e}", decimals - 2),
+    }
 }

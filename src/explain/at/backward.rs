@@ -77,9 +77,11 @@ impl Unit<'_> {
         } else if let Some(row) = walk.outputs.row(t) {
             let dy = &walk.outputs.dy[row];
             match &walk.linear {
-                Some(linear) => {
-                    Line::sum("dy_t", format!("{name}·W of the linear layer"), through(name, "W", dy, &linear.w))
-                }
+                Some(linear) => Line::sum(
+                    "dy_t",
+                    format!("{name}·W of the linear layer"),
+                    through(name, "W", dy, &linear.w),
+                ),
                 None => Line::sum("dy_t", output, vec![Term::new(format!("{output}[{k}]"), &[dy[k]])]),
             }
         } else {

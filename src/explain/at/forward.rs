@@ -34,7 +34,8 @@ impl Unit<'_> {
                     let a = format!("a_{name}");
                     let sum = Line::sum(&*a, A, self.both(gate * hidden + k)).places(places(&a, BOTH));
                     let term = Term::new(&*a, &[sum.computed]);
-                    let line = Line::new(name, format!("{function}({a})"), f, vec![term]).device(self.gate(gate));
+                    let line =
+                        Line::new(name, format!("{function}({a})"), f, vec![term]).device(self.gate(gate));
                     lines.extend([sum, own(line)]);
                 }
                 let [i, f, g, o] = [0, 1, 2, 3].map(|gate| self.gate(gate));
@@ -68,7 +69,13 @@ impl Unit<'_> {
 
     /// x_t·W_ih[row] + b_ih[row].
     fn of_input(&self, row: usize) -> Vec<Term> {
-        products(&format!("x_{}", self.t), &self.layer.input.x[self.t], ["W_ih", "b_ih"], &self.layer.input, row)
+        products(
+            &format!("x_{}", self.t),
+            &self.layer.input.x[self.t],
+            ["W_ih", "b_ih"],
+            &self.layer.input,
+            row,
+        )
     }
 
     /// h·W_hh[row] + b_hh[row], h being the state before the step.

@@ -10,10 +10,13 @@ impl Unit<'_> {
     pub fn loss(&self) -> Vec<Line> {
         let Some(row) = self.walk.outputs.row(self.t).filter(|_| self.is_on_top()) else { return Vec::new() };
         match &self.walk.outputs.target {
-            Target::Classes { labels, probabilities } => self.cross_entropy(row, labels[row], &probabilities[row]),
+            Target::Classes { labels, probabilities } => {
+                self.cross_entropy(row, labels[row], &probabilities[row])
+            }
             Target::Values(targets) => {
                 // Without a linear layer a unit is an output.
-                let outputs = if self.walk.linear.is_some() { 0..targets[row].len() } else { self.k..self.k + 1 };
+                let outputs =
+                    if self.walk.linear.is_some() { 0..targets[row].len() } else { self.k..self.k + 1 };
                 outputs.flat_map(|output| self.squared_error(row, output, targets[row][output])).collect()
             }
         }
@@ -22,7 +25,7 @@ impl Unit<'_> {
     /// Of the label, and where each unit is a class of the unit's too.
     fn cross_entropy(&self, row: usize, label: usize, probabilities: &[f64]) -> Vec<Line> {
         let (walk, outputs) = (self.walk, &self.walk.outputs);
-        let count = outputs.count as f64;
+        let count = outputs.count;
         let mut classes = vec![label];
         if walk.linear.is_none() && self.k != label {
             classes.insert(0, self.k);
@@ -41,7 +44,12 @@ impl Unit<'_> {
             lines.push(line.places(walk.loss_places("p")));
         }
         let term = Term::new(format!("p[{label}]"), &[probabilities[label]]);
-        let loss = Line::new("loss", format!("−ln p[{label}]: step {} is to name class {label}", self.t), |p| -p.ln(), vec![term]);
+        let loss = Line::new(
+            "loss",
+            format!("−ln p[{label}]: step {} is to name class {label}", self.t),
+            |p| -p.ln(),
+            vec![term],
+        );
         lines.push(loss.device(outputs.losses[row][0]).places(walk.loss_places("loss")));
         for class in classes {
             let hit = f64::from(class == label);
@@ -49,8 +57,9 @@ impl Unit<'_> {
                 true => (format!("(p[{class}] − 1) / {count}"), format!("(p[{class}] − 1)·(1/{count})")),
                 false => (format!("p[{class}] / {count}"), format!("p[{class}]·(1/{count})")),
             };
-            let term = Term::new(name, &[probabilities[class] - hit, 1.0 / count]);
-            let line = Line::sum(format!("dlogits[{class}]"), formula, vec![term]).device(outputs.dy[row][class]);
+            let term = Term::new(name, &[probabilities[class] - hit, outputs.scale]);
+            let line =
+                Line::sum(format!("dlogits[{class}]"), formula, vec![term]).device(outputs.dy[row][class]);
             lines.push(line.places(walk.loss_places("dlogits")));
         }
         lines
@@ -58,7 +67,7 @@ impl Unit<'_> {
 
     fn squared_error(&self, row: usize, output: usize, target: f64) -> Vec<Line> {
         let (walk, outputs) = (self.walk, &self.walk.outputs);
-        let (y, count) = (outputs.y[row][output], outputs.count as f64);
+        let (y, count) = (outputs.y[row][output], outputs.count);
         let mut lines: Vec<Line> = self.of_linear("y", row, output).into_iter().collect();
         let name = if walk.linear.is_some() { format!("y[{output}]") } else { format!("h_t[{output}]") };
         let terms = vec![Term::new(&*name, &[y]), Term::new("−target", &[-target])];
@@ -66,7 +75,7 @@ impl Unit<'_> {
         let loss = Line::product("loss", "e·e", &[y - target, y - target]);
         lines.push(loss.device(outputs.losses[row][output]).places(walk.loss_places("loss")));
         let formula = format!("2 · e · (1/{count})");
-        let line = Line::product(format!("dL/d{name}"), formula, &[2.0, y - target, 1.0 / count]);
+        let line = Line::product(format!("dL/d{name}"), formula, &[2.0, y - target, outputs.scale]);
         lines.push(line.device(outputs.dy[row][output]).places(walk.loss_places("dy")));
         lines
     }

@@ -66,7 +66,12 @@ impl Term {
 
 impl Line {
     /// A function of a sum of products.
-    fn new(name: impl Into<String>, formula: impl Into<String>, function: fn(f64) -> f64, terms: Vec<Term>) -> Line {
+    fn new(
+        name: impl Into<String>,
+        formula: impl Into<String>,
+        function: fn(f64) -> f64,
+        terms: Vec<Term>,
+    ) -> Line {
         Line {
             name: name.into(),
             formula: formula.into(),

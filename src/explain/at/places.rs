@@ -99,7 +99,7 @@ impl Walk {
     pub fn places(&self, layer: usize, backward: bool, name: &str, products: &[Products]) -> Vec<String> {
         let (layer, shaders) = (&self.layers[layer], Shaders::of(self.cell));
         let (kernel, variant) = match backward {
-            true => (shaders.backward, layer.backward),
+            true => (shaders.backward, layer.backward_variant),
             false => (shaders.forward, layer.state.variant),
         };
         let sums = products.iter().filter_map(|of| match of {
@@ -151,7 +151,11 @@ mod tests {
         }
         for (kernel, pieces) in [(&CROSS_ENTROPY, CLASSES), (&REGRESSION_LOSS, VALUES)] {
             for (name, piece) in pieces {
-                assert_eq!(kernel.variants[0].wgsl[0].matches(piece).count(), 1, "{kernel:?} {name}: {piece}");
+                assert_eq!(
+                    kernel.variants[0].wgsl[0].matches(piece).count(),
+                    1,
+                    "{kernel:?} {name}: {piece}"
+                );
             }
         }
         for variant in 0..MATMUL.variants.len() {

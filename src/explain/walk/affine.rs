@@ -76,7 +76,14 @@ impl Affine {
         let (w, b) = affine(&product);
         readable(w.len())?;
         let x = rows(&tape.value(node.inputs[0])?.to_f64()?, w[0].len());
-        Affine::new(tape, product.variant(), (w, b), [node.inputs[1], node.inputs[2]], Read { x: &x, da: dy }, batch)
+        Affine::new(
+            tape,
+            product.variant(),
+            (w, b),
+            [node.inputs[1], node.inputs[2]],
+            Read { x: &x, da: dy },
+            batch,
+        )
     }
 
     /// What the sample adds to dL/dW and dL/db from row `from` of [`Affine::x`] on: the backward pass, which goes from the last

@@ -18,7 +18,7 @@ pub struct WalkLayer {
     /// h·W_hhᵀ + b_hh, h being the state before each step. Its da are the same, but in a GRU, where r multiplies a part of it.
     pub state: Affine,
     /// The variant of the cell's backward kernel.
-    pub backward: usize,
+    pub backward_variant: usize,
     /// What matmul makes of all steps at once: x·W_ihᵀ + b_ih, and but in a GRU b_hh too.
     pub xw: Matrix,
     /// What is kept of each step: i, f, g, o of an LSTM; r, z, q, n of a GRU.
@@ -50,7 +50,9 @@ impl WalkLayer {
         let backward = format!("{}_backward", cell.name());
         let backward = Recorded::last(profile, &backward, Work::Backward(index))?;
         if node.inputs.len() != 5 || ["reverse", "ragged", "relu"].iter().any(|name| forward.is_on(name)) {
-            return refuse("a layer is no plain one: from zero states, forward in time, with biases, with tanh");
+            return refuse(
+                "a layer is no plain one: from zero states, forward in time, with biases, with tanh",
+            );
         }
         let input = product(profile, index)?;
         let (w_ih, b_ih) = affine(&input);
@@ -64,7 +66,9 @@ impl WalkLayer {
         let states = &states[..(time + 1) * batch.size];
         let da_x = rows(&backward.values(if gru { "da_x" } else { "da" }), width);
         let da_h = if gru { rows(&backward.values("da_h"), width) } else { da_x.clone() };
-        let [_, weight_ih, weight_hh, bias_ih, bias_hh] = node.inputs[..] else { unreachable!("checked above") };
+        let [_, weight_ih, weight_hh, bias_ih, bias_hh] = node.inputs[..] else {
+            unreachable!("checked above")
+        };
         let of_input = Read { x: &all_x, da: &da_x };
         let of_state = Read { x: states, da: &da_h };
         let own = |values: Vec<f64>, width: usize| batch.own(&rows(&values, width));
@@ -83,7 +87,7 @@ impl WalkLayer {
         let mut layer = WalkLayer {
             input: Affine::new(tape, input.variant(), (w_ih, b_ih), [weight_ih, bias_ih], of_input, batch)?,
             state: Affine::new(tape, forward.variant(), (w_hh, b_hh), [weight_hh, bias_hh], of_state, batch)?,
-            backward: backward.variant(),
+            backward_variant: backward.variant(),
             xw: own(forward.values("xw"), width),
             gates,
             h: batch.own(states),

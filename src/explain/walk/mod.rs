@@ -14,7 +14,7 @@ use crate::device::{Detail, Profile, Work};
 use crate::error::{Error, Result};
 use crate::kernel::Processor;
 use crate::nn::CellKind;
-use crate::parameters::Parameters;
+use crate::parameters::{Parameters, Precision};
 use crate::tape::{NodeInfo, Tape, Var};
 use recorded::Recorded;
 
@@ -33,6 +33,8 @@ pub struct Walk {
     pub cell: CellKind,
     /// Whether twins have computed it, on the CPU, and not the shaders themselves.
     pub by_twins: bool,
+    /// How numbers are stored between the kernels.
+    pub precision: Precision,
     /// B: the sequences of the batch.
     pub batch: usize,
     /// Which of them is walked along, from 0.
@@ -75,16 +77,19 @@ impl Walk {
         let stepped = steps.step();
         let profile = device.finish_profile()?;
         stepped?;
-        Walk::read(steps.tape(), &profile, sample)
+        Walk::read(steps, &profile, sample)
     }
 
-    fn read(tape: &Tape, profile: &Profile, sample: usize) -> Result<Walk> {
+    fn read(steps: &dyn Steps, profile: &Profile, sample: usize) -> Result<Walk> {
+        let tape = steps.tape();
         let nodes: Vec<NodeInfo> = tape.nodes().collect();
         let way = Way::back(&nodes)?;
         let input = tape.value(nodes[way.layers[0]].inputs[0])?;
         let (time, batch) = (input.shape()[0], input.shape()[1]);
         if time > LONGEST {
-            return too_many(&format!("{time} steps are more than the {LONGEST}"));
+            return too_many(&format!(
+                "{time} steps are more than {LONGEST}: take fewer by --time, --sequence or --window"
+            ));
         }
         if sample >= batch {
             let message =
@@ -110,6 +115,7 @@ impl Walk {
         Ok(Walk {
             cell: way.cell,
             by_twins: tape.device().limits().processor == Processor::Cpu,
+            precision: steps.parameters().precision(),
             batch: batch.size,
             sample,
             layers,
@@ -151,7 +157,9 @@ impl Way {
                     way.cell = cell;
                     way.layers.insert(0, index);
                 }
-                ("linear", _) if behind && !way.selects && way.linear.is_none() && nodes[index].inputs.len() == 3 => {
+                ("linear", _)
+                    if behind && !way.selects && way.linear.is_none() && nodes[index].inputs.len() == 3 =>
+                {
                     way.linear = Some(index)
                 }
                 ("select", _) if behind && !way.selects && way.linear.is_some() => way.selects = true,
@@ -170,18 +178,20 @@ fn cell(node: &NodeInfo) -> Option<CellKind> {
 }
 
 fn refuse<T>(what: &str) -> Result<T> {
-    let network = "--values and --at walk through recurrent layers of one kind, perhaps a linear layer, and a loss";
+    let network =
+        "--values and --at walk through recurrent layers of one kind, perhaps a linear layer, and a loss";
     Err(Error::argument("explain", format!("{network}; here {what}")))
 }
 
 fn too_many<T>(what: &str) -> Result<T> {
-    let options = "--hidden, --embedding or --columns make rows shorter; --time, --sequence or --window sequences";
-    Err(Error::argument("explain", format!("--values and --at show every number: {what} that can be read; {options}")))
+    Err(Error::argument("explain", format!("--values and --at show every number, and {what}")))
 }
 
 /// An error where a weight has rows too long to read.
 fn readable_weights(parameters: &Parameters) -> Result<()> {
-    let widths = parameters.names().filter_map(|(_, shape)| if shape.len() == 2 { shape.last().copied() } else { None });
+    let widths = parameters
+        .names()
+        .filter_map(|(_, shape)| if shape.len() == 2 { shape.last().copied() } else { None });
     widths.max().map_or(Ok(()), readable)
 }
 
@@ -189,7 +199,9 @@ fn readable_weights(parameters: &Parameters) -> Result<()> {
 fn readable(width: usize) -> Result<()> {
     match width <= WIDEST {
         true => Ok(()),
-        false => too_many(&format!("rows of {width} are longer than the {WIDEST}")),
+        false => too_many(&format!(
+            "rows of {width} are longer than {WIDEST}: shorten them by --hidden, --embedding or --columns"
+        )),
     }
 }
 

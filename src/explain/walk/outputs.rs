@@ -24,6 +24,8 @@ pub struct Outputs {
     pub losses: Matrix,
     /// How many such losses the whole batch has.
     pub count: usize,
+    /// What the kernel multiplies each of them with to get the mean: 1 / count, in 32 bits.
+    pub scale: f64,
     /// Their mean.
     pub loss: f64,
     /// dL/dy.
@@ -81,6 +83,7 @@ impl Outputs {
             target,
             losses: own(&losses, if classes { 1 } else { width }),
             count,
+            scale,
             loss: tape.value(node.outputs[0])?.to_f64()?[0],
             dy: batch.own(&dy),
         };
