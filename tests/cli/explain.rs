@@ -161,7 +161,7 @@ fn all_that_can_be_walked_through() {
         ("rnn --batch 3 --sample 2", vec!["of which the 2 other samples:", "sample 2 of 3"], 3),
         ("longseq", vec![" layer 1", " linear layer", "of which the 169 other samples: dW_ih of norm"], 170),
         ("timeseries", vec!["  target", "  dL/dy", "the loss does not read this step's output"], 505),
-        ("text --hidden 8 --embedding 4 --sequence 5", vec!["should say ", "classes: 0 "], 1),
+        ("text --hidden 8 --embedding 4 --sequence 5", vec!["should say ", "classes: 0 "], 2),
     ] {
         let folder = folder();
         let run = bptt(folder.path(), &format!("explain {args} --values --device cpu"));

@@ -7,6 +7,8 @@ mod schedules;
 mod table;
 mod values;
 
+use std::ffi::OsString;
+
 use bptt::device::Device;
 use bptt::error::{Error, Result};
 use bptt::explain::{LayerSizes, OfExperiment, OfLayer, Steps, Walk, find_kernel, shader};
@@ -19,19 +21,19 @@ use serde_json::json;
 use super::experiment::{Prepared, prepare};
 use super::numbers::at_least_1;
 use super::output::Output;
-use super::train::{Name, Settings};
+use super::train::{self, Name, Settings};
 use values::Shown;
 
 /// Options of `bptt explain`.
 #[derive(clap::Args)]
 #[command(group(ArgGroup::new("walk").args(["values", "at"]).multiple(true)))]
 pub struct Args {
-    /// An experiment, or rnn, lstm or gru: a layer alone, which takes --time, --batch, --hidden and --precision
+    /// An experiment, or rnn, lstm or gru: a layer alone, with --help of its own
     #[arg(value_name = "WHAT", hide_possible_values = true, default_value = "hihello")]
     what: What,
     #[command(flatten)]
     settings: Settings,
-    /// Rnn, lstm, gru: steps of a sequence [default: 32, with --batch 16 and --hidden 64; of a walk 3, 1 and 2]
+    /// Rnn, lstm, gru: steps of a sequence [default: 32; with --values or --at 3]
     #[arg(long, value_name = "N", value_parser = at_least_1::<usize>, help_heading = "Training")]
     time: Option<usize>,
     /// Print a kernel's shader as this step's device compiles it, and its twin
@@ -93,6 +95,30 @@ impl What {
             What::Gru => Err(CellKind::Gru),
         }
     }
+}
+
+/// The options that a layer alone takes to say what it is, and their help.
+const OF_A_LAYER: [(&str, &str); 4] = [
+    ("time", "T: steps of a sequence [default: 32; with --values or --at 3]"),
+    ("hidden", "H, and I [default: 64; with --values or --at 2]"),
+    ("batch", "B: sequences side by side [default: 16; with --values or --at 1]"),
+    ("precision", "How numbers are stored between kernels: f32, f16 or bf16 [default: f32]"),
+];
+
+/// The help of the command, as the arguments ask for it.
+pub fn with_defaults(command: clap::Command) -> clap::Command {
+    let named = |argument: OsString| What::from_str(argument.to_str()?, false).ok();
+    let layer = std::env::args_os().skip(2).find_map(named).is_some_and(|what| what.experiment().is_err());
+    if !layer {
+        return train::with_defaults(command);
+    }
+    command.mut_args(|arg| {
+        let of_training = ["Data", "Model", "Training"].map(Some).contains(&arg.get_help_heading());
+        match OF_A_LAYER.iter().find(|(name, _)| arg.get_id() == name) {
+            Some((_, help)) => arg.help(*help).help_heading("Layer"),
+            None => arg.hide(of_training),
+        }
+    })
 }
 
 impl Args {
@@ -162,7 +188,7 @@ fn layer(args: &Args, cell: CellKind) -> Result<(LayerSizes, Precision)> {
     let table = args.settings.table(None)?;
     let given = |section: &str| table.get(section).and_then(toml::Value::as_table).into_iter().flatten();
     for (key, _) in given("data").chain(given("model")).chain(given("train")) {
-        if !["hidden", "batch", "precision"].contains(&key.as_str()) {
+        if !OF_A_LAYER.iter().any(|(name, _)| name == key) {
             let message = format!("--{} is no option of {}", key.replace('_', "-"), cell.name());
             return Err(Error::argument("explain", message));
         }

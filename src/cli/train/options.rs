@@ -380,6 +380,7 @@ pub fn with_defaults(command: clap::Command, experiment: Option<Experiment>) -> 
         "values",
         "at",
         "layer",
+        "sample",
         "device",
         "record",
         "before",

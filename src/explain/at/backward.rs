@@ -2,6 +2,7 @@
 
 use super::{Line, Products, Term, Unit};
 use crate::error::Result;
+use crate::explain::walk::Target;
 use crate::nn::CellKind;
 
 impl Unit<'_> {
@@ -67,8 +68,8 @@ impl Unit<'_> {
             da.iter().zip(w).enumerate().map(term).collect::<Vec<Term>>()
         };
         let (name, output) = match walk.outputs.target {
-            super::super::walk::Target::Classes { .. } => ("dlogits", "dlogits"),
-            super::super::walk::Target::Values(_) => ("dL/dy", "dL/dh_t"),
+            Target::Classes { .. } => ("dlogits", "dlogits"),
+            Target::Values(_) => ("dL/dy", "dL/dh_t"),
         };
         let line = if !self.is_on_top() {
             let above = &walk.layers[self.index + 1].input;

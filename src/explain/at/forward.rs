@@ -1,6 +1,7 @@
 //! A unit's way forward.
 
 use super::{Line, Products, Term, Unit};
+use crate::explain::walk::Affine;
 use crate::nn::CellKind;
 
 const BOTH: &[Products] = &[Products::Input, Products::State];
@@ -28,9 +29,9 @@ impl Unit<'_> {
             }
             CellKind::Lstm => {
                 let mut lines = Vec::new();
-                let functions: [(_, _, fn(f64) -> f64); 4] =
-                    [("i", "σ", sigmoid), ("f", "σ", sigmoid), ("g", "tanh", f64::tanh), ("o", "σ", sigmoid)];
-                for (gate, (name, function, f)) in functions.into_iter().enumerate() {
+                for (gate, name) in ["i", "f", "g", "o"].into_iter().enumerate() {
+                    let (function, f): (_, fn(f64) -> f64) =
+                        if name == "g" { ("tanh", f64::tanh) } else { ("σ", sigmoid) };
                     let a = format!("a_{name}");
                     let sum = Line::sum(&*a, A, self.both(gate * hidden + k)).places(places(&a, BOTH));
                     let term = Term::new(&*a, &[sum.computed]);
@@ -93,13 +94,7 @@ impl Unit<'_> {
 }
 
 /// x·W[row] + b[row], term by term.
-pub fn products(
-    x: &str,
-    values: &[f64],
-    [w, b]: [&str; 2],
-    of: &super::super::walk::Affine,
-    row: usize,
-) -> Vec<Term> {
+pub fn products(x: &str, values: &[f64], [w, b]: [&str; 2], of: &Affine, row: usize) -> Vec<Term> {
     let product = |(j, (value, weight)): (usize, (&f64, &f64))| {
         Term::new(format!("{x}[{j}]·{w}[{row},{j}]"), &[*value, *weight])
     };

@@ -1,6 +1,5 @@
 //! The lines of shaders that compute a number.
 
-use super::super::walk::{Target, Walk};
 use crate::cpu::cross_entropy::CROSS_ENTROPY;
 use crate::cpu::gru_backward::GRU_BACKWARD;
 use crate::cpu::gru_forward::GRU_FORWARD;
@@ -10,6 +9,7 @@ use crate::cpu::matmul::MATMUL;
 use crate::cpu::regression_loss::REGRESSION_LOSS;
 use crate::cpu::rnn_backward::RNN_BACKWARD;
 use crate::cpu::rnn_forward::RNN_FORWARD;
+use crate::explain::walk::{Target, Walk};
 use crate::kernel::Kernel;
 use crate::nn::CellKind;
 
