@@ -191,7 +191,7 @@ fn what_cannot_be_explained() {
         ("hihello --time 4", "--time is for rnn, lstm and gru; hihello has the steps of its data"),
         ("lstm --values --hidden 40", "rows of 40 are longer than 32: shorten them by --hidden"),
         ("lstm --values --time 65", "65 steps are more than 64: take fewer by --time"),
-        ("lstm --values --sample 1", "--sample must be from 0 to 0: the batch has 1, got 1"),
+        ("lstm --values --sample 1", "--sample must be from 0 to 0, got 1: the size of the batch is 1"),
         ("lstm --sample 1", "required arguments were not provided: <--values|--at <T,K>>"),
         ("charseq --at 1,1 --layers 2 --dropout 0.5", "here dropout leaves numbers out: take --dropout 0"),
         ("hihello --at 6,0", "--at takes a step from 0 to 5 and a unit from 0 to 4, got 6,0"),

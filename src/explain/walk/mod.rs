@@ -59,8 +59,9 @@ struct Whole {
     targets: Vec<f64>,
 }
 
-/// The widest row that anyone would read, and the most steps.
+/// The widest row that anyone would read.
 const WIDEST: usize = 32;
+/// The most steps.
 const LONGEST: usize = 64;
 
 impl Walk {
@@ -70,7 +71,7 @@ impl Walk {
     /// [`Error::Argument`] when there is no such sample, the network is not one that a walk can be made through, or its
     /// numbers are too many to read; [`Error::Gpu`] on a fault, or where the adapter has no timestamps.
     pub fn of(steps: &mut dyn Steps, sample: usize) -> Result<Walk> {
-        // Rather before so much is written down.
+        // Before the step: too large a network would write down gigabytes.
         readable_weights(steps.parameters())?;
         let device = steps.tape().device().clone();
         device.start_profile(Detail::Values)?;
@@ -92,8 +93,10 @@ impl Walk {
             ));
         }
         if sample >= batch {
-            let message =
-                format!("--sample must be from 0 to {}: the batch has {batch}, got {sample}", batch - 1);
+            let message = format!(
+                "--sample must be from 0 to {}, got {sample}: the size of the batch is {batch}",
+                batch - 1
+            );
             return Err(Error::argument("explain", message));
         }
         let batch = Batch { size: batch, sample };
