@@ -91,7 +91,7 @@ pub fn main() -> ExitCode {
         .mut_subcommand("train", train::with_defaults)
         .mut_subcommand("trace", train::with_defaults)
         .mut_subcommand("graph", train::with_defaults)
-        .mut_subcommand("explain", train::with_defaults)
+        .mut_subcommand("explain", explain::with_defaults)
         .try_get_matches()
         .and_then(|matches| Args::from_arg_matches(&matches));
     let args = match parsed {

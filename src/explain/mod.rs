@@ -4,8 +4,6 @@
 
 mod at;
 mod choice;
-mod difference;
-mod recorded;
 mod schedules;
 mod sources;
 mod steps;
@@ -25,7 +23,7 @@ pub use choice::{Choice, Estimate};
 pub use schedules::{Compared, LayerSchedules, schedules};
 pub use sources::{Shader, find_kernel, shader, twin};
 pub use steps::{LayerSizes, OfExperiment, OfLayer, Steps};
-pub use walk::{Linear, Walk, WalkLayer};
+pub use walk::{Affine, Gradient, Matrix, Outputs, Target, Walk, WalkLayer};
 
 /// What a step is made of.
 #[derive(Clone, Debug, Serialize)]

@@ -149,6 +149,36 @@ fn numbers_lead_to_the_lines_that_compute_them() {
 }
 
 #[test]
+fn all_that_can_be_walked_through() {
+    // Arguments, lines that are printed, and the samples of a batch.
+    for (args, lines, batch) in [
+        (
+            "lstm",
+            vec!["forward, step 2", "  xw_o", "  dW_ih f", "the loss is the mean of 6 squared errors: "],
+            1,
+        ),
+        ("gru --precision bf16", vec!["  dW_hh n", "are stored as bf16"], 1),
+        ("rnn --batch 3 --sample 2", vec!["of which the 2 other samples:", "sample 2 of 3"], 3),
+        ("longseq", vec![" layer 1", " linear layer", "of which the 169 other samples: dW_ih of norm"], 170),
+        ("timeseries", vec!["  target", "  dL/dy", "the loss does not read this step's output"], 505),
+        ("text --hidden 8 --embedding 4 --sequence 5", vec!["should say ", "classes: 0 "], 2),
+    ] {
+        let folder = folder();
+        let run = bptt(folder.path(), &format!("explain {args} --values --device cpu"));
+        for line in &lines {
+            assert!(run.out.contains(line), "{args}: no {line} in {}", run.out);
+        }
+        let event = one(&format!("{args} --at 1,1 --device cpu"));
+        assert_eq!(event["walk"]["batch"], batch, "{args}");
+        let [loss, reference] =
+            [&event["walk"]["outputs"]["loss"], &event["reference_loss"]].map(|x| x.as_f64().unwrap());
+        // Half precision: some ten roundings of 2^-9.
+        let limit = if args.contains("bf16") { 0.02 } else { 1e-5 };
+        assert!((loss - reference).abs() <= limit * reference, "{args}: {loss}, {reference}");
+    }
+}
+
+#[test]
 fn what_cannot_be_explained() {
     let folder = folder();
     for (args, says) in [
@@ -159,9 +189,11 @@ fn what_cannot_be_explained() {
         ("gru --time 60000 --batch 60000", "numbers, more than 1073741824: take smaller sizes"),
         ("lstm --layers 2", "--layers is no option of lstm"),
         ("hihello --time 4", "--time is for rnn, lstm and gru; hihello has the steps of its data"),
-        ("longseq --values", "--values walks through one sequence of a sentence: here are 170"),
-        ("lstm --values", "the loss is no cross-entropy; try hihello or charseq"),
-        ("hihello --values --precision f16", "--values shows numbers of 32 bits: leave out --precision"),
+        ("lstm --values --hidden 40", "rows of 40 are longer than 32: shorten them by --hidden"),
+        ("lstm --values --time 65", "65 steps are more than 64: take fewer by --time"),
+        ("lstm --values --sample 1", "--sample must be from 0 to 0, got 1: the size of the batch is 1"),
+        ("lstm --sample 1", "required arguments were not provided: <--values|--at <T,K>>"),
+        ("charseq --at 1,1 --layers 2 --dropout 0.5", "here dropout leaves numbers out: take --dropout 0"),
         ("hihello --at 6,0", "--at takes a step from 0 to 5 and a unit from 0 to 4, got 6,0"),
         ("hihello --at 1", "must be a step and a unit, 3,0 say"),
         ("hihello --at 1,1 --layer 1", "--layer must be from 0 to 0, got 1"),

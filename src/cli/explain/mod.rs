@@ -1,32 +1,39 @@
 //! `bptt explain`.
 
+mod at;
+mod cells;
+mod rows;
 mod schedules;
 mod table;
 mod values;
 
+use std::ffi::OsString;
+
 use bptt::device::Device;
 use bptt::error::{Error, Result};
-use bptt::explain::{LayerSizes, OfExperiment, OfLayer, Steps, find_kernel, shader};
+use bptt::explain::{LayerSizes, OfExperiment, OfLayer, Steps, Walk, find_kernel, shader};
 use bptt::nn::CellKind;
 use bptt::parameters::Precision;
 use bptt::train::Experiment;
-use clap::ValueEnum;
+use clap::{ArgGroup, ValueEnum};
 use serde_json::json;
 
 use super::experiment::{Prepared, prepare};
 use super::numbers::at_least_1;
 use super::output::Output;
-use super::train::{Name, Settings};
+use super::train::{self, Name, Settings};
+use values::Shown;
 
 /// Options of `bptt explain`.
 #[derive(clap::Args)]
+#[command(group(ArgGroup::new("walk").args(["values", "at"]).multiple(true)))]
 pub struct Args {
-    /// An experiment, or rnn, lstm or gru: a layer alone
+    /// An experiment, or rnn, lstm or gru: a layer alone, with --help of its own
     #[arg(value_name = "WHAT", hide_possible_values = true, default_value = "hihello")]
     what: What,
     #[command(flatten)]
     settings: Settings,
-    /// Rnn, lstm, gru: steps of a sequence [default: 32; of --batch 16, of --hidden 64]
+    /// Rnn, lstm, gru: steps of a sequence [default: 32; with --values or --at 3]
     #[arg(long, value_name = "N", value_parser = at_least_1::<usize>, help_heading = "Training")]
     time: Option<usize>,
     /// Print a kernel's shader as this step's device compiles it, and its twin
@@ -38,7 +45,7 @@ pub struct Args {
     /// Run the recurrent layers in every way that the device allows, and by single operations
     #[arg(long, conflicts_with_all = ["values", "at"], help_heading = "Explain")]
     schedules: bool,
-    /// Walk through hihello or charseq with all numbers, forward and backward
+    /// Walk through a small network with all numbers of a step, forward and backward
     #[arg(long, help_heading = "Explain")]
     values: bool,
     /// One unit at one step, counted from 0: every product and sum, its gradients beside finite differences
@@ -47,6 +54,9 @@ pub struct Args {
     /// With --at: the layer, counted from 0
     #[arg(long, value_name = "N", requires = "at", default_value_t = 0, help_heading = "Explain")]
     layer: usize,
+    /// With --values or --at: the sample of the batch, counted from 0
+    #[arg(long, value_name = "N", requires = "walk", default_value_t = 0, help_heading = "Explain")]
+    sample: usize,
     /// auto, cpu, gpu, an index, part of a name [default: auto]
     #[arg(long, value_name = "NAME", help_heading = "Run")]
     device: Option<String>,
@@ -87,6 +97,37 @@ impl What {
     }
 }
 
+/// The options that a layer alone takes to say what it is, and their help.
+const OF_A_LAYER: [(&str, &str); 4] = [
+    ("time", "T: steps of a sequence [default: 32; with --values or --at 3]"),
+    ("hidden", "H, and I [default: 64; with --values or --at 2]"),
+    ("batch", "B: sequences side by side [default: 16; with --values or --at 1]"),
+    ("precision", "How numbers are stored between kernels: f32, f16 or bf16 [default: f32]"),
+];
+
+/// The help of the command, as the arguments ask for it.
+pub fn with_defaults(command: clap::Command) -> clap::Command {
+    let named = |argument: OsString| What::from_str(argument.to_str()?, false).ok();
+    let layer = std::env::args_os().skip(2).find_map(named).is_some_and(|what| what.experiment().is_err());
+    if !layer {
+        return train::with_defaults(command);
+    }
+    command.mut_args(|arg| {
+        let of_training = ["Data", "Model", "Training"].map(Some).contains(&arg.get_help_heading());
+        match OF_A_LAYER.iter().find(|(name, _)| arg.get_id() == name) {
+            Some((_, help)) => arg.help(*help).help_heading("Layer"),
+            None => arg.hide(of_training),
+        }
+    })
+}
+
+impl Args {
+    /// Whether numbers are asked for.
+    fn walks(&self) -> bool {
+        self.values || self.at.is_some()
+    }
+}
+
 pub fn run(args: Args) -> Result<()> {
     let output = Output::new(args.json);
     // Rather before data are read.
@@ -100,19 +141,11 @@ pub fn run(args: Args) -> Result<()> {
             }
             let (settings, name) = (&args.settings, args.device.as_deref());
             let Prepared { device, mut config, task } = prepare(None, experiment, settings, name, output)?;
-            if args.values || args.at.is_some() {
-                if config.train.precision != Precision::F32 {
-                    return Err(Error::argument(
-                        "explain",
-                        "--values shows numbers of 32 bits: leave out --precision",
-                    ));
-                }
-                // The gradients are to be those of the loss.
-                config.train.clip = 0.0;
-            }
-            if let Some(sentence) = experiment.sentence() {
-                vocabulary =
-                    sentence.chars().collect::<std::collections::BTreeSet<_>>().into_iter().collect();
+            if args.walks() {
+                // Gradients are to be those of the loss, and of the whole batch at once.
+                (config.train.clip, config.train.loss_scale, config.train.accumulate) = (0.0, 1.0, 1);
+                let about = task.model().config_json();
+                vocabulary = about["vocabulary"].as_str().unwrap_or_default().chars().collect();
             }
             (device, Box::new(OfExperiment::new(&config.train, task)?))
         }
@@ -142,8 +175,10 @@ pub fn run(args: Args) -> Result<()> {
     if args.schedules {
         return schedules::show(&title, &device, steps, output);
     }
-    if args.values || args.at.is_some() {
-        return values::show(&title, &vocabulary, steps, args.at.map(|at| (args.layer, at)), output);
+    if args.walks() {
+        let walk = Walk::of(steps, args.sample)?;
+        let shown = Shown { title: &title, device: device.info().to_string(), vocabulary, walk: &walk };
+        return shown.show(args.at.map(|at| (args.layer, at)), output);
     }
     table::show(&title, &device, steps, output)
 }
@@ -153,7 +188,7 @@ fn layer(args: &Args, cell: CellKind) -> Result<(LayerSizes, Precision)> {
     let table = args.settings.table(None)?;
     let given = |section: &str| table.get(section).and_then(toml::Value::as_table).into_iter().flatten();
     for (key, _) in given("data").chain(given("model")).chain(given("train")) {
-        if !["hidden", "batch", "precision"].contains(&key.as_str()) {
+        if !OF_A_LAYER.iter().any(|(name, _)| name == key) {
             let message = format!("--{} is no option of {}", key.replace('_', "-"), cell.name());
             return Err(Error::argument("explain", message));
         }
@@ -162,8 +197,10 @@ fn layer(args: &Args, cell: CellKind) -> Result<(LayerSizes, Precision)> {
         let found = given(section).find(|(found, _)| *found == key);
         found.and_then(|(_, value)| value.as_integer()).map_or(default, |size| size as usize)
     };
-    let hidden = size("model", "hidden", 64);
-    let (time, batch) = (args.time.unwrap_or(32), size("train", "batch", 16));
+    // Of a walk every number is read.
+    let [time, batch, hidden] = if args.walks() { [3, 1, 2] } else { [32, 16, 64] };
+    let (time, hidden) = (args.time.unwrap_or(time), size("model", "hidden", hidden));
+    let batch = size("train", "batch", batch);
     let precision = given("train").find(|(key, _)| *key == "precision").and_then(|(_, value)| value.as_str());
     let precision = Precision::ALL.into_iter().find(|one| Some(one.name()) == precision);
     Ok((LayerSizes { cell, time, batch, input: hidden, hidden }, precision.unwrap_or_default()))
@@ -191,4 +228,13 @@ fn count(number: u64) -> String {
     let groups: Vec<&str> =
         digits.as_bytes().rchunks(3).rev().map(|g| std::str::from_utf8(g).expect("digits")).collect();
     groups.join(",")
+}
+
+/// A real number, a small one by its exponent.
+fn number(x: f64, decimals: usize) -> String {
+    match x == 0.0 || x.abs() >= 1e-3 {
+        // Without the sign of −0.
+        true => format!("{:.decimals$}", x + 0.0),
+        false => format!("{x:.0$e}", decimals - 2),
+    }
 }

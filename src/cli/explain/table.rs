@@ -30,8 +30,8 @@ pub fn show(title: &str, device: &Device, steps: &mut dyn Steps, output: Output)
         roofline.operations_per_second / 1e9
     ))?;
     output.line(
-        "An operation is one of + − · / max min e^x ln √ tanh σ. The bound is the time that reading and writing each byte \
-         once, or the operations, would take at the device's rates; caches are quicker than that.",
+        "An operation is one of + − · / max min e^x ln √ tanh σ. The bound is the least time at the device's rates: to read and \
+         write each byte once, or to make the operations, whichever takes longer. Data in caches may come sooner.",
     )?;
     let mut seen = HashSet::new();
     for part in &explained.parts {
@@ -102,7 +102,7 @@ fn show_launch(launch: &Explanation, first: bool, output: Output) -> Result<()> 
     let intensity = launch.intensity.map_or(String::new(), |x| format!(" ({x:.2} a byte)"));
     let bound = launch.bound.map_or(String::new(), |bound| {
         let share = 100.0 * bound.seconds / launch.seconds;
-        format!("; bound {} by {}, {share:.0} % of it reached", time(bound.seconds), bound.by)
+        format!(", {share:.0} % of the possible speed: bound {} by {}", time(bound.seconds), bound.by)
     });
     output.line(format!("      {operations}{intensity}; took {}{bound}", time(launch.seconds)))?;
     launch.choice.as_ref().map_or(Ok(()), |choice| output.line(format!("      {}", why(choice))))

@@ -1,248 +1,233 @@
 //! The numbers of a step.
 
 use bptt::error::Result;
-use bptt::explain::{At, Products, Steps, Walk, WalkLayer};
+use bptt::explain::{Affine, Gradient, Target, Walk};
 use bptt::nn::CellKind;
+use bptt::parameters::Precision;
 use serde_json::json;
 
 use super::super::output::Output;
+use super::rows::{affine, gates, grown, line, norm, small};
+use super::{at, cells, number};
 
-/// Columns up to which a gradient's matrix is printed at every step; of larger ones the norm is.
-const SHOWN: usize = 8;
+/// What is shown: a walk, and what it is called.
+pub struct Shown<'a> {
+    pub title: &'a str,
+    pub device: String,
+    /// The symbols of a text's classes.
+    pub vocabulary: Vec<char>,
+    pub walk: &'a Walk,
+}
 
-pub fn show(
-    title: &str,
-    vocabulary: &[char],
-    steps: &mut dyn Steps,
-    at: Option<(usize, (usize, usize))>,
-    output: Output,
-) -> Result<()> {
-    let device = steps.tape().device().info().to_string();
-    let walk = Walk::of(steps)?;
-    let at = at.map(|(layer, (step, unit))| walk.at(layer, step, unit)).transpose()?;
-    match &at {
-        None => print(&walk, title, &device, vocabulary, output)?,
-        Some(at) => show_at(at, title, &device, output)?,
+impl Shown<'_> {
+    /// The whole walk, or one unit of a layer at a step.
+    pub fn show(&self, unit: Option<(usize, (usize, usize))>, output: Output) -> Result<()> {
+        let at = unit.map(|(layer, (step, unit))| self.walk.at(layer, step, unit)).transpose()?;
+        match &at {
+            None => self.print(output)?,
+            Some(found) => at::print(self, found, output)?,
+        }
+        output.event(&json!({
+            "event": "values", "what": self.title, "device": self.device, "walk": self.walk,
+            "reference_loss": self.walk.reference_loss()?, "at": at,
+        }))
     }
-    output.event(&json!({
-        "event": "values", "what": title, "device": device, "walk": walk, "reference_loss": walk.reference_loss()?,
-        "at": at,
-    }))
-}
 
-fn row(values: &[f64]) -> String {
-    values.iter().map(|x| format!("{x:9.4}")).collect::<Vec<_>>().join(" ")
-}
+    /// Which sample it is, of several.
+    pub fn sample(&self) -> String {
+        let Walk { batch, sample, .. } = self.walk;
+        if *batch == 1 { String::new() } else { format!(", sample {sample} of {batch}") }
+    }
 
-/// A named row of numbers with its formula and places.
-fn line(output: Output, name: &str, values: &[f64], formula: &str, places: &[String]) -> Result<()> {
-    let text = format!("  {name:10} {}   {formula}   {}", row(values), places.join(" "));
-    output.line(text.trim_end())
-}
+    /// The symbol of a class.
+    fn symbol(&self, class: usize) -> String {
+        self.vocabulary.get(class).map_or(format!("class {class}"), |symbol| format!("{symbol:?}"))
+    }
 
-fn print(walk: &Walk, title: &str, device: &str, vocabulary: &[char], output: Output) -> Result<()> {
-    let symbol = |token: usize| vocabulary.get(token).map_or(String::new(), |symbol| format!("{symbol:?}"));
-    output.line(format!(
-        "a training step of {title} on {device}, with all its numbers: what the kernels have read and written"
-    ))?;
-    output.line(
-        "All steps' x·W_ihᵀ are one launch of matmul, the steps of a layer one or several of its cell's kernel; each number \
-         stands beside its equation and the lines of the shaders that compute it: of the products, then of the number. Units are \
-         columns.",
-    )?;
-    if walk.by_twins {
+    fn print(&self, output: Output) -> Result<()> {
+        let walk = self.walk;
+        let (title, device) = (self.title, &self.device);
+        output.line(format!("one training step of {title} on {device} in numbers{}", self.sample()))?;
         output.line(
-            "On the CPU the twin of each shader has computed it: src/cpu/NAME.rs of shaders/NAME.wgsl.",
+            "Each row has a name, a number for each unit, its equation, and the line of the shader that computes it. Where the \
+             equation has a matrix product, the line that adds up the product comes first.",
         )?;
-    }
-    output.line(format!(
-        "symbols: {}",
-        (0..vocabulary.len()).map(|k| format!("{k} {}", symbol(k))).collect::<Vec<_>>().join(", ")
-    ))?;
-    for (index, layer) in walk.layers.iter().enumerate() {
-        output.line(format!("\nlayer {index}: parameters"))?;
-        for (name, w) in ["W_ih", "W_hh"].into_iter().zip(&layer.w) {
-            matrix(output, name, w)?;
+        if walk.by_twins {
+            output.line("The CPU runs each shader's twin: src/cpu/NAME.rs for shaders/NAME.wgsl.")?;
         }
-        for (name, b) in ["b_ih", "b_hh"].into_iter().zip(&layer.b) {
-            line(output, name, b, "", &[])?;
+        if walk.precision != Precision::F32 {
+            let stored = walk.precision.name();
+            output.line(format!(
+                "Between kernels numbers are stored as {stored}; no loss scale is applied here."
+            ))?;
+        }
+        if !self.vocabulary.is_empty() {
+            let symbol = |class| format!("{class} {}", self.symbol(class));
+            let symbols: Vec<String> = (0..self.vocabulary.len()).map(symbol).collect();
+            output.line(format!("classes: {}", symbols.join(", ")))?;
+        }
+        for (index, layer) in walk.layers.iter().enumerate() {
+            output.line(format!("\nlayer {index}: parameters"))?;
+            for (of, [w, b]) in [(&layer.input, ["W_ih", "b_ih"]), (&layer.state, ["W_hh", "b_hh"])] {
+                affine(output, [w, b], gates(walk.cell), &of.w, &of.b)?;
+            }
+        }
+        if let Some(linear) = &walk.linear {
+            output.line("\nlinear layer: parameters")?;
+            affine(output, ["W", "b"], &[""], &linear.w, &linear.b)?;
+        }
+        (0..walk.time()).try_for_each(|t| self.forward(t, output))?;
+        output.line(format!(
+            "\nthe loss is the mean of {}: {:.8}; in 64 bits {:.8}",
+            self.losses(),
+            walk.outputs.loss,
+            walk.reference_loss()?
+        ))?;
+        (0..walk.time()).rev().try_for_each(|t| self.backward(t, output))?;
+        self.gradients(output)?;
+        output
+            .line("\n--at T,K shows one unit at one step, product by product, beside finite differences.")?;
+        match walk.batch {
+            1 => Ok(()),
+            _ => output.line("--sample N walks along another sample of the batch."),
         }
     }
-    for t in 0..walk.time() {
-        let read = walk.layers[0].x[t].iter().position(|x| *x == 1.0).map_or(String::new(), symbol);
-        output.line(format!("\nforward, step {t}: reads {read}, is to say {}", symbol(walk.labels[t])))?;
+
+    /// What the loss is the mean of.
+    fn losses(&self) -> String {
+        let Walk { outputs, batch, .. } = self.walk;
+        let kind = match outputs.target {
+            Target::Classes { .. } => "cross-entropies",
+            Target::Values(_) => "squared errors",
+        };
+        let samples = if *batch == 1 { String::new() } else { format!(" of {batch} samples") };
+        format!("{} {kind}{samples}", outputs.count)
+    }
+
+    fn forward(&self, t: usize, output: Output) -> Result<()> {
+        let walk = self.walk;
+        let row = walk.outputs.row(t);
+        let mut about = Vec::new();
+        if !self.vocabulary.is_empty() {
+            let read = walk.layers[0].input.x[t].iter().position(|x| *x == 1.0);
+            about.extend(read.map(|class| format!("reads {}", self.symbol(class))));
+        }
+        if let (Target::Classes { labels, .. }, Some(row)) = (&walk.outputs.target, row) {
+            about.push(format!("should say {}", self.symbol(labels[row])));
+        }
+        let about = if about.is_empty() { String::new() } else { format!(": {}", about.join(", ")) };
+        output.line(format!("\nforward, step {t}{about}"))?;
         for index in 0..walk.layers.len() {
-            if walk.layers.len() > 1 {
-                output.line(format!(" layer {index}"))?;
-            }
-            forward(walk, index, t, output)?;
+            self.name_layer(index, output)?;
+            cells::forward(walk, index, t, output)?;
         }
+        row.map_or(Ok(()), |row| self.outputs(row, output))
+    }
+
+    /// What comes out of a step, and its loss.
+    fn outputs(&self, row: usize, output: Output) -> Result<()> {
+        let (walk, outputs) = (self.walk, &self.walk.outputs);
         let formula = if walk.linear.is_some() { "h_t·Wᵀ + b" } else { "h_t itself" };
-        let places = if walk.linear.is_some() { products(walk) } else { Vec::new() };
-        line(output, "logits", &walk.logits[t], formula, &places)?;
-        line(output, "p", &walk.probabilities[t], "softmax of the logits", &place_of("let softmax ="))?;
-        line(
-            output,
-            "loss",
-            &[walk.losses[t]],
-            &format!("−ln p[{}]", walk.labels[t]),
-            &place_of("var loss ="),
-        )?;
-    }
-    output.line(format!(
-        "\nthe loss is their mean, {:.6}; in 64 bits {:.6}",
-        walk.loss,
-        walk.reference_loss()?
-    ))?;
-    for t in (0..walk.time()).rev() {
-        output.line(format!("\nbackward, step {t}"))?;
-        let formula = format!("(p − [c = {}]) / {}", walk.labels[t], walk.time());
-        line(output, "dlogits", &walk.dlogits[t], &formula, &place_of("let d = softmax"))?;
-        for index in (0..walk.layers.len()).rev() {
-            if walk.layers.len() > 1 {
-                output.line(format!(" layer {index}"))?;
+        let (y, places) = (&outputs.y[row], walk.linear_places());
+        let loss =
+            |formula: &str| line(output, "loss", &outputs.losses[row], formula, &walk.loss_places("loss"));
+        match &outputs.target {
+            Target::Classes { labels, probabilities } => {
+                line(output, "logits", y, formula, &places)?;
+                line(output, "p", &probabilities[row], "softmax of the logits", &walk.loss_places("p"))?;
+                loss(&format!("−ln p[{}]", labels[row]))
             }
-            backward(walk, index, t, output)?;
+            Target::Values(targets) => {
+                line(output, "y", y, formula, &places)?;
+                line(output, "target", &targets[row], "", &[])?;
+                loss("(y − target)²")
+            }
         }
     }
-    output.line("\nthe gradients, as the device has added them up over all steps in one launch each")?;
-    for (index, layer) in walk.layers.iter().enumerate() {
-        output.line(format!(" layer {index}   {}", products(walk).join(" ")))?;
-        for (name, dw) in ["dW_ih", "dW_hh"].into_iter().zip(&layer.dw) {
-            matrix(output, name, dw)?;
+
+    fn backward(&self, t: usize, output: Output) -> Result<()> {
+        let (walk, outputs) = (self.walk, &self.walk.outputs);
+        output.line(format!("\nbackward, step {t}"))?;
+        if let Some(row) = outputs.row(t) {
+            let count = outputs.count;
+            let (name, formula, place) = match &outputs.target {
+                Target::Classes { labels, .. } => {
+                    ("dlogits", format!("(p − [c = {}]) / {count}", labels[row]), "dlogits")
+                }
+                Target::Values(_) => ("dL/dy", format!("2(y − target) / {count}"), "dy"),
+            };
+            line(output, name, &outputs.dy[row], &formula, &walk.loss_places(place))?;
+            if let Some(linear) = &walk.linear {
+                grown(linear, row, t, ["dW", &format!("{name}_sᵀ·h_s")], output)?;
+            }
         }
-        for (name, db) in ["db_ih", "db_hh"].into_iter().zip(&layer.db) {
-            line(output, name, db, "Σ_t da_t", &[])?;
+        for index in (0..walk.layers.len()).rev() {
+            self.name_layer(index, output)?;
+            cells::backward(walk, index, t, output)?;
         }
+        Ok(())
     }
-    if let Some(linear) = &walk.linear {
+
+    /// Above the numbers of a layer, where there are several.
+    fn name_layer(&self, index: usize, output: Output) -> Result<()> {
+        if self.walk.layers.len() > 1 { output.line(format!(" layer {index}")) } else { Ok(()) }
+    }
+
+    fn gradients(&self, output: Output) -> Result<()> {
+        let walk = self.walk;
+        output.line("\nthe gradients of the parameters: the device adds up all steps in one launch each")?;
+        let state = if walk.cell == CellKind::Gru {
+            ["Σ_t da_h_tᵀ·h", "Σ_t da_h_t"]
+        } else {
+            ["Σ_t da_tᵀ·h", "Σ_t da_t"]
+        };
+        for (index, layer) in walk.layers.iter().enumerate() {
+            self.name_layer(index, output)?;
+            let of = gates(walk.cell);
+            self.gradient(&layer.input, of, ["dW_ih", "db_ih"], ["Σ_t da_tᵀ·x_t", "Σ_t da_t"], output)?;
+            self.gradient(&layer.state, of, ["dW_hh", "db_hh"], state, output)?;
+        }
+        let Some(linear) = &walk.linear else { return Ok(()) };
         output.line(" linear layer")?;
-        matrix(output, "dW", &linear.dw)?;
-        line(output, "db", &linear.db, "Σ_t dlogits_t", &[])?;
+        let formulas = match walk.outputs.target {
+            Target::Classes { .. } => ["Σ_t dlogits_tᵀ·h_t", "Σ_t dlogits_t"],
+            Target::Values(_) => ["Σ dL/dyᵀ·h_t", "Σ dL/dy"],
+        };
+        self.gradient(linear, &[""], ["dW", "db"], formulas, output)
     }
-    output.line("\none unit at one step, product by product, beside finite differences: --at T,K")
-}
 
-/// A line of cross_entropy.wgsl.
-fn place_of(piece: &str) -> Vec<String> {
-    bptt::cpu::cross_entropy::CROSS_ENTROPY.place_of(0, piece).into_iter().collect()
-}
-
-/// The line of the matrix products over all steps.
-fn products(walk: &Walk) -> Vec<String> {
-    walk.places(0, false, "", &[Products::Input])
-}
-
-fn forward(walk: &Walk, index: usize, t: usize, output: Output) -> Result<()> {
-    let layer = &walk.layers[index];
-    let places = |name: &str, products: &[Products]| walk.places(index, false, name, products);
-    // The first number that takes the sums h·W_hhᵀ.
-    let state: &[Products] = &[Products::State];
-    let after = |name: &str| if ["i", "r"].contains(&name) { state } else { &[] };
-    let biases =
-        if walk.cell == CellKind::Gru { "x_t·W_ihᵀ + b_ih" } else { "x_t·W_ihᵀ + b_ih + b_hh" };
-    line(output, "x_t", &layer.x[t], "", &[])?;
-    line(output, "xw_t", &layer.xw[t], biases, &places("", &[Products::Input]))?;
-    line(output, "h", &layer.h[t], "the state before", &[])?;
-    let formulas: &[(&str, &str)] = match walk.cell {
-        CellKind::Rnn => &[],
-        CellKind::Lstm => {
-            &[("i", "σ(a_i), a = xw_t + h·W_hhᵀ"), ("f", "σ(a_f)"), ("g", "tanh(a_g)"), ("o", "σ(a_o)")]
+    /// The gradients of a weight and its bias as the device has them, and what they are made of.
+    fn gradient(
+        &self,
+        of: &Affine,
+        gates: &[&str],
+        [dw, db]: [&str; 2],
+        [dw_is, db_is]: [&str; 2],
+        output: Output,
+    ) -> Result<()> {
+        output.line(format!("  {dw} = {dw_is}, {db} = {db_is}"))?;
+        let show = |gradient: &Gradient| affine(output, [dw, db], gates, &gradient.dw, &gradient.db);
+        show(&of.device)?;
+        if self.walk.batch == 1 {
+            return output.line(format!("  the steps above add up to this within {:.1e}", of.gap()));
         }
-        CellKind::Gru => &[
-            ("r", "σ(xw_r + h·W_hrᵀ + b_hr)"),
-            ("z", "σ(xw_z + h·W_hzᵀ + b_hz)"),
-            ("q", "h·W_hnᵀ + b_hn"),
-            ("n", "tanh(xw_n + r ⊙ q)"),
-        ],
-    };
-    for (name, formula) in formulas {
-        let (_, gate) = layer.gates.iter().find(|(found, _)| found == name).expect("the cell's gate");
-        line(output, name, &gate[t], formula, &places(name, after(name)))?;
+        let others = match self.walk.batch - 1 {
+            1 => "the other sample".into(),
+            others => format!("the {others} other samples"),
+        };
+        for (whose, gradient) in [("this sample".into(), &of.grown(0)), (others, &of.others)] {
+            if small(&gradient.dw) {
+                output.line(format!("  of which {whose}:"))?;
+                show(gradient)?;
+            } else {
+                let norms =
+                    [norm(gradient.dw.iter().flatten()), norm(&gradient.db)].map(|norm| number(norm, 6));
+                output.line(format!(
+                    "  of which {whose}: {dw} of norm {}, {db} of norm {}",
+                    norms[0], norms[1]
+                ))?;
+            }
+        }
+        output.line(format!("  the two add up to the device's within {:.1e}", of.gap()))
     }
-    if walk.cell == CellKind::Lstm {
-        line(output, "c_t", &layer.c[t + 1], "f ⊙ c + i ⊙ g", &places("c_t", &[]))?;
-    }
-    let formula = match walk.cell {
-        CellKind::Rnn => "tanh(xw_t + h·W_hhᵀ)",
-        CellKind::Lstm => "o ⊙ tanh(c_t)",
-        CellKind::Gru => "(1 − z) ⊙ n + z ⊙ h",
-    };
-    let sums = if walk.cell == CellKind::Rnn { state } else { &[] };
-    line(output, "h_t", &layer.h[t + 1], formula, &places("h_t", sums))
-}
-
-fn backward(walk: &Walk, index: usize, t: usize, output: Output) -> Result<()> {
-    let layer: &WalkLayer = &walk.layers[index];
-    let places = |name: &str, products: &[Products]| walk.places(index, true, name, products);
-    line(output, "dy_t", &layer.dy[t], "by way of this step's output", &[])?;
-    let arriving = match walk.cell {
-        CellKind::Gru => "da_h·W_hh + dh ⊙ z of the next step",
-        _ => "da·W_hh of the next step",
-    };
-    line(output, "arriving", &layer.arriving[t], arriving, &places("arriving", &[Products::State]))?;
-    line(output, "dh_t", &layer.dh[t], "dy_t + arriving", &places("dh_t", &[]))?;
-    let hidden = layer.h[0].len();
-    let gates: &[(&str, &str)] = match walk.cell {
-        CellKind::Rnn => &[("da", "dh_t ⊙ (1 − h_t²)")],
-        CellKind::Lstm => {
-            let formula = "dc ⊙ f of the next step + dh_t ⊙ o ⊙ (1 − tanh²c_t)";
-            line(output, "dc_t", &layer.dc[t], formula, &places("dc_t", &[]))?;
-            &[
-                ("da_i", "dc_t ⊙ g ⊙ i(1 − i)"),
-                ("da_f", "dc_t ⊙ c ⊙ f(1 − f)"),
-                ("da_g", "dc_t ⊙ i ⊙ (1 − g²)"),
-                ("da_o", "dh_t ⊙ tanh c_t ⊙ o(1 − o)"),
-            ]
-        }
-        CellKind::Gru => &[
-            ("da_r", "da_n ⊙ q ⊙ r(1 − r)"),
-            ("da_z", "dh_t ⊙ (h − n) ⊙ z(1 − z)"),
-            ("da_n", "dh_t ⊙ (1 − z) ⊙ (1 − n²)"),
-        ],
-    };
-    for (gate, (name, formula)) in gates.iter().enumerate() {
-        let da = &layer.da[t][gate * hidden..][..hidden];
-        line(output, name, da, formula, &places(name, &[]))?;
-    }
-    for (which, name) in ["dW_ih", "dW_hh"].into_iter().enumerate() {
-        let grown = layer.growing(which, t);
-        let norm = grown.iter().flatten().map(|x| x * x).sum::<f64>().sqrt();
-        let source = if which == 0 { "x_s" } else { "h before s" };
-        output.line(format!("  {name} so far: Σ of da_sᵀ·{source} over s >= {t}, norm {norm:.6}"))?;
-        if grown[0].len() <= SHOWN && grown.len() <= SHOWN {
-            matrix(output, "", &grown)?;
-        }
-    }
-    Ok(())
-}
-
-fn matrix(output: Output, name: &str, rows: &[Vec<f64>]) -> Result<()> {
-    rows.iter()
-        .enumerate()
-        .try_for_each(|(k, values)| line(output, if k == 0 { name } else { "" }, values, "", &[]))
-}
-
-fn show_at(at: &At, title: &str, device: &str, output: Output) -> Result<()> {
-    output.line(format!("unit {} at step {} of {title} on {device}", at.unit, at.step))?;
-    for found in &at.lines {
-        let text = format!("\n{} = {}   {}", found.name, found.formula, found.places.join(" "));
-        output.line(text.trim_end())?;
-        for term in &found.terms {
-            let factors: Vec<String> = term.factors.iter().map(|x| format!("{x:.6}")).collect();
-            let product: f64 = term.factors.iter().product();
-            let product = if factors.len() > 1 { format!(" = {product:.6}") } else { String::new() };
-            output.line(format!("    {:28} {}{product}", term.name, factors.join(" · ")))?;
-        }
-        if found.terms.len() > 1 {
-            let sum: f64 = found.terms.iter().map(|term| term.factors.iter().product::<f64>()).sum();
-            output.line(format!("    {:28} {sum:.6}", "their sum"))?;
-        }
-        let device = found.device.map_or(String::new(), |x| format!("; the device has {x:.8}"));
-        output.line(format!("  {} = {:.8}{device}", found.name, found.computed))?;
-        if let Some(difference) = found.difference {
-            output.line(format!("  finite difference of the loss: {difference:.8}"))?;
-        }
-    }
-    Ok(())
 }

@@ -1,6 +1,6 @@
 //! The numbers of recorded launches, by the names of kernels and arguments.
 
-use crate::device::{Launch, Profile, Values, Work};
+use crate::device::{Launch, Profile, Work};
 use crate::error::{Error, Result};
 
 /// A launch of a kernel in a part of the tape's work.
@@ -30,11 +30,10 @@ impl<'p> Recorded<'p> {
         Ok(Recorded { launch: launch.ok_or_else(missing)? })
     }
 
-    /// What an argument held after it, from element `start` on.
-    pub fn values(&self, argument: &str, start: usize) -> Vec<f64> {
+    /// What an argument held after it.
+    pub fn values(&self, argument: &str) -> Vec<f64> {
         let place = self.launch.plan.kernel.args.iter().position(|declared| declared.name == argument);
-        let values = &self.launch.values[place.expect("an argument of the kernel")];
-        Values::clone(values).f64()[start..].to_vec()
+        self.launch.values[place.expect("an argument of the kernel")].clone().f64()
     }
 
     /// The variant that it ran in.
@@ -44,8 +43,16 @@ impl<'p> Recorded<'p> {
 
     /// A parameter.
     pub fn param(&self, name: &str) -> u32 {
-        let place = self.launch.plan.kernel.params.iter().position(|(param, _)| *param == name);
-        self.launch.params[place.expect("a parameter of the kernel")]
+        self.launch.params[self.place(name).expect("a parameter of the kernel")]
+    }
+
+    /// Whether the kernel has a parameter of that name, and it is not 0.
+    pub fn is_on(&self, name: &str) -> bool {
+        self.place(name).is_some_and(|place| self.launch.params[place] != 0)
+    }
+
+    fn place(&self, name: &str) -> Option<usize> {
+        self.launch.plan.kernel.params.iter().position(|(param, _)| *param == name)
     }
 }
 
