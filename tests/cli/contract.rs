@@ -165,7 +165,7 @@ fn help_is_readable() {
         ("train text --help", Some(0), "Learning rate [default: 0.002]"),
         ("train text --help", Some(0), "Size of the recurrent layers [default: 128]"),
         ("train text --help", Some(0), "Streams read side by side"),
-        ("train timeseries --help", Some(0), "Rows that a forecast is made from [default: 7]"),
+        ("train timeseries --help", Some(0), "How many rows a forecast is made from [default: 7]"),
         (
             "train --help",
             Some(0),
