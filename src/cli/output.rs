@@ -75,3 +75,11 @@ fn print(bytes: &[u8], end: &str) -> Result<()> {
         stdout.write_all(bytes).and_then(|()| stdout.write_all(end.as_bytes())).and_then(|()| stdout.flush());
     written.map_err(|error| Error::data(STDOUT, format!("cannot be written: {error}")))
 }
+
+/// A whole number with commas between thousands.
+pub fn with_commas(n: u64) -> String {
+    let digits = n.to_string();
+    let groups: Vec<&str> =
+        digits.as_bytes().rchunks(3).rev().map(|group| std::str::from_utf8(group).expect("digits")).collect();
+    groups.join(",")
+}

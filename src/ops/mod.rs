@@ -57,7 +57,7 @@ use crate::error::{Error, Result};
 use crate::kernel::Dtype;
 use crate::tensor::{Shape, Tensor};
 
-pub(crate) use sum::{PARTIALS, partial_sums};
+pub(crate) use sum::{partial_sums, parts};
 
 /// Lets `compute` write a result, or add to it. Where it takes `many` launches, each adding to what the one before has
 /// stored, they do so in 32 bits, and the sum is rounded once.

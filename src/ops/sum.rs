@@ -7,10 +7,16 @@ use crate::kernel::{Dtype, Plan};
 use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
 
-/// Partial sums of the first of two passes.
-pub(crate) const PARTIALS: usize = 256;
 /// Up to so many elements one workgroup adds up by itself.
 const ONE_PASS: usize = 16_384;
+
+/// Into how many parts so many elements are divided where partial sums are made first: so few that each has some elements for
+/// every thread, for a workgroup costs more than a few additions; and no more than keep a GPU busy.
+pub(crate) fn parts(count: usize) -> usize {
+    const PART: usize = 4096;
+    const MOST: usize = 256;
+    count.div_ceil(PART).clamp(1, MOST)
+}
 
 /// scale·Σ x^power over `groups` equal parts of x: `[groups]`.
 pub(crate) fn partial_sums(x: &Tensor, groups: usize, power: u32, scale: f32) -> Result<Tensor> {
@@ -25,7 +31,7 @@ pub(super) fn total(x: &Tensor) -> Result<Tensor> {
     if x.count() <= ONE_PASS {
         return partial_sums(x, 1, 1, 1.0);
     }
-    partial_sums(&partial_sums(x, PARTIALS, 1, 1.0)?, 1, 1, 1.0)
+    partial_sums(&partial_sums(x, parts(x.count()), 1, 1.0)?, 1, 1, 1.0)
 }
 
 /// x, in as many equal parts as `factor` has numbers, each part multiplied with its number; stored as `dtype`.

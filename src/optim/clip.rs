@@ -5,7 +5,7 @@ use crate::cpu::clip_gradients::{ClipGradients, plan};
 use crate::cpu::clip_values::{CLIP_VALUES, ClipValues};
 use crate::error::{Error, Result};
 use crate::kernel::Plan;
-use crate::ops::{PARTIALS, partial_sums};
+use crate::ops::{partial_sums, parts};
 
 /// See [`Optimizer::clip_grad_norm`](super::Optimizer::clip_grad_norm).
 pub fn clip_grad_norm(base: &OptimizerBase, max_norm: f64) -> Result<()> {
@@ -18,9 +18,10 @@ pub fn clip_grad_norm(base: &OptimizerBase, max_norm: f64) -> Result<()> {
 /// Takes the loss scale out of the gradients where they are `scaled`, and limits their norm.
 pub fn clip(base: &OptimizerBase, max_norm: f32, scaled: bool) -> Result<()> {
     let (_, gradients) = base.parameters.arenas()?;
-    let partial = partial_sums(gradients, PARTIALS, 2, 1.0)?;
-    let count = gradients.count() as u32;
-    let params = ClipGradients { count, partials: PARTIALS as u32, max_norm, scaled: scaled.into() };
+    let partials = parts(gradients.count());
+    let partial = partial_sums(gradients, partials, 2, 1.0)?;
+    let (count, partials) = (gradients.count() as u32, partials as u32);
+    let params = ClipGradients { count, partials, max_norm, scaled: scaled.into() };
     let args = [partial.read(), gradients.update(), base.control.words().update()];
     base.parameters.device().launch(&plan(&params), &params, &args)
 }

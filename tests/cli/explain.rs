@@ -181,6 +181,7 @@ fn all_that_can_be_walked_through() {
 #[test]
 fn what_cannot_be_explained() {
     let folder = folder();
+    bptt(folder.path(), "train charseq --steps 1 --out run").done();
     for (args, says) in [
         ("hihello --kernel rnn_foward", "no kernel is called 'rnn_foward'; did you mean rnn_forward?"),
         ("hihello --kernel adam --variant tiles", "adam has no variant 'tiles'; it has elements, fours"),
@@ -194,6 +195,8 @@ fn what_cannot_be_explained() {
         ("lstm --values --sample 1", "--sample must be from 0 to 0, got 1: the size of the batch is 1"),
         ("lstm --sample 1", "required arguments were not provided: <--values|--at <T,K>>"),
         ("charseq --at 1,1 --layers 2 --dropout 0.5", "here dropout leaves numbers out: take --dropout 0"),
+        ("lstm --config run/config.toml", "--config has the settings of an experiment: leave out lstm"),
+        ("text --config run/config.toml", "run/config.toml is of the experiment charseq, not text"),
         ("hihello --at 6,0", "--at takes a step from 0 to 5 and a unit from 0 to 4, got 6,0"),
         ("hihello --at 1", "must be a step and a unit, 3,0 say"),
         ("hihello --at 1,1 --layer 1", "--layer must be from 0 to 0, got 1"),
@@ -203,4 +206,16 @@ fn what_cannot_be_explained() {
         let found = run.failed(2);
         assert!(found.contains(says) && !found.contains('\n'), "{args}: {found}");
     }
+}
+
+#[test]
+fn settings_of_a_file_are_taken() {
+    let folder = folder();
+    bptt(folder.path(), "train charseq --cell gru --hidden 7 --steps 1 --out run").done();
+    let title = |args: &str| {
+        let run = bptt(folder.path(), &format!("explain --config run/config.toml {args} --device cpu"));
+        run.done().to_string()
+    };
+    assert!(title("").contains("gru: T 14, B 1, I 10, H 7"), "{}", title(""));
+    assert!(title("--hidden 8").contains("gru: T 14, B 1, I 10, H 8"));
 }

@@ -8,13 +8,14 @@ mod table;
 mod values;
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use bptt::device::Device;
 use bptt::error::{Error, Result};
 use bptt::explain::{LayerSizes, OfExperiment, OfLayer, Steps, Walk, find_kernel, shader};
 use bptt::nn::CellKind;
 use bptt::parameters::Precision;
-use bptt::train::Experiment;
+use bptt::train::{ConfigFile, Experiment};
 use clap::{ArgGroup, ValueEnum};
 use serde_json::json;
 
@@ -28,9 +29,10 @@ use values::Shown;
 #[derive(clap::Args)]
 #[command(group(ArgGroup::new("walk").args(["values", "at"]).multiple(true)))]
 pub struct Args {
-    /// An experiment, or rnn, lstm or gru: a layer alone, with --help of its own
-    #[arg(value_name = "WHAT", hide_possible_values = true, default_value = "hihello")]
-    what: What,
+    /// An experiment, or rnn, lstm or gru: a layer alone, with --help of its own [default: the experiment of --config, else
+    /// hihello]
+    #[arg(value_name = "WHAT", hide_possible_values = true)]
+    what: Option<What>,
     #[command(flatten)]
     settings: Settings,
     /// Rnn, lstm, gru: steps of a sequence [default: 32; with --values or --at 3]
@@ -60,6 +62,9 @@ pub struct Args {
     /// auto, cpu, gpu, an index, part of a name [default: auto]
     #[arg(long, value_name = "NAME", help_heading = "Run")]
     device: Option<String>,
+    /// Take the settings of a config.toml; options given here win
+    #[arg(long, value_name = "FILE", help_heading = "Run")]
+    config: Option<PathBuf>,
     /// Print one JSON object
     #[arg(long, help_heading = "Run")]
     json: bool,
@@ -79,10 +84,6 @@ enum What {
 }
 
 impl What {
-    fn name(self) -> String {
-        self.to_possible_value().expect("all can be named").get_name().into()
-    }
-
     fn experiment(self) -> std::result::Result<Experiment, CellKind> {
         match self {
             What::Hihello => Ok(Name::Hihello.experiment()),
@@ -132,15 +133,20 @@ pub fn run(args: Args) -> Result<()> {
     let output = Output::new(args.json);
     // Rather before data are read.
     args.kernel.as_deref().map(find_kernel).transpose()?;
-    let (title, mut vocabulary) = (args.what.name(), Vec::new());
-    let (device, mut steps): (Device, Box<dyn Steps>) = match args.what.experiment() {
+    let file = args.config.as_deref().map(ConfigFile::read).transpose()?;
+    let of_file = file.as_ref().map_or(Experiment::Hihello, |file| file.config.experiment);
+    let what = args.what.map_or(Ok(of_file), What::experiment);
+    let title = what.map_or_else(CellKind::name, Experiment::name);
+    let mut vocabulary = Vec::new();
+    let (device, mut steps): (Device, Box<dyn Steps>) = match what {
         Ok(experiment) => {
             if args.time.is_some() {
                 let message = format!("--time is for rnn, lstm and gru; {title} has the steps of its data");
                 return Err(Error::argument("explain", message));
             }
             let (settings, name) = (&args.settings, args.device.as_deref());
-            let Prepared { device, mut config, task } = prepare(None, experiment, settings, name, output)?;
+            let Prepared { device, mut config, task } =
+                prepare(file.as_ref(), experiment, settings, name, output)?;
             if args.walks() {
                 // Gradients are to be those of the loss, and of the whole batch at once.
                 (config.train.clip, config.train.loss_scale, config.train.accumulate) = (0.0, 1.0, 1);
@@ -173,18 +179,22 @@ pub fn run(args: Args) -> Result<()> {
         return output.event(&json!({"event": "kernel", "shader": shader}));
     }
     if args.schedules {
-        return schedules::show(&title, &device, steps, output);
+        return schedules::show(title, &device, steps, output);
     }
     if args.walks() {
         let walk = Walk::of(steps, args.sample)?;
-        let shown = Shown { title: &title, device: device.info().to_string(), vocabulary, walk: &walk };
+        let shown = Shown { title, device: device.info().to_string(), vocabulary, walk: &walk };
         return shown.show(args.at.map(|at| (args.layer, at)), output);
     }
-    table::show(&title, &device, steps, output)
+    table::show(title, &device, steps, output)
 }
 
 /// The sizes of a layer alone.
 fn layer(args: &Args, cell: CellKind) -> Result<(LayerSizes, Precision)> {
+    if args.config.is_some() {
+        let message = format!("--config has the settings of an experiment: leave out {}", cell.name());
+        return Err(Error::argument("explain", message));
+    }
     let table = args.settings.table(None)?;
     let given = |section: &str| table.get(section).and_then(toml::Value::as_table).into_iter().flatten();
     for (key, _) in given("data").chain(given("model")).chain(given("train")) {
@@ -220,14 +230,6 @@ fn time(seconds: f64) -> String {
         s if s >= 1e-3 => format!("{:.3} ms", s * 1e3),
         s => format!("{:.2} µs", s * 1e6),
     }
-}
-
-/// A number of things, with commas.
-fn count(number: u64) -> String {
-    let digits = number.to_string();
-    let groups: Vec<&str> =
-        digits.as_bytes().rchunks(3).rev().map(|g| std::str::from_utf8(g).expect("digits")).collect();
-    groups.join(",")
 }
 
 /// A real number, a small one by its exponent.

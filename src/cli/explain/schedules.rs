@@ -5,8 +5,8 @@ use bptt::error::Result;
 use bptt::explain::{LayerSchedules, Steps, schedules};
 use serde_json::json;
 
-use super::super::output::Output;
-use super::{count, time};
+use super::super::output::{Output, with_commas};
+use super::time;
 
 pub fn show(title: &str, device: &Device, steps: &mut dyn Steps, output: Output) -> Result<()> {
     steps.step()?;
@@ -23,7 +23,7 @@ pub fn show(title: &str, device: &Device, steps: &mut dyn Steps, output: Output)
                 "  {:44} {:>8} {:>14} {:>11} {:>11} {:>11.1e}",
                 way.name,
                 way.launches,
-                count(way.bytes),
+                with_commas(way.bytes),
                 time(way.seconds),
                 time(way.wall),
                 way.difference

@@ -8,8 +8,8 @@ use bptt::error::Result;
 use bptt::explain::{Choice, Explanation, Part, Steps, explain};
 use serde_json::json;
 
-use super::super::output::Output;
-use super::{count, time};
+use super::super::output::{Output, with_commas};
+use super::time;
 
 /// Steps before those that are looked at, in which kernels are compiled.
 const WARMUP: usize = 3;
@@ -43,8 +43,8 @@ pub fn show(title: &str, device: &Device, steps: &mut dyn Steps, output: Output)
     let operations = sum(|launch| launch.operations.unwrap_or_default());
     output.line(format!(
         "\nin all {} operations and {} bytes in {}",
-        count(operations),
-        count(sum(|launch| launch.bytes)),
+        with_commas(operations),
+        with_commas(sum(|launch| launch.bytes)),
         time(explained.seconds)
     ))?;
     output.event(&json!({
@@ -89,16 +89,16 @@ fn show_launch(launch: &Explanation, first: bool, output: Output) -> Result<()> 
     let buffers: Vec<String> = present
         .map(|argument| {
             let moved = match (argument.read, argument.written) {
-                (0, written) => format!("{} written", count(written)),
-                (read, 0) => format!("{} read", count(read)),
-                (read, written) => format!("{} read, {} written", count(read), count(written)),
+                (0, written) => format!("{} written", with_commas(written)),
+                (read, 0) => format!("{} read", with_commas(read)),
+                (read, written) => format!("{} read, {} written", with_commas(read), with_commas(written)),
             };
-            format!("{} {} ({moved})", argument.name, count(argument.bytes))
+            format!("{} {} ({moved})", argument.name, with_commas(argument.bytes))
         })
         .collect();
     output.line(format!("      {sizes}bytes: {}", buffers.join(", ")))?;
     let operations =
-        launch.operations.map_or("operations unknown".into(), |n| format!("{} operations", count(n)));
+        launch.operations.map_or("operations unknown".into(), |n| format!("{} operations", with_commas(n)));
     let intensity = launch.intensity.map_or(String::new(), |x| format!(" ({x:.2} a byte)"));
     let bound = launch.bound.map_or(String::new(), |bound| {
         let share = 100.0 * bound.seconds / launch.seconds;

@@ -5,6 +5,7 @@ use bptt::report::{Block, Chart, HeatMap, Line, Section};
 use bptt::train::Model;
 use bptt::train::inspect::{GateFunction, Inspection, Outputs, inspect_series, inspect_text};
 
+use super::super::output::with_commas;
 use super::piece::Piece;
 use super::results::number;
 
@@ -154,7 +155,7 @@ pub fn parameters(model: &Model) -> Result<Section> {
         let deviation = (wide().map(|x| (x - mean).powi(2)).sum::<f64>() / count).sqrt();
         let (least, most) = (wide().fold(f64::INFINITY, f64::min), wide().fold(f64::NEG_INFINITY, f64::max));
         let shape = shape.iter().map(usize::to_string).collect::<Vec<_>>().join(" × ");
-        let mut row = vec![name, shape, super::results::whole(values.len() as u64)];
+        let mut row = vec![name, shape, with_commas(values.len() as u64)];
         row.extend([mean, deviation, least, most].map(number));
         row
     };

@@ -5,6 +5,7 @@ use bptt::report::{Block, Section};
 use bptt::train::{Config, Experiment, Model, Record, bits_per_character};
 use serde_json::Value;
 
+use super::super::output::with_commas;
 use super::piece::Piece;
 use super::{Known, file_name, test_metrics};
 
@@ -21,19 +22,6 @@ pub fn number(x: f64) -> String {
         _ => format!("{x:.3e}"),
     };
     text.replace('-', "−")
-}
-
-/// A whole number with thousands separated.
-pub fn whole(n: u64) -> String {
-    let digits = n.to_string();
-    let mut out = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
 }
 
 /// The heading: what was trained, and on what.
@@ -103,16 +91,16 @@ pub fn facts(known: &Known, piece: Option<&Piece>) -> Pairs {
     }
     let done = metrics.last().map_or(0, |row| row.step);
     let early = if result["stopped_early"] == true { ", stopped early" } else { "" };
-    set("steps", format!("{} of {}{early}", whole(done), whole(config.train.steps)));
+    set("steps", format!("{} of {}{early}", with_commas(done), with_commas(config.train.steps)));
     if let Some(seconds) = result["seconds"].as_f64() {
         set("time", duration(seconds));
         set("speed", format!("{} steps a second", number(done as f64 / seconds.max(1e-9))));
     }
     if let Some(model) = &known.model {
-        set("parameters", whole(model.files().parameters().count() as u64));
+        set("parameters", with_commas(model.files().parameters().count() as u64));
     }
     if let Some(step) = result["best_step"].as_u64().filter(|step| *step != done) {
-        set("model", format!("of step {}, the best validation", whole(step)));
+        set("model", format!("of step {}, the best validation", with_commas(step)));
     }
     set("data", data(config));
     if let Some(piece) = piece {
@@ -197,7 +185,7 @@ mod tests {
         ] {
             assert_eq!(number(x), text);
         }
-        assert_eq!([0, 999, 1000, 1_234_567].map(whole), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!([0, 999, 1000, 1_234_567].map(with_commas), ["0", "999", "1,000", "1,234,567"]);
         assert_eq!([0.25, 61.0, 7322.0].map(duration), ["0.2500 s", "1 min 1 s", "2 h 2 min"]);
     }
 }
