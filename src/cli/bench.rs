@@ -85,7 +85,7 @@ pub fn run(args: Args) -> Result<()> {
         // A file that cannot be written is an error now, not after minutes of measuring.
         write_report(file, &device, None, &[])?;
     }
-    output.line(format!("{device:?}"))?;
+    output.line(format!("measuring on {}", device.info()))?;
     let stop = interruption();
     let mut results = Vec::new();
     let mut roofline = None;
