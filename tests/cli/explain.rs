@@ -211,7 +211,7 @@ fn what_cannot_be_explained() {
 #[test]
 fn settings_of_a_file_are_taken() {
     let folder = folder();
-    bptt(folder.path(), "train charseq --cell gru --hidden 7 --steps 1 --out run").done();
+    bptt(folder.path(), "train charseq --cell gru --linear --hidden 7 --steps 1 --out run").done();
     let title = |args: &str| {
         let run = bptt(folder.path(), &format!("explain --config run/config.toml {args} --device cpu"));
         run.done().to_string()

@@ -117,7 +117,10 @@ pub fn with_defaults(command: clap::Command) -> clap::Command {
         let of_training = ["Data", "Model", "Training"].map(Some).contains(&arg.get_help_heading());
         match OF_A_LAYER.iter().find(|(name, _)| arg.get_id() == name) {
             Some((_, help)) => arg.help(*help).help_heading("Layer"),
-            None => arg.hide(of_training),
+            None => {
+                let hidden = of_training || arg.get_id() == "config";
+                arg.hide(hidden)
+            }
         }
     })
 }
