@@ -216,6 +216,6 @@ fn settings_of_a_file_are_taken() {
         let run = bptt(folder.path(), &format!("explain --config run/config.toml {args} --device cpu"));
         run.done().to_string()
     };
-    assert!(title("").contains("gru: T 14, B 1, I 10, H 7"), "{}", title(""));
-    assert!(title("--hidden 8").contains("gru: T 14, B 1, I 10, H 8"));
+    assert!(title("").contains("value 5 [15, 1, 7]"), "{}", title(""));
+    assert!(title("--hidden 8").contains("value 5 [15, 1, 8]"));
 }
