@@ -215,22 +215,19 @@ impl Product {
         [sequence, step].into_iter().flatten()
     }
 
-    // ANCHOR: times
     /// The seconds of a step in the two schedules: that of a launch of its own has the plan `step`.
     fn times(&self, step: &Plan, costs: Costs) -> [f64; 2] {
+        if HELD.contains(&step.variant) { costs.held(step) } else { self.times_of_blocks(step, costs) }
+    }
+
+    // ANCHOR: times
+    /// The seconds of a step in the two schedules, where weights are loaded in each: of a launch of its own the plan is `step`.
+    fn times_of_blocks(&self, step: &Plan, costs: Costs) -> [f64; 2] {
         let [rows, blocks] = [step.grid[1], step.grid[0]].map(f64::from);
-        let turns = |groups: f64| (groups / costs.at_once).ceil();
-        if HELD.contains(&step.variant) {
-            let tile = &step.kernel.variants[step.variant];
-            let weights =
-                f64::from(tile.constant("KEEP") * tile.constant("COLUMNS") * tile.constant("UNITS"));
-            let row = costs.start_held + weights * costs.per_held;
-            return [turns(rows) * row, costs.launch + turns(rows) * row];
-        }
         // Of one step: what each workgroup reads and adds up, how many of them run at once, and in how many turns.
         let work = f64::from(self.columns) * f64::from(self.inner);
         let block = costs.start + work * costs.per_column;
-        [turns(rows) * blocks * block, costs.launch + turns(rows * blocks) * block]
+        [costs.turns(rows) * blocks * block, costs.launch + costs.turns(rows * blocks) * block]
     }
     // ANCHOR_END: times
 
@@ -316,6 +313,22 @@ struct Costs {
     at_once: f64,
     /// Iterations that the loops of a thread may make in all.
     most_iterations: u64,
+}
+
+impl Costs {
+    /// In how many turns so many workgroups run.
+    fn turns(&self, groups: f64) -> f64 {
+        (groups / self.at_once).ceil()
+    }
+
+    /// The seconds of a step of workgroups that hold their weights, without a launch and with it.
+    fn held(&self, step: &Plan) -> [f64; 2] {
+        let tile = &step.kernel.variants[step.variant];
+        let weights = tile.constant("KEEP") * tile.constant("COLUMNS") * tile.constant("UNITS");
+        let seconds =
+            self.turns(step.grid[1].into()) * (self.start_held + f64::from(weights) * self.per_held);
+        [seconds, self.launch + seconds]
+    }
 }
 
 /// Measured on llvmpipe with two threads.
