@@ -5,9 +5,9 @@
 //
 // Threads: a workgroup has SLICES x UNITS of them. It makes all steps of one row of the batch, then those of another. Each
 // thread loads the weights of one unit and of KEEP neighbouring k once, and holds them in registers. source(row, k) is in
-// workgroup memory, where finish() has left it. So a step waits for no weight and no state from further away, only for
-// two barriers: one before the sums of the slices are added, one before the next step. It takes H <= UNITS and
-// inner() <= SLICES·KEEP; what is left over holds zeros.
+// workgroup memory, where finish() has left it. So nothing that a sum is made of is loaded again; what finish() needs of its
+// row (xw, gates, c) is. Two barriers part the steps: one before the sums of the slices are added, one before the next
+// step. It takes H <= UNITS and inner() <= SLICES·KEEP; what is left over holds zeros.
 
 alias Weights = f32;
 

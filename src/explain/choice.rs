@@ -12,7 +12,7 @@ use crate::cpu::recurrence::{Product, Schedule};
 use crate::cpu::rnn_backward::RnnBackward;
 use crate::cpu::rnn_forward::RnnForward;
 use crate::device::{Device, Launch};
-use crate::kernel::{Limits, Processor};
+use crate::kernel::{Limits, Processor, SUBGROUP};
 use crate::plans::{Site, Way};
 
 /// The ways that a kernel could have run in, and the reason for the one taken.
@@ -59,7 +59,7 @@ pub(super) fn of(device: &Device, launch: &Launch) -> Option<Choice> {
     let taken = Schedule { plan: launch.plan, steps };
     let estimates = product.estimates(kernel, time, limits).into_iter();
     let estimates = estimates.map(|(schedule, seconds)| (schedule, seconds * f64::from(time))).collect();
-    let rule = match limits.subgroup > 0 {
+    let rule = match limits.subgroup == SUBGROUP.subgroup {
         true => {
             "the adapter has subgroups, for which lanes are made; of their orders, and of weights held in registers, the quickest by estimate"
         }

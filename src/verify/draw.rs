@@ -100,6 +100,11 @@ impl Draw {
         Draw { bench, ..Draw::new(seed, Size::Bench) }
     }
 
+    /// Which sizes it draws.
+    pub fn size(&self) -> Size {
+        self.size
+    }
+
     /// A fresh stream of numbers in [0, 1).
     fn numbers(&mut self) -> impl Iterator<Item = f32> + use<> {
         self.streams += 1;

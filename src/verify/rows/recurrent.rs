@@ -8,10 +8,22 @@ use crate::cpu::lstm_forward::{LSTM_FORWARD, LstmForward};
 use crate::cpu::lstm_project_backward::{LSTM_PROJECT_BACKWARD, LstmProjectBackward};
 use crate::cpu::lstm_project_forward::{LSTM_PROJECT_FORWARD, LstmProjectForward};
 use crate::cpu::mask_steps::{MASK_STEPS, MaskSteps};
+use crate::cpu::recurrence::Product;
 use crate::cpu::rnn_backward::{RNN_BACKWARD, RnnBackward};
 use crate::cpu::rnn_forward::{RNN_FORWARD, RnnForward};
-use crate::kernel::GROUP;
-use crate::verify::{Case, Draw, Value};
+use crate::kernel::{GROUP, Kernel, Plan};
+use crate::verify::{Case, Draw, Size, Value};
+
+/// The plans for some steps. Those that hold the weights sometimes have fewer workgroups than rows, so that each takes
+/// several rows, one after the other.
+fn plans(draw: &mut Draw, product: Product, kernel: &'static Kernel, steps: u32) -> Vec<Plan> {
+    let turns = draw.pick(&[1, 2, 3]);
+    let mut plans = product.plans(kernel, steps);
+    for plan in plans.iter_mut().filter(|plan| plan.kernel.variants[plan.variant].name.starts_with("held")) {
+        plan.grid[1] = plan.grid[1].div_ceil(turns);
+    }
+    plans
+}
 
 /// Sizes of a recurrence and some of its steps, in either direction.
 struct Recurrence {
@@ -33,6 +45,11 @@ impl Recurrence {
         // Tiles have so many rows and units. With much larger sizes the twins take too long.
         let (rows, units) = (draw.pick(&[4, 8, 16]), draw.pick(&[8, 16, 32]));
         let (batch, hidden, time) = (draw.dim(rows).min(73), draw.dim(units).min(160), 1 + draw.below(4));
+        // The most units for which registers can hold the weights, and one more.
+        let (batch, hidden) = match draw.size() == Size::Edge && draw.below(4) == 0 {
+            true => (batch.min(3), draw.pick(&[96, 97, 112, 113, 192, 193])),
+            false => (batch, hidden),
+        };
         let many = 1 + draw.below(time);
         let steps = draw.pick(&[1, many]);
         let (lowest, reverse) = (draw.below(time + 1 - steps), draw.flag());
@@ -89,7 +106,7 @@ pub fn rnn_forward(draw: &mut Draw) -> Case {
     let p = RnnForward { batch, hidden, start: r.forward(), steps, reverse, fresh, base, relu, ragged };
     let (xw, w_hh) = (r.steps(draw, hidden), draw.reals(hidden * hidden));
     let values = vec![xw, w_hh, r.lengths(draw), r.states(draw, hidden, 0)];
-    Case::new(p, p.product().plans(&RNN_FORWARD, steps), values)
+    Case::new(p, plans(draw, p.product(), &RNN_FORWARD, steps), values)
 }
 
 pub fn rnn_backward(draw: &mut Draw) -> Case {
@@ -105,7 +122,7 @@ pub fn rnn_backward(draw: &mut Draw) -> Case {
         draw.reals(r.size()),
         r.steps(draw, hidden),
     ];
-    Case::new(p, p.product().plans(&RNN_BACKWARD, steps), values)
+    Case::new(p, plans(draw, p.product(), &RNN_BACKWARD, steps), values)
 }
 
 pub fn lstm_forward(draw: &mut Draw) -> Case {
@@ -128,7 +145,7 @@ pub fn lstm_forward(draw: &mut Draw) -> Case {
         draw.reals((time + 1) * r.size()),
         r.states(draw, width, projected * time * r.size()),
     ];
-    Case::new(p, p.product().plans(&LSTM_FORWARD, steps), values)
+    Case::new(p, plans(draw, p.product(), &LSTM_FORWARD, steps), values)
 }
 
 pub fn lstm_backward(draw: &mut Draw) -> Case {
@@ -150,7 +167,7 @@ pub fn lstm_backward(draw: &mut Draw) -> Case {
         draw.reals(r.size()),
         r.steps(draw, 4 * hidden),
     ];
-    Case::new(p, p.product().plans(&LSTM_BACKWARD, steps), values)
+    Case::new(p, plans(draw, p.product(), &LSTM_BACKWARD, steps), values)
 }
 
 pub fn lstm_project_forward(draw: &mut Draw) -> Case {
@@ -181,7 +198,7 @@ pub fn gru_forward(draw: &mut Draw) -> Case {
     let (xw, w_hh) = (r.steps(draw, 3 * hidden), draw.reals(3 * hidden * hidden));
     let b_hh = if bias == 1 { draw.reals(3 * hidden) } else { Value::Absent };
     let values = vec![xw, w_hh, b_hh, r.lengths(draw), r.steps(draw, 4 * hidden), r.states(draw, hidden, 0)];
-    Case::new(p, p.product().plans(&GRU_FORWARD, steps), values)
+    Case::new(p, plans(draw, p.product(), &GRU_FORWARD, steps), values)
 }
 
 pub fn gru_backward(draw: &mut Draw) -> Case {
@@ -198,7 +215,7 @@ pub fn gru_backward(draw: &mut Draw) -> Case {
         r.steps(draw, 3 * hidden),
         r.steps(draw, 3 * hidden),
     ];
-    Case::new(p, p.product().plans(&GRU_BACKWARD, steps), values)
+    Case::new(p, plans(draw, p.product(), &GRU_BACKWARD, steps), values)
 }
 
 pub fn mask_steps(draw: &mut Draw) -> Case {
