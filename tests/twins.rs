@@ -112,6 +112,11 @@ fn a_wrong_shader_is_caught() {
         ("regression_loss", 0, "f32(load_x(i) > load_labels(i))", "f32(load_x(i) >= load_labels(i))"),
         ("regression_loss", 0, "0.5 * slope", "slope"),
         ("philox_uniform", 0, "p.stream, 0u", "p.stream, 1u"),
+        // Held weights: of another k, of another unit; a state that the next step does not get; one slice taken for all.
+        ("rnn_forward", 3, "let k = min(first + n,", "let k = min(first + n + 1u,"),
+        ("lstm_forward", 4, "at + c * p.hidden)", "at)"),
+        ("gru_forward", 5, "held[k] = x;\n}", "}"),
+        ("lstm_backward", 3, "(c * SLICES + slice)", "(c * SLICES)"),
         ("begin_step", 0, "not_finite(watch[0])", "watch[0] != watch[0]"),
         ("sgd", 0, "control[T] != 1.0", "true"),
         ("adam", 0, "sqrt(u) / root", "sqrt(u)"),
