@@ -136,11 +136,10 @@ fn links_lead_somewhere() {
     }
 }
 
-/// A command of the book: where it stands, its text, and whether it is announced and not there yet.
+/// A command of the book: where it stands, and its text.
 struct Shown {
     at: String,
     text: String,
-    later: bool,
 }
 
 /// All commands: lines of `console` blocks behind `$ `, lines of `sh` blocks, and code within the prose that begins as one.
@@ -154,10 +153,9 @@ fn commands() -> Vec<Shown> {
             match (line.strip_prefix("```"), block) {
                 (Some(_), Some(_)) => block = None,
                 (Some(kind), None) => block = Some(kind),
-                (None, Some("sh")) => all.push(Shown { at, text: line.into(), later: false }),
-                (None, Some("sh,later")) => all.push(Shown { at, text: line.into(), later: true }),
+                (None, Some("sh")) => all.push(Shown { at, text: line.into() }),
                 (None, Some(kind)) if kind.starts_with("console") => match line.strip_prefix("$ ") {
-                    Some(command) => all.push(Shown { at, text: command.into(), later: false }),
+                    Some(command) => all.push(Shown { at, text: command.into() }),
                     None => {
                         let before = all.last_mut().filter(|shown: &&mut Shown| shown.text.ends_with('\\'));
                         let before = before.expect("a console block holds commands; outputs come from them");
@@ -170,7 +168,7 @@ fn commands() -> Vec<Shown> {
         }
         for code in prose(&text).split('`').skip(1).step_by(2) {
             let text = code.split_whitespace().collect::<Vec<_>>().join(" ");
-            all.push(Shown { at: format!("docs/book/src/{chapter}: `{text}`"), text, later: false });
+            all.push(Shown { at: format!("docs/book/src/{chapter}: `{text}`"), text });
         }
     }
     all
@@ -208,20 +206,14 @@ fn example(command: &str) -> Option<PathBuf> {
 #[test]
 fn commands_are_taken() {
     let mut count = 0;
-    for Shown { at, text, later } in commands() {
+    for Shown { at, text } in commands() {
         for call in calls(&text) {
             count += 1;
-            match later {
-                false => assert!(taken(&call), "{at}: bptt does not take {call:?}"),
-                true => assert!(
-                    !taken(&call),
-                    "{at}: there is such a command now: make the block `sh`, and the text true"
-                ),
-            }
+            assert!(taken(&call), "{at}: bptt does not take {call:?}");
         }
         if let Some(example) = example(&text) {
             let there = example.is_dir() || example.with_extension("rs").is_file();
-            assert_ne!(there, later, "{at}: example, and whether it is announced");
+            assert!(there, "{at}: no {}", example.display());
         }
         if let Some(script) = text.strip_prefix("scripts/") {
             let script =
