@@ -99,7 +99,7 @@
 //! | `shaders/matmul.wgsl` | what a GPU runs; its header has the equation with shapes |
 //! | `src/cpu/matmul.rs` | the kernel's declaration and its twin; beside it a fast function for the CPU |
 //! | `src/verify/rows/` | on which shapes and values shader and twin are held to a 64-bit reference |
-//! | `src/tape/mod.rs` | [`Tape::backward`](tape::Tape::backward) walks the nodes from the last to the first and calls their rules |
+//! | `src/tape/backward.rs` | [`Tape::backward`](tape::Tape::backward) walks the nodes from the last to the first and calls their rules |
 //!
 //! A recurrent layer is one such operation over all its time steps: `src/nn/lstm.rs`, `src/ops/recurrent/`,
 //! `shaders/lstm_forward.wgsl` and `shaders/lstm_backward.wgsl`.
