@@ -7,16 +7,14 @@
 // is; else NONFINITE is 0.
 //
 // p: count (of grad), partials, max_norm, scaled.
-// Threads: every workgroup adds up all partial sums for itself, by the same tree: so all of them have the same
-// coefficient, and none waits for another. Then each thread takes elements of grad, in a loop over the grid. Thread 0
+// Threads: every workgroup adds up all partial sums for itself, in the same order (sum_of_workgroup.wgsl or
+// sum_of_subgroup.wgsl, which follows): so all of them have the same coefficient, and none waits for another. Then each thread takes elements of grad, in a loop over the grid. Thread 0
 // writes control.
 // Twin: src/cpu/clip_gradients.rs.
 
 @group(0) @binding(0) var<storage, read> partial: array<f32>; // [partials]
 @group(0) @binding(1) var<storage, read_write> grad: array<f32>; // [count]
 @group(0) @binding(2) var<storage, read_write> control: array<f32>; // [64], or [65] with a loss scale
-
-var<workgroup> sums: array<f32, THREADS>;
 
 @compute @workgroup_size(THREADS)
 fn main(
@@ -28,20 +26,13 @@ fn main(
     for (var i = index; i < p.partials; i += THREADS) {
         sum += partial[i];
     }
-    sums[index] = sum;
-    for (var threads = THREADS / 2u; threads > 0u; threads /= 2u) {
-        workgroupBarrier();
-        if index < threads {
-            sums[index] += sums[index + threads];
-        }
-    }
-    workgroupBarrier();
+    sum = sum_of_threads(index, sum);
     var scale = 1.0;
     if p.scaled == 1u {
         scale = control[SCALE];
     }
-    let norm = sqrt(sums[0]) / scale;
-    let failed = not_finite(sums[0]);
+    let norm = sqrt(sum) / scale;
+    let failed = not_finite(sum);
     let coefficient = select(min(1.0, p.max_norm / (norm + 1e-6)) / scale, 1.0, failed);
     if id.x == 0u {
         control[NORM] = norm;

@@ -7,26 +7,39 @@
 // well.
 //
 // p: outer, rows, cols, start, pitch, scale, accumulate.
-// Threads: a workgroup has LANES x COLUMNS of them. It sums COLUMNS columns of one o at a time, with LANES threads for
-// each column: each takes every LANES-th row, and a tree adds up the lanes. Neighbouring threads read neighbouring
-// elements.
+// Threads: a workgroup has LANES x COLUMNS of them. It sums COLUMNS columns of one o at a time, or four times as many
+// (elements_of_one.wgsl or elements_of_four.wgsl, which follows), with LANES threads for each: each takes every LANES-th
+// row, and a tree adds up the lanes. Neighbouring threads read neighbouring elements.
 // Twin: src/cpu/column_sum.rs.
 
-@group(0) @binding(0) var<storage, read> x: array<f32>; // [outer, pitch, cols]
-@group(0) @binding(1) var<storage, read_write> y: array<f32>; // [outer, cols]
+@group(0) @binding(0) var<storage, read> x: array<Elements>; // [outer, pitch, cols]
+@group(0) @binding(1) var<storage, read_write> y: array<Elements>; // [outer, cols]
 
-var<workgroup> sums: array<vec2<f32>, LANES * COLUMNS>;
-
-// x, as a number that no compiler knows where it comes from: some take a + b - a for b.
-fn opaque(x: f32) -> f32 {
-    return bitcast<f32>(bitcast<u32>(x) ^ (p.accumulate >> 1u)); // accumulate is 0 or 1
+// A sum, and what has been rounded away of it.
+struct Sum {
+    rounded: Elements,
+    rest: Elements,
 }
 
-// sum.x + x, what that rounds away added to sum.y (Knuth, The Art of Computer Programming 2, 4.2.2).
-fn add_exactly(sum: vec2<f32>, x: f32) -> vec2<f32> {
-    let s = opaque(sum.x + x);
-    let added = opaque(s - sum.x);
-    return vec2(s, sum.y + (sum.x - (s - added)) + (x - added));
+var<workgroup> sums: array<Sum, LANES * COLUMNS>;
+
+// x times 1, a factor that no compiler knows: some would take a + b - a for b.
+fn opaque(x: Elements) -> Elements {
+    return x * f32(1u + (p.accumulate >> 1u)); // accumulate is 0 or 1
+}
+
+// sum + x (Knuth, The Art of Computer Programming 2, 4.2.2).
+fn add_exactly(sum: Sum, x: Elements) -> Sum {
+    let s = opaque(sum.rounded + x);
+    let added = opaque(s - sum.rounded);
+    return Sum(s, sum.rest + (sum.rounded - (s - added)) + (x - added));
+}
+
+// Waits for the other threads of the workgroup, where a column has several. (A barrier costs software much.)
+fn wait() {
+    if LANES > 1u {
+        workgroupBarrier();
+    }
 }
 
 @compute @workgroup_size(COLUMNS, LANES)
@@ -36,31 +49,33 @@ fn main(
     @builtin(local_invocation_id) thread: vec3<u32>,
     @builtin(local_invocation_index) index: u32,
 ) {
-    let blocks = (p.cols + COLUMNS - 1u) / COLUMNS;
+    let cols = p.cols / WIDE;
+    let blocks = (cols + COLUMNS - 1u) / COLUMNS;
     for (var block = group.x; block < p.outer * blocks; block += groups.x) {
         let o = block / blocks;
         let c = block % blocks * COLUMNS + thread.x;
-        var sum = vec2(0.0);
-        if c < p.cols {
+        var sum = Sum();
+        if c < cols {
             for (var r = thread.y; r < p.rows; r += LANES) {
-                sum = add_exactly(sum, load_x((o * p.pitch + p.start + r) * p.cols + c));
+                sum = add_exactly(sum, load_x((o * p.pitch + p.start + r) * cols + c));
             }
         }
         sums[index] = sum;
         for (var lanes = LANES / 2u; lanes > 0u; lanes /= 2u) {
-            workgroupBarrier();
+            wait();
             if thread.y < lanes {
                 let other = sums[index + lanes * COLUMNS];
-                sums[index] = add_exactly(sums[index], other.x) + vec2(0.0, other.y);
+                sums[index] = add_exactly(sums[index], other.rounded);
+                sums[index].rest += other.rest;
             }
         }
-        if thread.y == 0u && c < p.cols {
-            var total = p.scale * (sums[index].x + sums[index].y);
+        if thread.y == 0u && c < cols {
+            var total = p.scale * (sums[index].rounded + sums[index].rest);
             if p.accumulate == 1u {
-                total += load_y(o * p.cols + c);
+                total += load_y(o * cols + c);
             }
-            store_y(o * p.cols + c, total);
+            store_y(o * cols + c, total);
         }
-        workgroupBarrier(); // before the next columns overwrite the sums
+        wait(); // before the next columns overwrite the sums
     }
 }

@@ -22,14 +22,14 @@
 // memory), base (of the slots of h, see rnn_forward.wgsl), ragged (1: there are lengths).
 // Twin: src/cpu/gru_backward.rs.
 
-@group(0) @binding(0) var<storage, read> dy: array<f32>; // [T, B, H]
-@group(0) @binding(1) var<storage, read> w_hh: array<Weights>; // [3H, H]
-@group(0) @binding(2) var<storage, read> gates: array<f32>; // [T, B, 3H]: r, z, q; then [T, B, H]: n
-@group(0) @binding(3) var<storage, read> h: array<f32>; // from base on [T+1, B, H]
+@group(0) @binding(0) var<storage, read> dy: array<Wide>; // [T, B, H]
+@group(0) @binding(1) var<storage, read> w_hh: array<Wide>; // [3H, H]
+@group(0) @binding(2) var<storage, read> gates: array<Wide>; // [T, B, 3H]: r, z, q; then [T, B, H]: n
+@group(0) @binding(3) var<storage, read> h: array<Wide>; // from base on [T+1, B, H]
 @group(0) @binding(4) var<storage, read> lengths: array<i32>; // [B]; absent unless p.ragged is 1
-@group(0) @binding(5) var<storage, read_write> dh: array<f32>; // [B, H]
-@group(0) @binding(6) var<storage, read_write> da_x: array<f32>; // [T, B, 3H]: of r, z, n
-@group(0) @binding(7) var<storage, read_write> da_h: array<f32>; // [T, B, 3H]: of r, z, n
+@group(0) @binding(5) var<storage, read_write> dh: array<Wide>; // [B, H]
+@group(0) @binding(6) var<storage, read_write> da_x: array<Wide>; // [T, B, 3H]: of r, z, n
+@group(0) @binding(7) var<storage, read_write> da_h: array<Wide>; // [T, B, 3H]: of r, z, n
 
 // How many products a sum has.
 fn inner() -> u32 {
@@ -41,41 +41,40 @@ fn multiplies(step: Step) -> bool {
     return !step.first;
 }
 
-// A factor of the sums, by its place (recurrent_backward.wgsl).
-fn source(i: u32) -> f32 {
+// The i-th element of what holds the factors of the sums (recurrent_backward.wgsl).
+fn source(i: u32) -> Wide {
     return load_da_h(i);
 }
 
 // ANCHOR: finish
-// Takes unit `unit` of row `row` of the batch back through a step, given its sums.
+// Takes the `unit`-th unit, or four, of row `row` of the batch back through a step, given the sums.
 fn finish(row: u32, unit: u32, step: Step, sums: Sums) {
-    let size = p.batch * p.hidden;
-    let i = row * p.hidden + unit;
-    let start = (step.time * p.batch + row) * 3u * p.hidden + unit;
-    let arriving = select(dh[i], 0.0, step.fresh) + sums[0];
+    let hidden = wide(p.hidden);
+    let size = p.batch * hidden;
+    let i = row * hidden + unit;
+    let start = (step.time * p.batch + row) * 3u * hidden + unit;
+    let arriving = select(dh[i], Wide(0.0), step.fresh) + sums[0];
     let r = load_gates(start);
-    let z = load_gates(start + p.hidden);
-    let q = load_gates(start + 2u * p.hidden);
+    let z = load_gates(start + hidden);
+    let q = load_gates(start + 2u * hidden);
     let n = load_gates((3u * p.time + step.time) * size + i);
     let dh_t = load_dy(step.time * size + i) + arriving;
-    let da_n = dh_t * (1.0 - z) * (1.0 - n) * (1.0 + n);
-    var da = vec4(
-        da_n * q * r * (1.0 - r),
-        dh_t * (load_h(p.base + step.before * size + i) - n) * z * (1.0 - z),
-        da_n,
-        da_n * r,
-    );
+    var da_n = dh_t * (1.0 - z) * (1.0 - n) * (1.0 + n);
+    var da_r = da_n * q * r * (1.0 - r);
+    var da_z = dh_t * (load_h(wide(p.base) + step.before * size + i) - n) * z * (1.0 - z);
     var rest = dh_t * z;
     if p.ragged == 1u && i32(step.time) >= lengths[row] {
-        da = vec4(0.0);
+        da_n = Wide(0.0);
+        da_r = Wide(0.0);
+        da_z = Wide(0.0);
         rest = arriving;
     }
     dh[i] = rest;
-    store_da_x(start, da.x);
-    store_da_x(start + p.hidden, da.y);
-    store_da_x(start + 2u * p.hidden, da.z);
-    hand_on(unit, store_da_h(start, da.x));
-    hand_on(p.hidden + unit, store_da_h(start + p.hidden, da.y));
-    hand_on(2u * p.hidden + unit, store_da_h(start + 2u * p.hidden, da.w));
+    store_da_x(start, da_r);
+    store_da_x(start + hidden, da_z);
+    store_da_x(start + 2u * hidden, da_n);
+    hand_on(unit, store_da_h(start, da_r));
+    hand_on(hidden + unit, store_da_h(start + hidden, da_z));
+    hand_on(2u * hidden + unit, store_da_h(start + 2u * hidden, da_n * r));
 }
 // ANCHOR_END: finish

@@ -19,12 +19,12 @@
 // written to its slot here), base, bias (1: there is b_hh), ragged (1: there are lengths).
 // Twin: src/cpu/gru_forward.rs.
 
-@group(0) @binding(0) var<storage, read> xw: array<f32>; // [T, B, 3H]: for r, z, n
-@group(0) @binding(1) var<storage, read> w_hh: array<Weights>; // W_hhᵀ [H, 3H]
-@group(0) @binding(2) var<storage, read> b_hh: array<f32>; // [3H]; absent unless p.bias is 1
+@group(0) @binding(0) var<storage, read> xw: array<Wide>; // [T, B, 3H]: for r, z, n
+@group(0) @binding(1) var<storage, read> w_hh: array<Wide>; // W_hhᵀ [H, 3H]
+@group(0) @binding(2) var<storage, read> b_hh: array<Wide>; // [3H]; absent unless p.bias is 1
 @group(0) @binding(3) var<storage, read> lengths: array<i32>; // [B]; absent unless p.ragged is 1
-@group(0) @binding(4) var<storage, read_write> gates: array<f32>; // [T, B, 3H]: r, z, q; then [T, B, H]: n
-@group(0) @binding(5) var<storage, read_write> h: array<f32>; // from base on [T+1, B, H]
+@group(0) @binding(4) var<storage, read_write> gates: array<Wide>; // [T, B, 3H]: r, z, q; then [T, B, H]: n
+@group(0) @binding(5) var<storage, read_write> h: array<Wide>; // from base on [T+1, B, H]
 
 // How many products a sum has.
 fn inner() -> u32 {
@@ -32,32 +32,35 @@ fn inner() -> u32 {
 }
 
 // ANCHOR: finish
-// Takes unit `unit` of row `row` of the batch through a step, given its sums.
+// Takes the `unit`-th unit, or four, of row `row` of the batch through a step, given the sums.
 fn finish(row: u32, unit: u32, step: Step, sums: Sums) {
-    let size = p.batch * p.hidden;
-    let i = row * p.hidden + unit;
-    let start = (step.time * p.batch + row) * 3u * p.hidden + unit;
-    var ah = vec3(sums[0], sums[1], sums[2]);
-    let ax = vec3(load_xw(start), load_xw(start + p.hidden), load_xw(start + 2u * p.hidden));
+    let hidden = wide(p.hidden);
+    let size = p.batch * hidden;
+    let i = row * hidden + unit;
+    let start = (step.time * p.batch + row) * 3u * hidden + unit;
+    var ah = sums;
     if p.bias == 1u {
-        ah += vec3(load_b_hh(unit), load_b_hh(p.hidden + unit), load_b_hh(2u * p.hidden + unit));
+        for (var gate = 0u; gate < 3u; gate++) { // unroll
+            ah[gate] += load_b_hh(gate * hidden + unit);
+        }
     }
-    let r = sigmoid(ax.x + ah.x);
-    let z = sigmoid(ax.y + ah.y);
-    let q = ah.z;
-    let n = tanh_rational(ax.z + r * q);
+    let r = sigmoid_of_each(load_xw(start) + ah[0]);
+    let z = sigmoid_of_each(load_xw(start + hidden) + ah[1]);
+    let q = ah[2];
+    let n = tanh_of_each(load_xw(start + 2u * hidden) + r * q);
     store_gates(start, r);
-    store_gates(start + p.hidden, z);
-    store_gates(start + 2u * p.hidden, q);
+    store_gates(start + hidden, z);
+    store_gates(start + 2u * hidden, q);
     store_gates((3u * p.time + step.time) * size + i, n);
+    let before = wide(p.base) + step.before * size + i;
     if step.fresh {
-        store_h(p.base + step.before * size + i, 0.0);
+        store_h(before, Wide(0.0));
     }
-    let old = load_h(p.base + step.before * size + i);
+    let old = load_h(before);
     var state = (1.0 - z) * n + z * old;
     if p.ragged == 1u && i32(step.time) >= lengths[row] {
         state = old;
     }
-    hand_on(unit, store_h(p.base + step.after * size + i, state));
+    hand_on(unit, store_h(wide(p.base) + step.after * size + i, state));
 }
 // ANCHOR_END: finish

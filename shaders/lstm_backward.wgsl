@@ -23,14 +23,14 @@
 // memory), projected, ragged (1: there are lengths).
 // Twin: src/cpu/lstm_backward.rs.
 
-@group(0) @binding(0) var<storage, read> dy: array<f32>; // [T, B, H]; [1, B, H] where p.projected is 1
-@group(0) @binding(1) var<storage, read> w_hh: array<Weights>; // [4H, H]; not read where p.projected is 1
-@group(0) @binding(2) var<storage, read> gates: array<f32>; // [T, B, 4H]: i, f, g, o
-@group(0) @binding(3) var<storage, read> c: array<f32>; // [T+1, B, H]
+@group(0) @binding(0) var<storage, read> dy: array<Wide>; // [T, B, H]; [1, B, H] where p.projected is 1
+@group(0) @binding(1) var<storage, read> w_hh: array<Wide>; // [4H, H]; not read where p.projected is 1
+@group(0) @binding(2) var<storage, read> gates: array<Wide>; // [T, B, 4H]: i, f, g, o
+@group(0) @binding(3) var<storage, read> c: array<Wide>; // [T+1, B, H]
 @group(0) @binding(4) var<storage, read> lengths: array<i32>; // [B]; absent unless p.ragged is 1
-@group(0) @binding(5) var<storage, read_write> dh: array<f32>; // [B, H]
-@group(0) @binding(6) var<storage, read_write> dc: array<f32>; // [B, H]
-@group(0) @binding(7) var<storage, read_write> da: array<f32>; // [T, B, 4H]: of i, f, g, o
+@group(0) @binding(5) var<storage, read_write> dh: array<Wide>; // [B, H]
+@group(0) @binding(6) var<storage, read_write> dc: array<Wide>; // [B, H]
+@group(0) @binding(7) var<storage, read_write> da: array<Wide>; // [T, B, 4H]: of i, f, g, o
 
 // How many products a sum has.
 fn inner() -> u32 {
@@ -42,40 +42,41 @@ fn multiplies(step: Step) -> bool {
     return !step.first && p.projected == 0u;
 }
 
-// A factor of the sums, by its place (recurrent_backward.wgsl).
-fn source(i: u32) -> f32 {
+// The i-th element of what holds the factors of the sums (recurrent_backward.wgsl).
+fn source(i: u32) -> Wide {
     return load_da(i);
 }
 
 // ANCHOR: finish
-// Takes unit `unit` of row `row` of the batch back through a step, given its sums.
+// Takes the `unit`-th unit, or four, of row `row` of the batch back through a step, given the sums.
 fn finish(row: u32, unit: u32, step: Step, sums: Sums) {
-    let size = p.batch * p.hidden;
-    let n = row * p.hidden + unit;
-    let start = (step.time * p.batch + row) * 4u * p.hidden + unit;
-    let arriving = select(dh[n], 0.0, step.fresh) + sums[0];
-    var da = vec4(0.0);
+    let hidden = wide(p.hidden);
+    let size = p.batch * hidden;
+    let n = row * hidden + unit;
+    let start = (step.time * p.batch + row) * 4u * hidden + unit;
+    let arriving = select(dh[n], Wide(0.0), step.fresh) + sums[0];
+    var da = array<Wide, 4>();
     if p.ragged == 1u && i32(step.time) >= lengths[row] {
         dh[n] = arriving;
-        dc[n] = select(dc[n], 0.0, step.fresh);
+        dc[n] = select(dc[n], Wide(0.0), step.fresh);
     } else {
         let i = load_gates(start);
-        let f = load_gates(start + p.hidden);
-        let g = load_gates(start + 2u * p.hidden);
-        let o = load_gates(start + 3u * p.hidden);
-        let t = tanh_rational(load_c(step.after * size + n));
+        let f = load_gates(start + hidden);
+        let g = load_gates(start + 2u * hidden);
+        let o = load_gates(start + 3u * hidden);
+        let t = tanh_of_each(load_c(step.after * size + n));
         let dh_t = load_dy(select(step.time * size, 0u, p.projected == 1u) + n) + arriving;
-        let dc_t = select(dc[n], 0.0, step.fresh) + dh_t * o * (1.0 - t) * (1.0 + t);
+        let dc_t = select(dc[n], Wide(0.0), step.fresh) + dh_t * o * (1.0 - t) * (1.0 + t);
         let da_i = dc_t * g * i * (1.0 - i);
         let da_f = dc_t * load_c(step.before * size + n) * f * (1.0 - f);
         let da_g = dc_t * i * (1.0 - g) * (1.0 + g);
         let da_o = dh_t * t * o * (1.0 - o);
-        dh[n] = 0.0;
+        dh[n] = Wide(0.0);
         dc[n] = dc_t * f;
-        da = vec4(da_i, da_f, da_g, da_o);
+        da = array<Wide, 4>(da_i, da_f, da_g, da_o);
     }
     for (var gate = 0u; gate < 4u; gate++) { // unroll
-        hand_on(gate * p.hidden + unit, store_da(start + gate * p.hidden, da[gate]));
+        hand_on(gate * hidden + unit, store_da(start + gate * hidden, da[gate]));
     }
 }
 // ANCHOR_END: finish

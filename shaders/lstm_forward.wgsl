@@ -21,12 +21,12 @@
 // and are written to their slots here), base, projected, ragged (1: there are lengths).
 // Twin: src/cpu/lstm_forward.rs.
 
-@group(0) @binding(0) var<storage, read> xw: array<f32>; // [T, B, 4H]: for i, f, g, o
-@group(0) @binding(1) var<storage, read> w_hh: array<Weights>; // W_hhᵀ [S, 4H]
+@group(0) @binding(0) var<storage, read> xw: array<Wide>; // [T, B, 4H]: for i, f, g, o
+@group(0) @binding(1) var<storage, read> w_hh: array<Wide>; // W_hhᵀ [S, 4H]
 @group(0) @binding(2) var<storage, read> lengths: array<i32>; // [B]; absent unless p.ragged is 1
-@group(0) @binding(3) var<storage, read_write> gates: array<f32>; // [T, B, 4H]: i, f, g, o
-@group(0) @binding(4) var<storage, read_write> c: array<f32>; // [T+1, B, H]
-@group(0) @binding(5) var<storage, read_write> h: array<f32>; // from base on [T+1, B, S], then with a projection [T, B, H]
+@group(0) @binding(3) var<storage, read_write> gates: array<Wide>; // [T, B, 4H]: i, f, g, o
+@group(0) @binding(4) var<storage, read_write> c: array<Wide>; // [T+1, B, H]
+@group(0) @binding(5) var<storage, read_write> h: array<Wide>; // from base on [T+1, B, S], then with a projection [T, B, H]
 
 // How many products a sum has.
 fn inner() -> u32 {
@@ -34,38 +34,42 @@ fn inner() -> u32 {
 }
 
 // ANCHOR: finish
-// Takes unit `unit` of row `row` of the batch through a step, given its sums.
+// Takes the `unit`-th unit, or four, of row `row` of the batch through a step, given the sums.
 fn finish(row: u32, unit: u32, step: Step, sums: Sums) {
-    let size = p.batch * p.hidden;
-    let n = row * p.hidden + unit;
-    let start = (step.time * p.batch + row) * 4u * p.hidden + unit;
-    let a = vec4(sums[0], sums[1], sums[2], sums[3])
-        + vec4(load_xw(start), load_xw(start + p.hidden), load_xw(start + 2u * p.hidden), load_xw(start + 3u * p.hidden));
-    let i = sigmoid(a.x);
-    let f = sigmoid(a.y);
-    let g = tanh_rational(a.z);
-    let o = sigmoid(a.w);
+    let hidden = wide(p.hidden);
+    let size = p.batch * hidden;
+    let n = row * hidden + unit;
+    let start = (step.time * p.batch + row) * 4u * hidden + unit;
+    let a_i = load_xw(start) + sums[0];
+    let a_f = load_xw(start + hidden) + sums[1];
+    let a_g = load_xw(start + 2u * hidden) + sums[2];
+    let a_o = load_xw(start + 3u * hidden) + sums[3];
+    let i = sigmoid_of_each(a_i);
+    let f = sigmoid_of_each(a_f);
+    let g = tanh_of_each(a_g);
+    let o = sigmoid_of_each(a_o);
     store_gates(start, i);
-    store_gates(start + p.hidden, f);
-    store_gates(start + 2u * p.hidden, g);
-    store_gates(start + 3u * p.hidden, o);
+    store_gates(start + hidden, f);
+    store_gates(start + 2u * hidden, g);
+    store_gates(start + 3u * hidden, o);
+    let before = wide(p.base) + step.before * size + n;
     if step.fresh {
-        store_c(step.before * size + n, 0.0);
-        store_h(p.base + step.before * size + n, 0.0);
+        store_c(step.before * size + n, Wide(0.0));
+        store_h(before, Wide(0.0));
     }
     let old = load_c(step.before * size + n);
     var cell = f * old + i * g;
-    var state = o * tanh_rational(cell);
+    var state = o * tanh_of_each(cell);
     if p.ragged == 1u && i32(step.time) >= lengths[row] {
         cell = old;
-        state = 0.0;
+        state = Wide(0.0);
         if p.projected == 0u {
-            state = load_h(p.base + step.before * size + n);
+            state = load_h(before);
         }
     }
     store_c(step.after * size + n, cell);
-    let slots = p.base + (p.time + 1u) * p.batch * p.width;
-    let out = select(p.base + step.after * size, slots + step.time * size, p.projected == 1u);
+    let behind = wide(p.base + (p.time + 1u) * p.batch * p.width) + step.time * size;
+    let out = select(wide(p.base) + step.after * size, behind, p.projected == 1u);
     hand_on(unit, store_h(out + n, state));
 }
 // ANCHOR_END: finish

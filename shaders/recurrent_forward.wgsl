@@ -18,7 +18,7 @@ fn row_of(row: u32, step: Step) -> u32 {
     return p.base + (step.before * p.batch + row) * inner();
 }
 
-// A factor of the sums, by its place.
-fn source(i: u32) -> f32 {
+// The i-th element of what holds the factors of the sums.
+fn source(i: u32) -> Wide {
     return load_h(i);
 }

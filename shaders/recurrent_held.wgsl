@@ -9,14 +9,12 @@
 // row (xw, gates, c) is. Two barriers part the steps: one before the sums of the slices are added, one before the next
 // step. It takes H <= UNITS and inner() <= SLICES·KEEP; what is left over holds zeros.
 
-alias Weights = f32;
-
 // What the next step multiplies: source(row, k) for each k, and 0 beyond.
 var<workgroup> held: array<f32, SLICES * KEEP>;
 var<workgroup> partial: array<f32, SLICES * UNITS * COLUMNS>;
 
 // Leaves x where the next step takes source(row, k) from.
-fn hand_on(k: u32, x: f32) {
+fn hand_on(k: u32, x: Wide) {
     held[k] = x;
 }
 

@@ -1,8 +1,9 @@
 // What the passes and the ways of a recurrent kernel have in common: a step, and the sums that belong to a unit. A
-// recurrent kernel is put together of four files: the cell (rnn_forward.wgsl, say), its pass (recurrent_forward.wgsl or
-// recurrent_backward.wgsl), this one, and the way in which the sums are computed (recurrent_tiles.wgsl,
-// recurrent_lanes.wgsl or recurrent_held.wgsl). The cell gives inner(), over how many elements a sum goes, and finish(),
-// which a way calls with the sums of a unit. A way gives hand_on(), by which finish() leaves what the next step
+// recurrent kernel is put together of five files: the cell (rnn_forward.wgsl, say), its pass (recurrent_forward.wgsl or
+// recurrent_backward.wgsl), this one, the way in which the sums are computed (recurrent_tiles.wgsl, recurrent_lanes.wgsl
+// or recurrent_held.wgsl), and how many units a thread takes at once (units_of_one.wgsl or units_of_four.wgsl, by which
+// Wide is a number or a vector of four). The cell gives inner(), over how many numbers a sum goes, and finish(), which a
+// way calls with the sums of a unit, or of four. A way gives hand_on(), by which finish() leaves what the next step
 // multiplies. Twin: src/cpu/recurrence.rs.
 
 struct Step {
@@ -20,5 +21,10 @@ struct Step {
     fresh: bool,
 }
 
-// The sums of a unit: one for each of the COLUMNS columns of the weights that belong to it.
-alias Sums = array<f32, COLUMNS>;
+// How many elements of type Wide n numbers are.
+fn wide(n: u32) -> u32 {
+    return n / WIDE;
+}
+
+// The sums of WIDE neighbouring units: one for each of the COLUMNS columns of the weights that belong to a unit.
+alias Sums = array<Wide, COLUMNS>;

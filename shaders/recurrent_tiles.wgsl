@@ -10,10 +10,8 @@
 // launch may make several steps: the workgroup then owns its rows through all of them, and a barrier makes the new states
 // visible to its threads. With more workgroups in x a launch makes one step.
 
-alias Weights = f32;
-
 // Nothing: the next step loads what it multiplies.
-fn hand_on(k: u32, x: f32) {
+fn hand_on(k: u32, x: Wide) {
 }
 
 var<workgroup> partial: array<f32, SLICES * UNITS * ROUND * COLUMNS>;

@@ -3,14 +3,12 @@
 // The last parts may be shorter, or empty. A sum of many elements takes two launches: of parts, then of their sums.
 //
 // p: count (of x), groups, power (1 or 2), scale.
-// Threads: a workgroup sums a part: each of its THREADS takes every THREADS-th element, then a tree in workgroup memory
-// adds up the threads. The order of the additions depends on count and groups only.
+// Threads: a workgroup sums a part: each of its THREADS takes every THREADS-th element, then sum_of_workgroup.wgsl or
+// sum_of_subgroup.wgsl, which follows, adds up the threads. The order of the additions depends on count and groups only.
 // Twin: src/cpu/reduce_sum.rs.
 
 @group(0) @binding(0) var<storage, read> x: array<f32>; // [count]
 @group(0) @binding(1) var<storage, read_write> y: array<f32>; // [groups]
-
-var<workgroup> sums: array<f32, THREADS>;
 
 @compute @workgroup_size(THREADS)
 fn main(
@@ -19,24 +17,15 @@ fn main(
     @builtin(local_invocation_index) index: u32,
 ) {
     let part = (p.count + p.groups - 1u) / p.groups;
-    // ANCHOR: tree
     for (var g = group.x; g < p.groups; g += groups.x) {
         let end = min((g + 1u) * part, p.count);
         var sum = 0.0;
         for (var i = g * part + index; i < end; i += THREADS) {
             sum += select(load_x(i), load_x(i) * load_x(i), p.power == 2u);
         }
-        sums[index] = sum;
-        for (var threads = THREADS / 2u; threads > 0u; threads /= 2u) {
-            workgroupBarrier();
-            if index < threads {
-                sums[index] += sums[index + threads];
-            }
-        }
+        sum = sum_of_threads(index, sum);
         if index == 0u {
-            store_y(g, p.scale * sums[0]);
+            store_y(g, p.scale * sum);
         }
-        workgroupBarrier(); // before the next part overwrites the sums
     }
-    // ANCHOR_END: tree
 }

@@ -19,12 +19,12 @@
 // memory), base (of the slots of h, see rnn_forward.wgsl), relu, ragged (1: there are lengths).
 // Twin: src/cpu/rnn_backward.rs.
 
-@group(0) @binding(0) var<storage, read> dy: array<f32>; // [T, B, H]
-@group(0) @binding(1) var<storage, read> w_hh: array<Weights>; // [H, H]
-@group(0) @binding(2) var<storage, read> h: array<f32>; // from base on [T+1, B, H]
+@group(0) @binding(0) var<storage, read> dy: array<Wide>; // [T, B, H]
+@group(0) @binding(1) var<storage, read> w_hh: array<Wide>; // [H, H]
+@group(0) @binding(2) var<storage, read> h: array<Wide>; // from base on [T+1, B, H]
 @group(0) @binding(3) var<storage, read> lengths: array<i32>; // [B]; absent unless p.ragged is 1
-@group(0) @binding(4) var<storage, read_write> dh: array<f32>; // [B, H]
-@group(0) @binding(5) var<storage, read_write> da: array<f32>; // [T, B, H]
+@group(0) @binding(4) var<storage, read_write> dh: array<Wide>; // [B, H]
+@group(0) @binding(5) var<storage, read_write> da: array<Wide>; // [T, B, H]
 
 // How many products a sum has.
 fn inner() -> u32 {
@@ -36,24 +36,25 @@ fn multiplies(step: Step) -> bool {
     return !step.first;
 }
 
-// A factor of the sums, by its place (recurrent_backward.wgsl).
-fn source(i: u32) -> f32 {
+// The i-th element of what holds the factors of the sums (recurrent_backward.wgsl).
+fn source(i: u32) -> Wide {
     return load_da(i);
 }
 
 // ANCHOR: finish
-// Takes unit `unit` of row `row` of the batch back through a step, given its sums.
+// Takes the `unit`-th unit, or four, of row `row` of the batch back through a step, given the sums.
 fn finish(row: u32, unit: u32, step: Step, sums: Sums) {
-    let size = p.batch * p.hidden;
-    let i = row * p.hidden + unit;
-    let arriving = select(dh[i], 0.0, step.fresh) + sums[0];
-    var da = 0.0;
+    let size = p.batch * wide(p.hidden);
+    let i = row * wide(p.hidden) + unit;
+    let arriving = select(dh[i], Wide(0.0), step.fresh) + sums[0];
+    var da = Wide(0.0);
     if p.ragged == 1u && i32(step.time) >= lengths[row] {
         dh[i] = arriving;
     } else {
-        let y = load_h(p.base + step.after * size + i);
-        let slope = select((1.0 - y) * (1.0 + y), select(0.0, 1.0, y > 0.0), p.relu == 1u);
-        dh[i] = 0.0;
+        let y = load_h(wide(p.base) + step.after * size + i);
+        let positive = select(Wide(0.0), Wide(1.0), y > Wide(0.0));
+        let slope = select((1.0 - y) * (1.0 + y), positive, p.relu == 1u);
+        dh[i] = Wide(0.0);
         da = (load_dy(step.time * size + i) + arriving) * slope;
     }
     hand_on(unit, store_da(step.time * size + i, da));

@@ -15,10 +15,10 @@
 // its slot here), base, relu, ragged (1: there are lengths).
 // Twin: src/cpu/rnn_forward.rs.
 
-@group(0) @binding(0) var<storage, read> xw: array<f32>; // [T, B, H]
-@group(0) @binding(1) var<storage, read> w_hh: array<Weights>; // W_hhᵀ [H, H]
+@group(0) @binding(0) var<storage, read> xw: array<Wide>; // [T, B, H]
+@group(0) @binding(1) var<storage, read> w_hh: array<Wide>; // W_hhᵀ [H, H]
 @group(0) @binding(2) var<storage, read> lengths: array<i32>; // [B]; absent unless p.ragged is 1
-@group(0) @binding(3) var<storage, read_write> h: array<f32>; // from base on [T+1, B, H]
+@group(0) @binding(3) var<storage, read_write> h: array<Wide>; // from base on [T+1, B, H]
 
 // How many products a sum has.
 fn inner() -> u32 {
@@ -26,18 +26,19 @@ fn inner() -> u32 {
 }
 
 // ANCHOR: finish
-// Takes unit `unit` of row `row` of the batch through a step, given its sums.
+// Takes the `unit`-th unit, or four, of row `row` of the batch through a step, given the sums.
 fn finish(row: u32, unit: u32, step: Step, sums: Sums) {
-    let size = p.batch * p.hidden;
-    let i = row * p.hidden + unit;
+    let size = p.batch * wide(p.hidden);
+    let i = row * wide(p.hidden) + unit;
+    let before = wide(p.base) + step.before * size + i;
     let a = load_xw(step.time * size + i) + sums[0];
     if step.fresh {
-        store_h(p.base + step.before * size + i, 0.0);
+        store_h(before, Wide(0.0));
     }
-    var next = select(tanh_rational(a), keep_nan(a, max(a, 0.0)), p.relu == 1u);
+    var next = select(tanh_of_each(a), relu_of_each(a), p.relu == 1u);
     if p.ragged == 1u && i32(step.time) >= lengths[row] {
-        next = load_h(p.base + step.before * size + i);
+        next = load_h(before);
     }
-    hand_on(unit, store_h(p.base + step.after * size + i, next));
+    hand_on(unit, store_h(wide(p.base) + step.after * size + i, next));
 }
 // ANCHOR_END: finish

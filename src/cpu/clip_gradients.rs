@@ -2,7 +2,7 @@
 
 use super::control::{COEFFICIENT, NONFINITE, NORM, SCALE};
 use super::real::Real;
-use crate::kernel::{MAX_GROUPS, Plan};
+use crate::kernel::{Limits, MAX_GROUPS, Plan, Processor, SUBGROUP};
 
 crate::kernel! {
     /// Divides all gradients by the loss scale s (SCALE where `scaled` is 1, else 1) and limits their norm, as
@@ -11,18 +11,30 @@ crate::kernel! {
     /// NONFINITE to 1, COEFFICIENT to 1, and leaves grad as it is.
     pub static CLIP_GRADIENTS = clip_gradients(ClipGradients { count: u32, partials: u32, max_norm: f32, scaled: u32 };
         partial: read F32, grad: update F32, control: update F32);
-    variants [{ "tree", "clip_gradients.wgsl",
-        [("THREADS", 256), ("NONFINITE", NONFINITE), ("NORM", NORM), ("COEFFICIENT", COEFFICIENT), ("SCALE", SCALE)] }]
+    variants [
+        { "tree", "clip_gradients.wgsl" & "sum_of_workgroup.wgsl",
+            [("THREADS", 256), ("NONFINITE", NONFINITE), ("NORM", NORM), ("COEFFICIENT", COEFFICIENT), ("SCALE", SCALE)] },
+        { "subgroup", "clip_gradients.wgsl" & "sum_of_subgroup.wgsl",
+            [("THREADS", 8), ("NONFINITE", NONFINITE), ("NORM", NORM), ("COEFFICIENT", COEFFICIENT), ("SCALE", SCALE)],
+            needs SUBGROUP },
+    ]
 }
 
-/// How to run it: every workgroup adds up the partial sums, so each gets some elements to make it worth while.
-pub fn plan(p: &ClipGradients) -> Plan {
-    let elements = 8 * CLIP_GRADIENTS.variants[0].constant("THREADS");
-    Plan {
-        kernel: &CLIP_GRADIENTS,
-        variant: 0,
-        grid: [p.count.div_ceil(elements).clamp(1, MAX_GROUPS), 1, 1],
-    }
+/// Elements of a workgroup, which has to add up all the partial sums as well.
+const ELEMENTS: u32 = 2048;
+
+/// How to run it: by subgroups where workgroups are slow (in software).
+pub fn plan(p: &ClipGradients, limits: &Limits) -> Plan {
+    let [tree, subgroup] = plans(p);
+    let slow =
+        limits.processor == Processor::Software && limits.allow(&CLIP_GRADIENTS.variants[subgroup.variant]);
+    if slow { subgroup } else { tree }
+}
+
+/// Every way to run it.
+pub fn plans(p: &ClipGradients) -> [Plan; 2] {
+    let grid = [p.count.div_ceil(ELEMENTS).clamp(1, MAX_GROUPS), 1, 1];
+    [0, 1].map(|variant| Plan { kernel: &CLIP_GRADIENTS, variant, grid })
 }
 
 /// See [`CLIP_GRADIENTS`].

@@ -3,7 +3,7 @@
 use super::real::Real;
 use super::threads::{Shared, in_blocks};
 use super::vector::widest;
-use crate::kernel::{MAX_GROUPS, Plan};
+use crate::kernel::{MAX_GROUPS, Plan, Processor};
 
 crate::kernel! {
     /// Sums rows: for each of `outer` matrices `x[o]` of `pitch` rows, `y[o, c] = scale · Σ_r x[o, start + r, c]` over `rows`
@@ -13,8 +13,10 @@ crate::kernel! {
     }; x: read Float, y: update Float);
     fast column_sum_fast;
     variants [
-        { "8 columns", "column_sum.wgsl", [("COLUMNS", 8), ("LANES", 32)] },
-        { "32 columns", "column_sum.wgsl", [("COLUMNS", 32), ("LANES", 8)] },
+        { "8 columns", "column_sum.wgsl" & "elements_of_one.wgsl", [("COLUMNS", 8), ("LANES", 32)] },
+        { "32 columns", "column_sum.wgsl" & "elements_of_one.wgsl", [("COLUMNS", 32), ("LANES", 8)] },
+        { "a thread a column", "column_sum.wgsl" & "elements_of_one.wgsl", [("COLUMNS", 8), ("LANES", 1)] },
+        { "a thread four columns", "column_sum.wgsl" & "elements_of_four.wgsl", [("COLUMNS", 8), ("LANES", 1)] },
     ]
 }
 
@@ -22,16 +24,40 @@ crate::kernel! {
 /// have more threads for each column. They still read whole sectors of 32 bytes.
 const WIDE: u32 = 4096;
 
+/// Up to so many rows software adds up with one thread for each column: barriers cost it more than they save, and it silently
+/// ends a loop after 65,535 iterations.
+const MOST_ALONE: u32 = 60_000;
+
+/// The variants by their place above.
+const EIGHT: usize = 0;
+const THIRTY_TWO: usize = 1;
+const ALONE: usize = 2;
+const FOUR_ALONE: usize = 3;
+
 /// How to run it.
-pub fn plan(p: &ColumnSum) -> Plan {
-    plan_of((p.cols >= WIDE).into(), p)
+pub fn plan(p: &ColumnSum, processor: Processor) -> Plan {
+    let alone = processor == Processor::Software && p.rows <= MOST_ALONE;
+    let variant = match (alone, p.cols.is_multiple_of(4)) {
+        (true, true) => FOUR_ALONE,
+        (true, false) => ALONE,
+        (false, _) if p.cols >= WIDE => THIRTY_TWO,
+        (false, _) => EIGHT,
+    };
+    plan_of(variant, p)
 }
 
 /// How to run a variant of it.
-pub fn plan_of(variant: usize, p: &ColumnSum) -> Plan {
-    let columns = COLUMN_SUM.variants[variant].constant("COLUMNS");
+fn plan_of(variant: usize, p: &ColumnSum) -> Plan {
+    let columns =
+        COLUMN_SUM.variants[variant].constant("COLUMNS") * if variant == FOUR_ALONE { 4 } else { 1 };
     let groups = p.cols.div_ceil(columns).saturating_mul(p.outer);
     Plan { kernel: &COLUMN_SUM, variant, grid: [groups.clamp(1, MAX_GROUPS), 1, 1] }
+}
+
+/// Every way to run it.
+pub fn plans(p: &ColumnSum) -> Vec<Plan> {
+    let variants = EIGHT..if p.cols.is_multiple_of(4) { FOUR_ALONE + 1 } else { FOUR_ALONE };
+    variants.map(|variant| plan_of(variant, p)).collect()
 }
 
 /// See [`COLUMN_SUM`].

@@ -86,18 +86,18 @@ macro_rules! recurrent_kernel {
             pub static $NAME = $twin($($declaration)*);
             fast $fast;
             variants [
-                { "tiles", $cell & $pass & "recurrent_steps.wgsl" & "recurrent_tiles.wgsl",
-                    [("COLUMNS", $columns), ("SLICES", 16), ("UNITS", 16), ("ROWS", $rows), ("ROUND", 4), ("ROUNDS", $rounds)] },
-                { "lanes", $cell & $pass & "recurrent_steps.wgsl" & "recurrent_lanes.wgsl" & "lanes_of_one.wgsl",
-                    [("COLUMNS", $columns)], needs $crate::kernel::SUBGROUP },
-                { "lanes of four", $cell & $pass & "recurrent_steps.wgsl" & "recurrent_lanes.wgsl" & "lanes_of_four.wgsl",
-                    [("COLUMNS", $columns)], needs $crate::kernel::SUBGROUP },
-                { "held of 32", $cell & $pass & "recurrent_steps.wgsl" & "recurrent_held.wgsl",
-                    [("COLUMNS", $columns), ("SLICES", 4), ("UNITS", 32), ("KEEP", $inner * 8)] },
-                { "held of 64", $cell & $pass & "recurrent_steps.wgsl" & "recurrent_held.wgsl",
-                    [("COLUMNS", $columns), ("SLICES", 4), ("UNITS", 64), ("KEEP", $inner * 16)] },
-                { $held, $cell & $pass & "recurrent_steps.wgsl" & "recurrent_held.wgsl",
-                    [("COLUMNS", $columns), ("SLICES", 4), ("UNITS", $most), ("KEEP", $inner * $most / 4)],
+                { "tiles", $cell & $pass & "recurrent_steps.wgsl" & "recurrent_tiles.wgsl" & "units_of_one.wgsl",
+                    [("COLUMNS", $columns), ("WIDE", 1), ("SLICES", 16), ("UNITS", 16), ("ROWS", $rows), ("ROUND", 4), ("ROUNDS", $rounds)] },
+                { "lanes", $cell & $pass & "recurrent_steps.wgsl" & "recurrent_lanes.wgsl" & "units_of_one.wgsl",
+                    [("COLUMNS", $columns), ("WIDE", 1)], needs $crate::kernel::SUBGROUP },
+                { "lanes of four", $cell & $pass & "recurrent_steps.wgsl" & "recurrent_lanes.wgsl" & "units_of_four.wgsl",
+                    [("COLUMNS", $columns), ("WIDE", 4)], needs $crate::kernel::SUBGROUP },
+                { "held of 32", $cell & $pass & "recurrent_steps.wgsl" & "recurrent_held.wgsl" & "units_of_one.wgsl",
+                    [("COLUMNS", $columns), ("WIDE", 1), ("SLICES", 4), ("UNITS", 32), ("KEEP", $inner * 8)] },
+                { "held of 64", $cell & $pass & "recurrent_steps.wgsl" & "recurrent_held.wgsl" & "units_of_one.wgsl",
+                    [("COLUMNS", $columns), ("WIDE", 1), ("SLICES", 4), ("UNITS", 64), ("KEEP", $inner * 16)] },
+                { $held, $cell & $pass & "recurrent_steps.wgsl" & "recurrent_held.wgsl" & "units_of_one.wgsl",
+                    [("COLUMNS", $columns), ("WIDE", 1), ("SLICES", 4), ("UNITS", $most), ("KEEP", $inner * $most / 4)],
                     needs $crate::kernel::Limits { threads: 4 * $most, ..$crate::kernel::LEAST } },
             ]
         }
@@ -137,7 +137,7 @@ impl Product {
             return Schedule { plan: self.sequence(kernel, TILES), steps };
         }
         let general = match self.suits(kernel, LANES_OF_ONE, limits) {
-            true if self.hidden.is_multiple_of(4) => LANES_OF_FOUR,
+            true if self.comes_in_fours() => LANES_OF_FOUR,
             true => LANES_OF_ONE,
             false => TILES,
         };
@@ -173,11 +173,14 @@ impl Product {
             && match variant {
                 TILES => true,
                 LANES_OF_ONE => self.iterations() < MOST_ITERATIONS,
-                LANES_OF_FOUR => {
-                    self.iterations() < MOST_ITERATIONS && self.hidden > 0 && self.hidden.is_multiple_of(4)
-                }
+                LANES_OF_FOUR => self.iterations() < MOST_ITERATIONS && self.comes_in_fours(),
                 _ => self.is_held(kernel, variant),
             }
+    }
+
+    /// Whether rows of the weights and of what they multiply are whole vectors of four.
+    fn comes_in_fours(&self) -> bool {
+        self.hidden > 0 && self.hidden.is_multiple_of(4) && self.inner.is_multiple_of(4)
     }
 
     /// Whether a variant has registers for all weights.
@@ -274,7 +277,7 @@ impl Product {
 
     /// Every way to make `steps` steps.
     pub fn plans(&self, kernel: &'static Kernel, steps: u32) -> Vec<Plan> {
-        let general = 0..if self.hidden.is_multiple_of(4) && self.hidden > 0 { 3 } else { 2 };
+        let general = 0..if self.comes_in_fours() { 3 } else { 2 };
         let variants = general.chain(HELD.filter(|variant| self.is_held(kernel, *variant)));
         let both = |variant| [self.sequence(kernel, variant), self.step(kernel, variant)];
         let loops = |variant| self.loops(&self.step(kernel, variant)) * u64::from(steps);
@@ -305,8 +308,10 @@ struct Costs {
     start: f64,
     /// In it, the weights of one k and one column of each unit.
     per_column: f64,
-    /// A step of a workgroup that holds its weights: its barriers, and the latency of what it finishes.
+    /// A step of a workgroup that holds its weights: the latency of its barriers and of what it finishes.
     start_held: f64,
+    /// In it, each thread: software runs them one after the other from barrier to barrier.
+    per_thread: f64,
     /// In it, each weight that a thread holds, times the threads of a slice.
     per_held: f64,
     /// Workgroups that run at once.
@@ -325,8 +330,9 @@ impl Costs {
     fn held(&self, step: &Plan) -> [f64; 2] {
         let tile = &step.kernel.variants[step.variant];
         let weights = tile.constant("KEEP") * tile.constant("COLUMNS") * tile.constant("UNITS");
-        let seconds =
-            self.turns(step.grid[1].into()) * (self.start_held + f64::from(weights) * self.per_held);
+        let threads = tile.constant("SLICES") * tile.constant("UNITS");
+        let one = self.start_held + f64::from(threads) * self.per_thread + f64::from(weights) * self.per_held;
+        let seconds = self.turns(step.grid[1].into()) * one;
         [seconds, self.launch + seconds]
     }
 }
@@ -335,9 +341,10 @@ impl Costs {
 const SOFTWARE: Costs = Costs {
     launch: 30e-6,
     start: 2e-6,
-    per_column: 60e-9,
-    start_held: 3e-6,
-    per_held: 5.5e-9,
+    per_column: 40e-9,
+    start_held: 0.0,
+    per_thread: 30e-9,
+    per_held: 4.1e-9,
     at_once: 2.0,
     most_iterations: MOST_ITERATIONS,
 };
@@ -348,6 +355,7 @@ const GPU: Costs = Costs {
     start: 0.4e-6,
     per_column: 0.6e-9,
     start_held: 0.6e-6,
+    per_thread: 0.0,
     per_held: 0.02e-9,
     at_once: 128.0,
     most_iterations: u64::MAX,

@@ -3,7 +3,7 @@
 use super::real::Real;
 use super::threads::{Shared, in_blocks};
 use super::vector::widest;
-use crate::kernel::{MAX_GROUPS, Plan};
+use crate::kernel::{Limits, MAX_GROUPS, Plan, Processor, SUBGROUP};
 
 crate::kernel! {
     /// Sums parts of a tensor: `y[g] = scale · Σ x[i]^power` over the g-th of `groups` equal contiguous parts of x. The
@@ -11,12 +11,27 @@ crate::kernel! {
     pub static REDUCE_SUM = reduce_sum(ReduceSum { count: u32, groups: u32, power: u32, scale: f32 };
         x: read Float, y: write Float);
     fast reduce_sum_fast;
-    variants [{ "tree", "reduce_sum.wgsl", [("THREADS", 256)] }]
+    variants [
+        { "tree", "reduce_sum.wgsl" & "sum_of_workgroup.wgsl", [("THREADS", 256)] },
+        { "subgroup", "reduce_sum.wgsl" & "sum_of_subgroup.wgsl", [("THREADS", 8)], needs SUBGROUP },
+    ]
 }
 
-/// How to run it: a workgroup a part.
-pub fn plan(p: &ReduceSum) -> Plan {
-    Plan { kernel: &REDUCE_SUM, variant: 0, grid: [p.groups.clamp(1, MAX_GROUPS), 1, 1] }
+/// The longest part that a subgroup adds up: llvmpipe silently ends a loop after 65,535 iterations.
+const LONGEST: u32 = 8 * 60_000;
+
+/// How to run it: a workgroup a part, or where workgroups are slow (in software) a subgroup.
+pub fn plan(p: &ReduceSum, limits: &Limits) -> Plan {
+    let [tree, subgroup] = plans(p);
+    let slow =
+        limits.processor == Processor::Software && limits.allow(&REDUCE_SUM.variants[subgroup.variant]);
+    if slow && p.count.div_ceil(p.groups) <= LONGEST { subgroup } else { tree }
+}
+
+/// Every way to run it.
+pub fn plans(p: &ReduceSum) -> [Plan; 2] {
+    let grid = [p.groups.clamp(1, MAX_GROUPS), 1, 1];
+    [0, 1].map(|variant| Plan { kernel: &REDUCE_SUM, variant, grid })
 }
 
 /// See [`REDUCE_SUM`].

@@ -36,7 +36,9 @@ pub(super) fn sum_lines(
             scale,
             accumulate: (accumulate || start > 0).into(),
         };
-        out.device().launch(&column_sum::plan(&params), &params, &[x.read(), out.update()])?;
+        let device = out.device();
+        let plan = column_sum::plan(&params, device.limits().processor);
+        device.launch(&plan, &params, &[x.read(), out.update()])?;
     }
     Ok(())
 }

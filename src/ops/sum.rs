@@ -22,7 +22,8 @@ pub(crate) fn parts(count: usize) -> usize {
 pub(crate) fn partial_sums(x: &Tensor, groups: usize, power: u32, scale: f32) -> Result<Tensor> {
     let sums = Tensor::empty(&x.device(), Dtype::F32, [groups])?;
     let params = ReduceSum { count: x.count() as u32, groups: groups as u32, power, scale };
-    x.device().launch(&reduce_sum::plan(&params), &params, &[x.read(), sums.write()])?;
+    let device = x.device();
+    device.launch(&reduce_sum::plan(&params, device.limits()), &params, &[x.read(), sums.write()])?;
     Ok(sums)
 }
 

@@ -23,7 +23,8 @@ pub fn clip(base: &OptimizerBase, max_norm: f32, scaled: bool) -> Result<()> {
     let (count, partials) = (gradients.count() as u32, partials as u32);
     let params = ClipGradients { count, partials, max_norm, scaled: scaled.into() };
     let args = [partial.read(), gradients.update(), base.control.words().update()];
-    base.parameters.device().launch(&plan(&params), &params, &args)
+    let device = base.parameters.device();
+    device.launch(&plan(&params, device.limits()), &params, &args)
 }
 
 /// See [`Optimizer::clip_grad_value`](super::Optimizer::clip_grad_value).

@@ -133,7 +133,7 @@ pub fn lstm_forward(draw: &mut Draw) -> Case {
         (r.steps, r.fresh) = (1, 0);
     }
     let Recurrence { batch, hidden, time, steps, reverse, fresh, base, ragged, .. } = r;
-    let width = if projected == 1 { draw.dim(8) } else { hidden };
+    let width = if projected == 1 { draw.dim(8) * draw.pick(&[1, 4]) } else { hidden };
     let start = r.forward();
     let p = LstmForward { batch, hidden, width, time, start, steps, reverse, fresh, base, projected, ragged };
     let (xw, w_hh) = (r.steps(draw, 4 * hidden), draw.reals(4 * hidden * width));
