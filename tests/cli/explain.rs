@@ -139,7 +139,7 @@ fn numbers_lead_to_the_lines_that_compute_them() {
         let (file, number) = place.split_once(':').unwrap();
         let text = std::fs::read_to_string(format!("{}/{file}", env!("CARGO_MANIFEST_DIR"))).unwrap();
         let found = text.lines().nth(number.parse::<usize>().unwrap() - 1).unwrap();
-        assert!(file == "shaders/rnn_forward.wgsl" && found.contains("tanh_rational(a)"), "{place}: {found}");
+        assert!(file == "shaders/rnn_forward.wgsl" && found.contains("tanh_of_each(a)"), "{place}: {found}");
         assert!(line.contains("shaders/recurrent_"), "the sums too: {line}");
         assert_eq!(run.out.matches("forward, step ").count(), 6);
         assert_eq!(run.out.matches("backward, step ").count(), 6);
