@@ -18,18 +18,19 @@
 // recurrent_backward.wgsl says for which steps: p.steps from p.start on, downwards, or in reverse upwards. Both follow
 // this file.
 //
-// p: batch B, hidden H, time T, start, steps, reverse, fresh (1: dh is 0 at the first step of all, and not yet in
-// memory), base (of the slots of h, see rnn_forward.wgsl), ragged (1: there are lengths).
+// p: batch B, hidden H, time T, start, steps, reverse, directions D (2: both at once, reverse being that of the
+// first), fresh (1: dh is 0 at the first step of all, and not yet in memory), base (of the slots of h, see
+// rnn_forward.wgsl), ragged (1: there are lengths).
 // Twin: src/cpu/gru_backward.rs.
 
-@group(0) @binding(0) var<storage, read> dy: array<Wide>; // [T, B, H]
-@group(0) @binding(1) var<storage, read> w_hh: array<Wide>; // [3H, H]
-@group(0) @binding(2) var<storage, read> gates: array<Wide>; // [T, B, 3H]: r, z, q; then [T, B, H]: n
-@group(0) @binding(3) var<storage, read> h: array<Wide>; // from base on [T+1, B, H]
+@group(0) @binding(0) var<storage, read> dy: array<Wide>; // [T, B, D, H]
+@group(0) @binding(1) var<storage, read> w_hh: array<Wide>; // [D, 3H, H]
+@group(0) @binding(2) var<storage, read> gates: array<Wide>; // [D, T, B, 3H]: r, z, q; then [D, T, B, H]: n
+@group(0) @binding(3) var<storage, read> h: array<Wide>; // from base on [D, T+1, B, H]
 @group(0) @binding(4) var<storage, read> lengths: array<i32>; // [B]; absent unless p.ragged is 1
-@group(0) @binding(5) var<storage, read_write> dh: array<Wide>; // [B, H]
-@group(0) @binding(6) var<storage, read_write> da_x: array<Wide>; // [T, B, 3H]: of r, z, n
-@group(0) @binding(7) var<storage, read_write> da_h: array<Wide>; // [T, B, 3H]: of r, z, n
+@group(0) @binding(5) var<storage, read_write> dh: array<Wide>; // [D, B, H]
+@group(0) @binding(6) var<storage, read_write> da_x: array<Wide>; // [D, T, B, 3H]: of r, z, n
+@group(0) @binding(7) var<storage, read_write> da_h: array<Wide>; // [D, T, B, 3H]: of r, z, n
 
 // How many products a sum has.
 fn inner() -> u32 {
@@ -50,26 +51,26 @@ fn source(i: u32) -> Wide {
 // Takes the `unit`-th unit, or four, of row `row` of the batch back through a step, given the sums.
 fn finish(row: u32, unit: u32, step: Step, sums: Sums) {
     let hidden = wide(p.hidden);
-    let size = p.batch * hidden;
-    let i = row * hidden + unit;
-    let start = (step.time * p.batch + row) * 3u * hidden + unit;
-    let arriving = select(dh[i], Wide(0.0), step.fresh) + sums[0];
+    let start = row_of_step(step, row) * 3u * hidden + unit;
+    let carried = row_of_carried(step, row) * hidden + unit;
+    let arriving = select(dh[carried], Wide(0.0), step.fresh) + sums[0];
     let r = load_gates(start);
     let z = load_gates(start + hidden);
     let q = load_gates(start + 2u * hidden);
-    let n = load_gates((3u * p.time + step.time) * size + i);
-    let dh_t = load_dy(step.time * size + i) + arriving;
+    let n = load_gates((3u * rows_of_steps() + row_of_step(step, row)) * hidden + unit);
+    let old = load_h(wide(p.base) + row_of_slot(step, step.before, row) * hidden + unit);
+    let dh_t = load_dy(row_of_output(step, row) * hidden + unit) + arriving;
     var da_n = dh_t * (1.0 - z) * (1.0 - n) * (1.0 + n);
     var da_r = da_n * q * r * (1.0 - r);
-    var da_z = dh_t * (load_h(wide(p.base) + step.before * size + i) - n) * z * (1.0 - z);
+    var da_z = dh_t * (old - n) * z * (1.0 - z);
     var rest = dh_t * z;
-    if p.ragged == 1u && i32(step.time) >= lengths[row] {
+    if has_ended(step, row) {
         da_n = Wide(0.0);
         da_r = Wide(0.0);
         da_z = Wide(0.0);
         rest = arriving;
     }
-    dh[i] = rest;
+    dh[carried] = rest;
     store_da_x(start, da_r);
     store_da_x(start + hidden, da_z);
     store_da_x(start + 2u * hidden, da_n);

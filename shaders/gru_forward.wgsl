@@ -15,16 +15,17 @@
 // The states lie in T + 1 slots as in rnn_forward.wgsl. gates keeps r, z and q of all steps, and behind them n of all
 // steps, for gru_backward.wgsl.
 //
-// p: batch B, hidden H, time T, start, steps, reverse, fresh (1: the state before the first of the steps is 0, and is
-// written to its slot here), base, bias (1: there is b_hh), ragged (1: there are lengths).
+// p: batch B, hidden H, time T, start, steps, reverse, directions D (2: both at once, reverse being that of the
+// first), fresh (1: the state before the first of the steps is 0, and is written to its slot here), base, bias (1:
+// there is b_hh), ragged (1: there are lengths).
 // Twin: src/cpu/gru_forward.rs.
 
-@group(0) @binding(0) var<storage, read> xw: array<Wide>; // [T, B, 3H]: for r, z, n
-@group(0) @binding(1) var<storage, read> w_hh: array<Wide>; // W_hhᵀ [H, 3H]
-@group(0) @binding(2) var<storage, read> b_hh: array<Wide>; // [3H]; absent unless p.bias is 1
+@group(0) @binding(0) var<storage, read> xw: array<Wide>; // [D, T, B, 3H]: for r, z, n
+@group(0) @binding(1) var<storage, read> w_hh: array<Wide>; // W_hhᵀ [D, H, 3H]
+@group(0) @binding(2) var<storage, read> b_hh: array<Wide>; // [D, 3H]; absent unless p.bias is 1
 @group(0) @binding(3) var<storage, read> lengths: array<i32>; // [B]; absent unless p.ragged is 1
-@group(0) @binding(4) var<storage, read_write> gates: array<Wide>; // [T, B, 3H]: r, z, q; then [T, B, H]: n
-@group(0) @binding(5) var<storage, read_write> h: array<Wide>; // from base on [T+1, B, H]
+@group(0) @binding(4) var<storage, read_write> gates: array<Wide>; // [D, T, B, 3H]: r, z, q; then [D, T, B, H]: n
+@group(0) @binding(5) var<storage, read_write> h: array<Wide>; // from base on [D, T+1, B, H]
 
 // How many products a sum has.
 fn inner() -> u32 {
@@ -35,13 +36,13 @@ fn inner() -> u32 {
 // Takes the `unit`-th unit, or four, of row `row` of the batch through a step, given the sums.
 fn finish(row: u32, unit: u32, step: Step, sums: Sums) {
     let hidden = wide(p.hidden);
-    let size = p.batch * hidden;
-    let i = row * hidden + unit;
-    let start = (step.time * p.batch + row) * 3u * hidden + unit;
+    let start = row_of_step(step, row) * 3u * hidden + unit;
+    let before = wide(p.base) + row_of_slot(step, step.before, row) * hidden + unit;
+    let after = wide(p.base) + row_of_slot(step, step.after, row) * hidden + unit;
     var ah = sums;
     if p.bias == 1u {
         for (var gate = 0u; gate < 3u; gate++) { // unroll
-            ah[gate] += load_b_hh(gate * hidden + unit);
+            ah[gate] += load_b_hh((step.direction * 3u + gate) * hidden + unit);
         }
     }
     let r = sigmoid_of_each(load_xw(start) + ah[0]);
@@ -51,16 +52,15 @@ fn finish(row: u32, unit: u32, step: Step, sums: Sums) {
     store_gates(start, r);
     store_gates(start + hidden, z);
     store_gates(start + 2u * hidden, q);
-    store_gates((3u * p.time + step.time) * size + i, n);
-    let before = wide(p.base) + step.before * size + i;
+    store_gates((3u * rows_of_steps() + row_of_step(step, row)) * hidden + unit, n);
     if step.fresh {
         store_h(before, Wide(0.0));
     }
     let old = load_h(before);
     var state = (1.0 - z) * n + z * old;
-    if p.ragged == 1u && i32(step.time) >= lengths[row] {
+    if has_ended(step, row) {
         state = old;
     }
-    hand_on(unit, store_h(wide(p.base) + step.after * size + i, state));
+    hand_on(unit, store_h(after, state));
 }
 // ANCHOR_END: finish

@@ -19,18 +19,19 @@
 // projection (p.projected 1) no sums are computed: dy, of this one step, is all that arrives at m_t = o ⊙ tanh(c_t),
 // and dh_t stands for its gradient (lstm_project_backward.wgsl).
 //
-// p: batch B, hidden H, time T, start, steps, reverse, fresh (1: dh and dc are 0 at the first step of all, and not yet in
-// memory), projected, ragged (1: there are lengths).
+// p: batch B, hidden H, time T, start, steps, reverse, directions D (2: both at once, reverse being that of the
+// first), fresh (1: dh and dc are 0 at the first step of all, and not yet in memory), projected, ragged (1: there are
+// lengths).
 // Twin: src/cpu/lstm_backward.rs.
 
-@group(0) @binding(0) var<storage, read> dy: array<Wide>; // [T, B, H]; [1, B, H] where p.projected is 1
-@group(0) @binding(1) var<storage, read> w_hh: array<Wide>; // [4H, H]; not read where p.projected is 1
-@group(0) @binding(2) var<storage, read> gates: array<Wide>; // [T, B, 4H]: i, f, g, o
-@group(0) @binding(3) var<storage, read> c: array<Wide>; // [T+1, B, H]
+@group(0) @binding(0) var<storage, read> dy: array<Wide>; // [T, B, D, H]; [1, B, H] where p.projected is 1
+@group(0) @binding(1) var<storage, read> w_hh: array<Wide>; // [D, 4H, H]; not read where p.projected is 1
+@group(0) @binding(2) var<storage, read> gates: array<Wide>; // [D, T, B, 4H]: i, f, g, o
+@group(0) @binding(3) var<storage, read> c: array<Wide>; // [D, T+1, B, H]
 @group(0) @binding(4) var<storage, read> lengths: array<i32>; // [B]; absent unless p.ragged is 1
-@group(0) @binding(5) var<storage, read_write> dh: array<Wide>; // [B, H]
-@group(0) @binding(6) var<storage, read_write> dc: array<Wide>; // [B, H]
-@group(0) @binding(7) var<storage, read_write> da: array<Wide>; // [T, B, 4H]: of i, f, g, o
+@group(0) @binding(5) var<storage, read_write> dh: array<Wide>; // [D, B, H]
+@group(0) @binding(6) var<storage, read_write> dc: array<Wide>; // [D, B, H]
+@group(0) @binding(7) var<storage, read_write> da: array<Wide>; // [D, T, B, 4H]: of i, f, g, o
 
 // How many products a sum has.
 fn inner() -> u32 {
@@ -51,28 +52,30 @@ fn source(i: u32) -> Wide {
 // Takes the `unit`-th unit, or four, of row `row` of the batch back through a step, given the sums.
 fn finish(row: u32, unit: u32, step: Step, sums: Sums) {
     let hidden = wide(p.hidden);
-    let size = p.batch * hidden;
-    let n = row * hidden + unit;
-    let start = (step.time * p.batch + row) * 4u * hidden + unit;
-    let arriving = select(dh[n], Wide(0.0), step.fresh) + sums[0];
+    let start = row_of_step(step, row) * 4u * hidden + unit;
+    let carried = row_of_carried(step, row) * hidden + unit;
+    let arriving = select(dh[carried], Wide(0.0), step.fresh) + sums[0];
+    let dc_before = select(dc[carried], Wide(0.0), step.fresh);
     var da = array<Wide, 4>();
-    if p.ragged == 1u && i32(step.time) >= lengths[row] {
-        dh[n] = arriving;
-        dc[n] = select(dc[n], Wide(0.0), step.fresh);
+    if has_ended(step, row) {
+        dh[carried] = arriving;
+        dc[carried] = dc_before;
     } else {
         let i = load_gates(start);
         let f = load_gates(start + hidden);
         let g = load_gates(start + 2u * hidden);
         let o = load_gates(start + 3u * hidden);
-        let t = tanh_of_each(load_c(step.after * size + n));
-        let dh_t = load_dy(select(step.time * size, 0u, p.projected == 1u) + n) + arriving;
-        let dc_t = select(dc[n], Wide(0.0), step.fresh) + dh_t * o * (1.0 - t) * (1.0 + t);
+        let old = load_c(row_of_slot(step, step.before, row) * hidden + unit);
+        let t = tanh_of_each(load_c(row_of_slot(step, step.after, row) * hidden + unit));
+        let output = select(row_of_output(step, row), row, p.projected == 1u);
+        let dh_t = load_dy(output * hidden + unit) + arriving;
+        let dc_t = dc_before + dh_t * o * (1.0 - t) * (1.0 + t);
         let da_i = dc_t * g * i * (1.0 - i);
-        let da_f = dc_t * load_c(step.before * size + n) * f * (1.0 - f);
+        let da_f = dc_t * old * f * (1.0 - f);
         let da_g = dc_t * i * (1.0 - g) * (1.0 + g);
         let da_o = dh_t * t * o * (1.0 - o);
-        dh[n] = Wide(0.0);
-        dc[n] = dc_t * f;
+        dh[carried] = Wide(0.0);
+        dc[carried] = dc_t * f;
         da = array<Wide, 4>(da_i, da_f, da_g, da_o);
     }
     for (var gate = 0u; gate < 4u; gate++) { // unroll

@@ -15,18 +15,20 @@
 // The states lie in T + 1 slots, as in rnn_forward.wgsl: those of c [B, H] from element 0 on, those of h [B, S] from
 // p.base on. The gates i, f, g and o are kept for lstm_backward.wgsl. With a projection (p.projected 1)
 // m_t = o ⊙ tanh(c_t) [B, H], 0 for sequences that have ended, goes to a place of its own behind the slots of h, and
-// lstm_project_forward.wgsl makes h_t of it. A launch then makes one step, and p.fresh is 0.
+// lstm_project_forward.wgsl makes h_t of it. A launch then makes one step of one direction, and
+// p.fresh is 0.
 //
-// p: batch B, hidden H, width S, time T, start, steps, reverse, fresh (1: the states before the first of the steps are 0,
-// and are written to their slots here), base, projected, ragged (1: there are lengths).
+// p: batch B, hidden H, width S, time T, start, steps, reverse, directions D (2: both at once, reverse being that of
+// the first), fresh (1: the states before the first of the steps are 0, and are written to their slots here), base,
+// projected, ragged (1: there are lengths).
 // Twin: src/cpu/lstm_forward.rs.
 
-@group(0) @binding(0) var<storage, read> xw: array<Wide>; // [T, B, 4H]: for i, f, g, o
-@group(0) @binding(1) var<storage, read> w_hh: array<Wide>; // W_hhᵀ [S, 4H]
+@group(0) @binding(0) var<storage, read> xw: array<Wide>; // [D, T, B, 4H]: for i, f, g, o
+@group(0) @binding(1) var<storage, read> w_hh: array<Wide>; // W_hhᵀ [D, S, 4H]
 @group(0) @binding(2) var<storage, read> lengths: array<i32>; // [B]; absent unless p.ragged is 1
-@group(0) @binding(3) var<storage, read_write> gates: array<Wide>; // [T, B, 4H]: i, f, g, o
-@group(0) @binding(4) var<storage, read_write> c: array<Wide>; // [T+1, B, H]
-@group(0) @binding(5) var<storage, read_write> h: array<Wide>; // from base on [T+1, B, S], then with a projection [T, B, H]
+@group(0) @binding(3) var<storage, read_write> gates: array<Wide>; // [D, T, B, 4H]: i, f, g, o
+@group(0) @binding(4) var<storage, read_write> c: array<Wide>; // [D, T+1, B, H]
+@group(0) @binding(5) var<storage, read_write> h: array<Wide>; // from base on [D, T+1, B, S], then with a projection [T, B, H]
 
 // How many products a sum has.
 fn inner() -> u32 {
@@ -37,9 +39,9 @@ fn inner() -> u32 {
 // Takes the `unit`-th unit, or four, of row `row` of the batch through a step, given the sums.
 fn finish(row: u32, unit: u32, step: Step, sums: Sums) {
     let hidden = wide(p.hidden);
-    let size = p.batch * hidden;
-    let n = row * hidden + unit;
-    let start = (step.time * p.batch + row) * 4u * hidden + unit;
+    let start = row_of_step(step, row) * 4u * hidden + unit;
+    let before = row_of_slot(step, step.before, row) * hidden + unit;
+    let after = row_of_slot(step, step.after, row) * hidden + unit;
     let a_i = load_xw(start) + sums[0];
     let a_f = load_xw(start + hidden) + sums[1];
     let a_g = load_xw(start + 2u * hidden) + sums[2];
@@ -52,24 +54,23 @@ fn finish(row: u32, unit: u32, step: Step, sums: Sums) {
     store_gates(start + hidden, f);
     store_gates(start + 2u * hidden, g);
     store_gates(start + 3u * hidden, o);
-    let before = wide(p.base) + step.before * size + n;
     if step.fresh {
-        store_c(step.before * size + n, Wide(0.0));
-        store_h(before, Wide(0.0));
+        store_c(before, Wide(0.0));
+        store_h(wide(p.base) + before, Wide(0.0));
     }
-    let old = load_c(step.before * size + n);
+    let old = load_c(before);
     var cell = f * old + i * g;
     var state = o * tanh_of_each(cell);
-    if p.ragged == 1u && i32(step.time) >= lengths[row] {
+    if has_ended(step, row) {
         cell = old;
         state = Wide(0.0);
         if p.projected == 0u {
-            state = load_h(before);
+            state = load_h(wide(p.base) + before);
         }
     }
-    store_c(step.after * size + n, cell);
-    let behind = wide(p.base + (p.time + 1u) * p.batch * p.width) + step.time * size;
-    let out = select(wide(p.base) + step.after * size, behind, p.projected == 1u);
-    hand_on(unit, store_h(out + n, state));
+    store_c(after, cell);
+    let slots = wide(p.base + (p.time + 1u) * p.batch * p.width);
+    let projected = slots + row_of_step(step, row) * hidden + unit;
+    hand_on(unit, store_h(select(wide(p.base) + after, projected, p.projected == 1u), state));
 }
 // ANCHOR_END: finish

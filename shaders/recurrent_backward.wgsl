@@ -3,14 +3,17 @@
 // src/cpu/recurrence.rs.
 
 // The s-th of the p.steps steps of this launch.
-fn step_of(s: u32) -> Step {
-    let time = select(p.start - s, p.start + s, p.reverse == 1u);
-    let later = select(time + 1u, time - 1u, p.reverse == 1u);
-    let first = select(time + 1u == p.time, time == 0u, p.reverse == 1u);
-    return Step(time, time + p.reverse, time + 1u - p.reverse, later, first, p.fresh == 1u && first);
+fn step_of(s: u32, direction: u32) -> Step {
+    let reverse = p.reverse ^ direction;
+    let start = select(p.start, p.time - 1u - p.start, direction == 1u);
+    let time = select(start - s, start + s, reverse == 1u);
+    let later = select(time + 1u, time - 1u, reverse == 1u);
+    let first = select(time + 1u == p.time, time == 0u, reverse == 1u);
+    return Step(direction, time, time + reverse, time + 1u - reverse, later, first, p.fresh == 1u && first);
 }
 
 // Where the factors of a row of the batch begin, for `source`.
 fn row_of(row: u32, step: Step) -> u32 {
-    return (step.later * p.batch + row) * inner();
+    let first = step.direction * rows_apart(p.time * p.batch);
+    return (first + step.later * p.batch + row) * inner();
 }

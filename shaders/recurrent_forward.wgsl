@@ -2,10 +2,12 @@
 // with: the rows of the state before the step, of inner() elements. Twin: forward_steps in src/cpu/recurrence.rs.
 
 // The s-th of the p.steps steps of this launch.
-fn step_of(s: u32) -> Step {
-    let time = select(p.start + s, p.start - s, p.reverse == 1u);
+fn step_of(s: u32, direction: u32) -> Step {
+    let reverse = p.reverse ^ direction;
+    let start = select(p.start, p.time - 1u - p.start, direction == 1u);
+    let time = select(start + s, start - s, reverse == 1u);
     let fresh = p.fresh == 1u && s == 0u;
-    return Step(time, time + p.reverse, time + 1u - p.reverse, 0u, fresh, fresh);
+    return Step(direction, time, time + reverse, time + 1u - reverse, 0u, fresh, fresh);
 }
 
 // Whether there are sums to compute: a state of 0 has none.
@@ -15,7 +17,7 @@ fn multiplies(step: Step) -> bool {
 
 // Where the factors of a row of the batch begin, for `source`.
 fn row_of(row: u32, step: Step) -> u32 {
-    return p.base + (step.before * p.batch + row) * inner();
+    return p.base + row_of_slot(step, step.before, row) * inner();
 }
 
 // The i-th element of what holds the factors of the sums.

@@ -26,12 +26,12 @@ fn main(
 ) {
     let unit = index % UNITS;
     let first = index / UNITS * KEEP;
-    let begins = multiplies(step_of(0u));
+    let begins = multiplies(step_of(0u, group.z));
     var w = array<f32, KEEP * COLUMNS>();
     if begins || p.steps > 1u {
         for (var n = 0u; n < KEEP; n++) { // unroll
             let k = min(first + n, inner() - 1u);
-            let at = k * COLUMNS * p.hidden + min(unit, p.hidden - 1u);
+            let at = first_weight(group.z) + k * COLUMNS * p.hidden + min(unit, p.hidden - 1u);
             let exists = first + n < inner() && unit < p.hidden;
             for (var c = 0u; c < COLUMNS; c++) { // unroll
                 w[n * COLUMNS + c] = select(0.0, load_w_hh(at + c * p.hidden), exists);
@@ -40,7 +40,7 @@ fn main(
     }
     // ANCHOR: loops
     for (var row = group.y; row < p.batch; row += groups.y) {
-        let start = row_of(row, step_of(0u));
+        let start = row_of(row, step_of(0u, group.z));
         for (var k = index; k < SLICES * KEEP; k += SLICES * UNITS) {
             var x = 0.0;
             if begins && k < inner() {
@@ -50,7 +50,7 @@ fn main(
         }
         workgroupBarrier();
         for (var s = 0u; s < p.steps; s++) {
-            let step = step_of(s);
+            let step = step_of(s, group.z);
             var sums = Sums();
             if multiplies(step) {
                 for (var n = 0u; n < KEEP; n++) { // unroll

@@ -20,9 +20,10 @@ fn main(
     @builtin(subgroup_invocation_id) lane: u32,
 ) {
     let pitch = COLUMNS * p.hidden;
+    let weights = first_weight(group.z);
     for (var row = group.y * 16u; row < p.batch; row += groups.y * 16u) {
         for (var s = 0u; s < p.steps; s++) {
-            let step = step_of(s);
+            let step = step_of(s, group.z);
             for (var block = group.x * 8u * WIDE; block < p.hidden; block += groups.x * 8u * WIDE) {
                 let first = block + lane * WIDE;
                 let unit = min(first, p.hidden - WIDE);
@@ -35,7 +36,7 @@ fn main(
                         let x_low = source(wide(row_low + k));
                         let x_high = source(wide(row_high + k));
                         for (var q = 0u; q < WIDE; q++) { // unroll
-                            let at = (k + q) * pitch + unit;
+                            let at = weights + (k + q) * pitch + unit;
                             var w: array<Wide, COLUMNS>;
                             for (var c = 0u; c < COLUMNS; c++) { // unroll
                                 w[c] = load_w_hh(wide(at + c * p.hidden));

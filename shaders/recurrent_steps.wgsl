@@ -7,6 +7,8 @@
 // multiplies. Twin: src/cpu/recurrence.rs.
 
 struct Step {
+    // 0, or of the second direction 1.
+    direction: u32,
     // t.
     time: u32,
     // The slots of the states before and after the step.
@@ -19,6 +21,48 @@ struct Step {
     first: bool,
     // Whether what it begins with (the initial state; backward, dh and dc) is 0 and not in memory.
     fresh: bool,
+}
+
+// Two directions of a layer run side by side, in workgroups of their own: those of the second make the mirrored steps, from
+// the other end. What is of a direction lies together: the second's part of an array begins as many rows after the first's
+// as that has, rounded up so that it is aligned.
+fn rows_apart(rows: u32) -> u32 {
+    return select(rows, (rows + 127u) / 128u * 128u, p.directions > 1u);
+}
+
+// The rows of [D, T, B, ..], of which each direction has the T·B first ones of its part.
+fn rows_of_steps() -> u32 {
+    return p.directions * rows_apart(p.time * p.batch);
+}
+
+// The row of a step: of [D, T, B, ..].
+fn row_of_step(step: Step, row: u32) -> u32 {
+    return step.direction * rows_apart(p.time * p.batch) + step.time * p.batch + row;
+}
+
+// The row of the state in a slot: of [D, T+1, B, ..].
+fn row_of_slot(step: Step, slot: u32, row: u32) -> u32 {
+    return step.direction * rows_apart((p.time + 1u) * p.batch) + slot * p.batch + row;
+}
+
+// The row of what goes from step to step: of [D, B, ..].
+fn row_of_carried(step: Step, row: u32) -> u32 {
+    return step.direction * rows_apart(p.batch) + row;
+}
+
+// The row of a step's output, which has the directions side by side: of [T, B, D, ..].
+fn row_of_output(step: Step, row: u32) -> u32 {
+    return (step.time * p.batch + row) * p.directions + step.direction;
+}
+
+// The first number of a direction's weights: of [D, inner(), COLUMNS·H].
+fn first_weight(direction: u32) -> u32 {
+    return direction * inner() * COLUMNS * p.hidden;
+}
+
+// Whether the sequence of a row has ended before the step.
+fn has_ended(step: Step, row: u32) -> bool {
+    return p.ragged == 1u && i32(step.time) >= lengths[row];
 }
 
 // How many elements of type Wide n numbers are.

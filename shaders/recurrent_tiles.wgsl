@@ -24,10 +24,11 @@ fn main(
 ) {
     let slice = index / UNITS;
     let pitch = COLUMNS * p.hidden;
+    let weights = first_weight(group.z);
     // ANCHOR: loops
     for (var row = group.y * ROWS; row < p.batch; row += groups.y * ROWS) {
         for (var s = 0u; s < p.steps; s++) {
-            let step = step_of(s);
+            let step = step_of(s, group.z);
             for (var block = group.x * UNITS; block < p.hidden; block += groups.x * UNITS) {
                 let unit = min(block + index % UNITS, p.hidden - 1u);
                 var sums = array<f32, ROWS * COLUMNS>();
@@ -39,7 +40,7 @@ fn main(
                     for (var k = slice; k < inner(); k += SLICES) {
                         var w: Sums;
                         for (var c = 0u; c < COLUMNS; c++) { // unroll
-                            w[c] = load_w_hh(k * pitch + c * p.hidden + unit);
+                            w[c] = load_w_hh(weights + k * pitch + c * p.hidden + unit);
                         }
                         for (var r = 0u; r < ROWS; r++) { // unroll
                             let x = source(rows[r] + k);

@@ -15,16 +15,17 @@
 // recurrent_backward.wgsl says for which steps: p.steps from p.start on, downwards, or in reverse upwards. Both follow
 // this file.
 //
-// p: batch B, hidden H, time T, start, steps, reverse, fresh (1: dh is 0 at the first step of all, and not yet in
-// memory), base (of the slots of h, see rnn_forward.wgsl), relu, ragged (1: there are lengths).
+// p: batch B, hidden H, time T, start, steps, reverse, directions D (2: both at once, reverse being that of the
+// first), fresh (1: dh is 0 at the first step of all, and not yet in memory), base (of the slots of h, see
+// rnn_forward.wgsl), relu, ragged (1: there are lengths).
 // Twin: src/cpu/rnn_backward.rs.
 
-@group(0) @binding(0) var<storage, read> dy: array<Wide>; // [T, B, H]
-@group(0) @binding(1) var<storage, read> w_hh: array<Wide>; // [H, H]
-@group(0) @binding(2) var<storage, read> h: array<Wide>; // from base on [T+1, B, H]
+@group(0) @binding(0) var<storage, read> dy: array<Wide>; // [T, B, D, H]
+@group(0) @binding(1) var<storage, read> w_hh: array<Wide>; // [D, H, H]
+@group(0) @binding(2) var<storage, read> h: array<Wide>; // from base on [D, T+1, B, H]
 @group(0) @binding(3) var<storage, read> lengths: array<i32>; // [B]; absent unless p.ragged is 1
-@group(0) @binding(4) var<storage, read_write> dh: array<Wide>; // [B, H]
-@group(0) @binding(5) var<storage, read_write> da: array<Wide>; // [T, B, H]
+@group(0) @binding(4) var<storage, read_write> dh: array<Wide>; // [D, B, H]
+@group(0) @binding(5) var<storage, read_write> da: array<Wide>; // [D, T, B, H]
 
 // How many products a sum has.
 fn inner() -> u32 {
@@ -44,19 +45,21 @@ fn source(i: u32) -> Wide {
 // ANCHOR: finish
 // Takes the `unit`-th unit, or four, of row `row` of the batch back through a step, given the sums.
 fn finish(row: u32, unit: u32, step: Step, sums: Sums) {
-    let size = p.batch * wide(p.hidden);
-    let i = row * wide(p.hidden) + unit;
-    let arriving = select(dh[i], Wide(0.0), step.fresh) + sums[0];
+    let hidden = wide(p.hidden);
+    let now = row_of_step(step, row) * hidden + unit;
+    let carried = row_of_carried(step, row) * hidden + unit;
+    let arriving = select(dh[carried], Wide(0.0), step.fresh) + sums[0];
     var da = Wide(0.0);
-    if p.ragged == 1u && i32(step.time) >= lengths[row] {
-        dh[i] = arriving;
+    if has_ended(step, row) {
+        dh[carried] = arriving;
     } else {
-        let y = load_h(wide(p.base) + step.after * size + i);
+        let y = load_h(wide(p.base) + row_of_slot(step, step.after, row) * hidden + unit);
         let positive = select(Wide(0.0), Wide(1.0), y > Wide(0.0));
         let slope = select((1.0 - y) * (1.0 + y), positive, p.relu == 1u);
-        dh[i] = Wide(0.0);
-        da = (load_dy(step.time * size + i) + arriving) * slope;
+        let dh_t = load_dy(row_of_output(step, row) * hidden + unit) + arriving;
+        dh[carried] = Wide(0.0);
+        da = dh_t * slope;
     }
-    hand_on(unit, store_da(step.time * size + i, da));
+    hand_on(unit, store_da(now, da));
 }
 // ANCHOR_END: finish

@@ -9,16 +9,18 @@
 // p.steps from p.start on, upwards, or in reverse downwards. Both follow this file.
 //
 // All states lie in one buffer, in T + 1 slots of [B, H]: slot s begins at element p.base + s·B·H. Step t takes the state
-// from slot t to slot t + 1, in reverse from slot t + 1 to slot t. rnn_backward.wgsl needs nothing else.
+// from slot t to slot t + 1, in reverse from slot t + 1 to slot t. rnn_backward.wgsl needs nothing else. Where two
+// directions run at once, everything but lengths is there for each of them: recurrent_steps.wgsl says where.
 //
-// p: batch B, hidden H, start, steps, reverse, fresh (1: the state before the first of the steps is 0, and is written to
-// its slot here), base, relu, ragged (1: there are lengths).
+// p: batch B, hidden H, time T, start, steps, reverse, directions D (2: both at once, reverse being that of the
+// first), fresh (1: the state before the first of the steps is 0, and is written to its slot here), base, relu, ragged
+// (1: there are lengths).
 // Twin: src/cpu/rnn_forward.rs.
 
-@group(0) @binding(0) var<storage, read> xw: array<Wide>; // [T, B, H]
-@group(0) @binding(1) var<storage, read> w_hh: array<Wide>; // W_hhᵀ [H, H]
+@group(0) @binding(0) var<storage, read> xw: array<Wide>; // [D, T, B, H]
+@group(0) @binding(1) var<storage, read> w_hh: array<Wide>; // W_hhᵀ [D, H, H]
 @group(0) @binding(2) var<storage, read> lengths: array<i32>; // [B]; absent unless p.ragged is 1
-@group(0) @binding(3) var<storage, read_write> h: array<Wide>; // from base on [T+1, B, H]
+@group(0) @binding(3) var<storage, read_write> h: array<Wide>; // from base on [D, T+1, B, H]
 
 // How many products a sum has.
 fn inner() -> u32 {
@@ -28,17 +30,17 @@ fn inner() -> u32 {
 // ANCHOR: finish
 // Takes the `unit`-th unit, or four, of row `row` of the batch through a step, given the sums.
 fn finish(row: u32, unit: u32, step: Step, sums: Sums) {
-    let size = p.batch * wide(p.hidden);
-    let i = row * wide(p.hidden) + unit;
-    let before = wide(p.base) + step.before * size + i;
-    let a = load_xw(step.time * size + i) + sums[0];
+    let hidden = wide(p.hidden);
+    let before = wide(p.base) + row_of_slot(step, step.before, row) * hidden + unit;
+    let after = wide(p.base) + row_of_slot(step, step.after, row) * hidden + unit;
+    let a = load_xw(row_of_step(step, row) * hidden + unit) + sums[0];
     if step.fresh {
         store_h(before, Wide(0.0));
     }
     var next = select(tanh_of_each(a), relu_of_each(a), p.relu == 1u);
-    if p.ragged == 1u && i32(step.time) >= lengths[row] {
+    if has_ended(step, row) {
         next = load_h(before);
     }
-    hand_on(unit, store_h(wide(p.base) + step.after * size + i, next));
+    hand_on(unit, store_h(after, next));
 }
 // ANCHOR_END: finish

@@ -5,10 +5,10 @@ use std::ops::Range;
 use pulp::{Arch, Simd, WithSimd};
 
 use super::halves;
-use super::packed::{Packed, Strided, TILE};
+use super::packed::{Packed, Strided};
 use super::real::{Number, Real};
-use super::recurrence::{Product, backward_steps, ended, recurrent_kernel, tanh_slope};
-use super::threads::{Shared, in_large_blocks};
+use super::recurrence::{Product, ended, recurrent_kernel, tanh_slope};
+use super::threads::Shared;
 use super::vector::Lanes;
 use crate::kernel::Kept;
 
@@ -16,7 +16,7 @@ recurrent_kernel! {
     /// Steps of the backward pass of a GRU layer: from dh_t = dy_t + dh + da_h·W_hh to da_x and da_h, the gradients of both products.
     /// The header of `shaders/gru_backward.wgsl` has the equations with shapes, and the parameters.
     pub static GRU_BACKWARD = gru_backward(GruBackward {
-        batch: u32, hidden: u32, time: u32, start: u32, steps: u32, reverse: u32, fresh: u32, base: u32, ragged: u32,
+        batch: u32, hidden: u32, time: u32, start: u32, steps: u32, reverse: u32, directions: u32, fresh: u32, base: u32, ragged: u32,
     }; dy: read Float, w_hh: read Float, gates: read Float, h: read Float, lengths: read I32, dh: update F32,
        da_x: update Float, da_h: update Kept);
     fast gru_backward_fast;
@@ -27,7 +27,7 @@ recurrent_kernel! {
 impl GruBackward {
     /// The product of a step.
     pub fn product(&self) -> Product {
-        Product { batch: self.batch, hidden: self.hidden, columns: 1, inner: 3 * self.hidden }
+        Product { batch: self.batch, hidden: self.hidden, columns: 1, inner: 3 * self.hidden, directions: self.directions }
     }
 }
 
@@ -54,21 +54,25 @@ pub fn gru_backward<R: Real>(
     da_x: &mut [R],
     mut da_h: Kept<'_, R>,
 ) {
-    let [batch, hidden, time] = [p.batch, p.hidden, p.time].map(|n| n as usize);
-    let (size, width) = (batch * hidden, 3 * hidden);
-    for step in backward_steps(p.start, p.steps, p.reverse, p.time) {
-        for i in 0..size {
+    let (steps, hidden) = (p.span(), p.hidden as usize);
+    let width = 3 * hidden;
+    for step in steps.all_backward() {
+        let w_hh = &w_hh[p.product().first_weight(step.direction)..];
+        let dh = &mut dh[steps.row_of_carried(step.direction) * hidden..];
+        let h = &h[p.base as usize + steps.row_of_slot(step.direction, step.before) * hidden..];
+        let now = steps.row_of_step(step.direction, step.time);
+        for i in 0..steps.batch * hidden {
             let (row, unit) = (i / hidden, i % hidden);
-            let start = (step.time * batch + row) * width + unit;
+            let start = (now + row) * width + unit;
             let mut arriving = if p.fresh == 1 && step.first { R::zero() } else { dh[i] };
             if let Some(later) = step.later {
-                let later = (later * batch + row) * width;
+                let later = (steps.row_of_step(step.direction, later) + row) * width;
                 arriving = arriving + R::sum((0..width).map(|k| da_h[later + k] * w_hh[k * hidden + unit]));
             }
             let [r, z, q] = [0, 1, 2].map(|gate| gates[start + gate * hidden]);
-            let n = gates[(3 * time + step.time) * size + i];
-            let before = h[p.base as usize + step.before * size + i];
-            let mut gradients = unit_gradients([r, z, q, n], before, dy[step.time * size + i] + arriving);
+            let n = gates[(3 * steps.rows_of_steps() + now) * hidden + i];
+            let dy = dy[steps.row_of_output(step, row) * hidden + unit];
+            let mut gradients = unit_gradients([r, z, q, n], h[i], dy + arriving);
             if ended(p.ragged, lengths, row, step.time) {
                 gradients = [R::zero(), R::zero(), R::zero(), arriving];
             }
@@ -96,31 +100,34 @@ pub fn gru_backward_fast(
     da_x: &mut [f32],
     mut da_h: Kept<'_, f32>,
 ) {
-    let [batch, hidden, time] = [p.batch, p.hidden, p.time].map(|n| n as usize);
-    let (size, width) = (batch * hidden, 3 * hidden);
+    let (steps, hidden) = (p.span(), p.hidden as usize);
+    let width = 3 * hidden;
     let (da_h, dtype) = da_h.parts();
     let (dh, da_x, da_h) = (Shared::new(dh), Shared::new(da_x), Shared::new(da_h));
-    let block = |w: Packed<'_>, rows: Range<usize>| {
-        let (at, len) = (rows.start * hidden, rows.len() * hidden);
+    let block = |w: Packed<'_>, direction: usize, rows: Range<usize>| {
+        let len = rows.len() * hidden;
+        let row_at = |time: usize| steps.row_of_step(direction, time) + rows.start;
         // SAFETY: what belongs to the block's rows.
-        let dh = unsafe { dh.part(at, len) };
-        for step in backward_steps(p.start, p.steps, p.reverse, p.time) {
+        let dh = unsafe { dh.part((steps.row_of_carried(direction) + rows.start) * hidden, len) };
+        for step in steps.backward(direction) {
             if p.fresh == 1 && step.first {
                 dh.fill(0.0);
             }
             if let Some(later) = step.later {
                 // SAFETY: the block's rows of one step.
-                w.add_product(unsafe { da_h.part(later * 3 * size + 3 * at, 3 * len) }, dh);
+                w.add_product(unsafe { da_h.part(row_at(later) * width, 3 * len) }, dh);
             }
-            let start = step.time * 3 * size + 3 * at;
+            let start = row_at(step.time) * width;
+            let slot = steps.row_of_slot(direction, step.before) + rows.start;
             // SAFETY: the block's rows of another step.
             let [da_x, da_h] = [&da_x, &da_h].map(|da| unsafe { da.part(start, 3 * len) });
             Arch::new().dispatch(Units {
                 hidden,
                 rzq: &gates[start..][..3 * len],
-                n: &gates[(3 * time + step.time) * size + at..][..len],
-                before: &h[p.base as usize + step.before * size + at..][..len],
-                dy: &dy[step.time * size + at..][..len],
+                n: &gates[(3 * steps.rows_of_steps() + row_at(step.time)) * hidden..][..len],
+                before: &h[p.base as usize + slot * hidden..][..len],
+                dy: &dy[steps.row_of_output(step, rows.start) * hidden..],
+                pitch: steps.directions * hidden,
                 dh,
                 da_x,
                 da_h: &mut *da_h,
@@ -130,8 +137,9 @@ pub fn gru_backward_fast(
             halves::round(dtype, da_h);
         }
     };
-    Packed::with(Strided::dense(w_hh, hidden), width, hidden, |w| {
-        in_large_blocks(batch, TILE, p.product().work(p.steps), |rows| block(w, rows));
+    Packed::with_all(steps.directions, Strided::dense(w_hh, hidden), width, hidden, |w| {
+        let work = p.product().work(p.steps);
+        steps.in_rows(work, |direction, rows| block(w.get(direction), direction, rows));
     });
 }
 
@@ -142,7 +150,9 @@ struct Units<'a, P> {
     rzq: &'a [f32],
     n: &'a [f32],
     before: &'a [f32],
+    /// Its rows are `pitch` apart.
     dy: &'a [f32],
+    pitch: usize,
     dh: &'a mut [f32],
     da_x: &'a mut [f32],
     da_h: &'a mut [f32],
@@ -162,7 +172,8 @@ impl<P: Fn(usize) -> bool> WithSimd for Units<'_, P> {
                 continue;
             }
             let [r, z, q] = [0, 1, 2].map(|gate| &self.rzq[(3 * row + gate) * hidden..][..hidden]);
-            let [n, before, dy] = [self.n, self.before, self.dy].map(|x| &x[row * hidden..][..hidden]);
+            let [n, before] = [self.n, self.before].map(|x| &x[row * hidden..][..hidden]);
+            let dy = &self.dy[row * self.pitch..][..hidden];
             for at in (0..hidden).step_by(S::F32_LANES) {
                 // Written out: a vector must not pass through a function that is not compiled for it.
                 let reset = Lanes::load(simd, r, at);

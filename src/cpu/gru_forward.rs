@@ -6,10 +6,10 @@ use pulp::{Arch, Simd, WithSimd};
 
 use super::common::tanh_rational;
 use super::halves;
-use super::packed::{Packed, Strided, TILE};
+use super::packed::{Packed, Strided};
 use super::real::{Number, Real};
-use super::recurrence::{Product, ended, forward_steps, recurrent_kernel};
-use super::threads::{Shared, in_large_blocks};
+use super::recurrence::{Product, ended, recurrent_kernel};
+use super::threads::Shared;
 use super::vector::Lanes;
 use crate::kernel::Kept;
 
@@ -17,7 +17,7 @@ recurrent_kernel! {
     /// Steps of a GRU layer: r, z = σ(..), n = tanh(..) of xw_t and h·W_hhᵀ + b_hh, h_t = (1 − z) ⊙ n + z ⊙ h. The header of
     /// `shaders/gru_forward.wgsl` has the equations with shapes, the parameters, and where the states lie.
     pub static GRU_FORWARD = gru_forward(GruForward {
-        batch: u32, hidden: u32, time: u32, start: u32, steps: u32, reverse: u32, fresh: u32, base: u32, bias: u32, ragged: u32,
+        batch: u32, hidden: u32, time: u32, start: u32, steps: u32, reverse: u32, directions: u32, fresh: u32, base: u32, bias: u32, ragged: u32,
     }; xw: read Float, w_hh: read Float, b_hh: read Float, lengths: read I32, gates: update Float,
        h: update Kept);
     fast gru_forward_fast;
@@ -28,7 +28,7 @@ recurrent_kernel! {
 impl GruForward {
     /// The product of a step.
     pub fn product(&self) -> Product {
-        Product { batch: self.batch, hidden: self.hidden, columns: 3, inner: self.hidden }
+        Product { batch: self.batch, hidden: self.hidden, columns: 3, inner: self.hidden, directions: self.directions }
     }
 }
 
@@ -43,15 +43,18 @@ pub fn gru_forward<R: Real>(
     gates: &mut [R],
     mut h: Kept<'_, R>,
 ) {
-    let [batch, hidden, time] = [p.batch, p.hidden, p.time].map(|n| n as usize);
-    let size = batch * hidden;
-    for step in forward_steps(p.start, p.steps, p.reverse) {
-        let [before, after] = [step.before, step.after].map(|slot| p.base as usize + slot * size);
+    let (steps, hidden, base) = (p.span(), p.hidden as usize, p.base as usize);
+    for step in steps.all_forward() {
+        let w_hh = &w_hh[p.product().first_weight(step.direction)..];
+        let b_hh = if p.bias == 1 { &b_hh[step.direction * 3 * hidden..] } else { b_hh };
+        let now = steps.row_of_step(step.direction, step.time);
+        let [before, after] = [step.before, step.after]
+            .map(|slot| base + steps.row_of_slot(step.direction, slot) * hidden);
         if p.fresh == 1 && step.first {
-            (before..before + size).for_each(|i| h.put(i, R::zero()));
+            (before..before + steps.batch * hidden).for_each(|i| h.put(i, R::zero()));
         }
-        for row in 0..batch {
-            let start = (step.time * batch + row) * 3 * hidden;
+        for row in 0..steps.batch {
+            let start = (now + row) * 3 * hidden;
             for unit in 0..hidden {
                 let i = row * hidden + unit;
                 let ah = [0, 1, 2].map(|gate| {
@@ -68,7 +71,7 @@ pub fn gru_forward<R: Real>(
                 gates[start + unit] = r;
                 gates[start + hidden + unit] = z;
                 gates[start + 2 * hidden + unit] = q;
-                gates[(3 * time + step.time) * size + i] = n;
+                gates[(3 * steps.rows_of_steps() + now) * hidden + i] = n;
                 let old = h[before + i];
                 let state = (R::of(1.0) - z) * n + z * old;
                 h.put(after + i, if ended(p.ragged, lengths, row, step.time) { old } else { state });
@@ -88,21 +91,23 @@ pub fn gru_forward_fast(
     gates: &mut [f32],
     mut h: Kept<'_, f32>,
 ) {
-    let [batch, hidden, time] = [p.batch, p.hidden, p.time].map(|n| n as usize);
-    let size = batch * hidden;
+    let (steps, hidden) = (p.span(), p.hidden as usize);
     let (h, dtype) = h.parts();
     let (gates, h) = (Shared::new(gates), Shared::new(&mut h[p.base as usize..]));
-    let block = |w: Packed<'_>, rows: Range<usize>| {
-        let (at, len) = (rows.start * hidden, rows.len() * hidden);
-        for step in forward_steps(p.start, p.steps, p.reverse) {
-            let now = step.time * 3 * size + 3 * at;
+    let block = |w: Packed<'_>, direction: usize, rows: Range<usize>| {
+        let len = rows.len() * hidden;
+        let b_hh = if p.bias == 1 { &b_hh[direction * 3 * hidden..][..3 * hidden] } else { b_hh };
+        for step in steps.forward(direction) {
+            let row = steps.row_of_step(direction, step.time) + rows.start;
+            let now = row * 3 * hidden;
             // SAFETY: what belongs to the block's rows: two different places in the gates, two slots of h.
             let rzq = unsafe { gates.part(now, 3 * len) };
             // SAFETY: as above, at the other place.
-            let n = unsafe { gates.part((3 * time + step.time) * size + at, len) };
+            let n = unsafe { gates.part((3 * steps.rows_of_steps() + row) * hidden, len) };
             // SAFETY: as above; the two slots differ.
-            let [previous, next] =
-                [step.before, step.after].map(|slot| unsafe { h.part(slot * size + at, len) });
+            let [previous, next] = [step.before, step.after].map(|slot| unsafe {
+                h.part((steps.row_of_slot(direction, slot) + rows.start) * hidden, len)
+            });
             match p.bias == 1 {
                 true => rzq.chunks_exact_mut((3 * hidden).max(1)).for_each(|row| row.copy_from_slice(b_hh)),
                 false => rzq.fill(0.0),
@@ -120,8 +125,9 @@ pub fn gru_forward_fast(
             }
         }
     };
-    Packed::with(Strided::dense(w_hh, 3 * hidden), hidden, 3 * hidden, |w| {
-        in_large_blocks(batch, TILE, p.product().work(p.steps), |rows| block(w, rows));
+    Packed::with_all(steps.directions, Strided::dense(w_hh, 3 * hidden), hidden, 3 * hidden, |w| {
+        let work = p.product().work(p.steps);
+        steps.in_rows(work, |direction, rows| block(w.get(direction), direction, rows));
     });
 }
 

@@ -6,10 +6,10 @@ use pulp::{Arch, Simd, WithSimd};
 
 use super::common::tanh_rational;
 use super::halves;
-use super::packed::{Packed, Strided, TILE};
+use super::packed::{Packed, Strided};
 use super::real::{Number, Real};
-use super::recurrence::{Product, Step, backward_steps, ended, recurrent_kernel, tanh_slope};
-use super::threads::{Shared, in_large_blocks};
+use super::recurrence::{Product, Step, ended, recurrent_kernel, tanh_slope};
+use super::threads::Shared;
 use super::vector::Lanes;
 use crate::kernel::Kept;
 
@@ -17,7 +17,7 @@ recurrent_kernel! {
     /// Steps of the backward pass of an LSTM layer: from dh_t = dy_t + dh + da·W_hh and dc_t to da_t = (da_i, da_f, da_g, da_o). The
     /// header of `shaders/lstm_backward.wgsl` has the equations with shapes, and the parameters.
     pub static LSTM_BACKWARD = lstm_backward(LstmBackward {
-        batch: u32, hidden: u32, time: u32, start: u32, steps: u32, reverse: u32, fresh: u32, projected: u32, ragged: u32,
+        batch: u32, hidden: u32, time: u32, start: u32, steps: u32, reverse: u32, directions: u32, fresh: u32, projected: u32, ragged: u32,
     }; dy: read Float, w_hh: read Float, gates: read Float, c: read Float, lengths: read I32, dh: update F32,
        dc: update F32, da: update Kept);
     fast lstm_backward_fast;
@@ -28,12 +28,12 @@ recurrent_kernel! {
 impl LstmBackward {
     /// The product of a step.
     pub fn product(&self) -> Product {
-        Product { batch: self.batch, hidden: self.hidden, columns: 1, inner: 4 * self.hidden }
+        Product { batch: self.batch, hidden: self.hidden, columns: 1, inner: 4 * self.hidden, directions: self.directions }
     }
 
-    /// The step of dy that is dy_t.
-    fn row_of_dy(&self, step: Step) -> usize {
-        if self.projected == 1 { 0 } else { step.time }
+    /// The row of dy that is of a row of the batch.
+    fn row_of_dy(&self, step: Step, row: usize) -> usize {
+        if self.projected == 1 { row } else { self.span().row_of_output(step, row) }
     }
 }
 
@@ -67,18 +67,23 @@ pub fn lstm_backward<R: Real>(
     dc: &mut [R],
     mut da: Kept<'_, R>,
 ) {
-    let [batch, hidden] = [p.batch, p.hidden].map(|n| n as usize);
-    let (size, width) = (batch * hidden, 4 * hidden);
-    for step in backward_steps(p.start, p.steps, p.reverse, p.time) {
+    let (steps, hidden) = (p.span(), p.hidden as usize);
+    let (size, width) = (steps.batch * hidden, 4 * hidden);
+    for step in steps.all_backward() {
+        let w_hh = &w_hh[p.product().first_weight(step.direction).min(w_hh.len())..];
+        let carried = steps.row_of_carried(step.direction) * hidden;
+        let [dh, dc] = [&mut *dh, &mut *dc].map(|all| &mut all[carried..][..size]);
+        let states = [step.before, step.after].map(|slot| &c[steps.row_of_slot(step.direction, slot) * hidden..]);
         if p.fresh == 1 && step.first {
-            [&mut *dh, dc].into_iter().for_each(|carried| carried[..size].fill(R::zero()));
+            dh.fill(R::zero());
+            dc.fill(R::zero());
         }
         for n in 0..size {
             let (row, unit) = (n / hidden, n % hidden);
-            let start = (step.time * batch + row) * width + unit;
+            let start = (steps.row_of_step(step.direction, step.time) + row) * width + unit;
             let mut arriving = dh[n];
             if let Some(later) = step.later.filter(|_| p.projected == 0) {
-                let later = (later * batch + row) * width;
+                let later = (steps.row_of_step(step.direction, later) + row) * width;
                 arriving = arriving + R::sum((0..width).map(|k| da[later + k] * w_hh[k * hidden + unit]));
             }
             if ended(p.ragged, lengths, row, step.time) {
@@ -87,8 +92,8 @@ pub fn lstm_backward<R: Real>(
                 continue;
             }
             let gate = [0, 1, 2, 3].map(|gate| gates[start + gate * hidden]);
-            let (before, after) = (c[step.before * size + n], c[step.after * size + n]);
-            let dh_t = dy[p.row_of_dy(step) * size + n] + arriving;
+            let [before, after] = states.map(|c| c[n]);
+            let dh_t = dy[p.row_of_dy(step, row) * hidden + unit] + arriving;
             let [da_i, da_f, da_g, da_o, rest] = unit_gradients(gate, before, after.tanh(), dh_t, dc[n]);
             dh[n] = R::zero();
             dc[n] = rest;
@@ -113,33 +118,37 @@ pub fn lstm_backward_fast(
     dc: &mut [f32],
     mut da: Kept<'_, f32>,
 ) {
-    let [batch, hidden] = [p.batch, p.hidden].map(|n| n as usize);
-    let (size, width) = (batch * hidden, 4 * hidden);
+    let (steps, hidden) = (p.span(), p.hidden as usize);
+    let width = 4 * hidden;
     let (da, dtype) = da.parts();
     let (dh, dc, da) = (Shared::new(dh), Shared::new(dc), Shared::new(da));
-    let block = |w: Packed<'_>, rows: Range<usize>| {
-        let (at, len) = (rows.start * hidden, rows.len() * hidden);
+    let block = |w: Packed<'_>, direction: usize, rows: Range<usize>| {
+        let len = rows.len() * hidden;
+        let at_step = |time: usize| (steps.row_of_step(direction, time) + rows.start) * width;
+        let carried = (steps.row_of_carried(direction) + rows.start) * hidden;
         // SAFETY: what belongs to the block's rows.
-        let [dh, dc] = [&dh, &dc].map(|carried| unsafe { carried.part(at, len) });
-        for step in backward_steps(p.start, p.steps, p.reverse, p.time) {
+        let [dh, dc] = [&dh, &dc].map(|all| unsafe { all.part(carried, len) });
+        for step in steps.backward(direction) {
             if p.fresh == 1 && step.first {
                 dh.fill(0.0);
                 dc.fill(0.0);
             }
             if let Some(later) = step.later.filter(|_| p.projected == 0) {
                 // SAFETY: the block's rows of one step.
-                w.add_product(unsafe { da.part(later * 4 * size + 4 * at, 4 * len) }, dh);
+                w.add_product(unsafe { da.part(at_step(later), 4 * len) }, dh);
             }
-            let start = step.time * 4 * size + 4 * at;
+            let start = at_step(step.time);
             // SAFETY: the block's rows of another step.
             let da = unsafe { da.part(start, 4 * len) };
-            let [before, after] = [step.before, step.after].map(|slot| &c[slot * size + at..][..len]);
+            let [before, after] = [step.before, step.after]
+                .map(|slot| &c[(steps.row_of_slot(direction, slot) + rows.start) * hidden..][..len]);
             Arch::new().dispatch(Units {
                 hidden,
                 gates: &gates[start..][..4 * len],
                 before,
                 after,
-                dy: &dy[p.row_of_dy(step) * size + at..][..len],
+                dy: &dy[p.row_of_dy(step, rows.start) * hidden..],
+                pitch: steps.directions * hidden,
                 dh,
                 dc,
                 da: &mut *da,
@@ -151,8 +160,9 @@ pub fn lstm_backward_fast(
     };
     // With a projection there is no product, and perhaps no matrix of that shape.
     let (w_hh, inner) = if p.projected == 1 { (&[][..], 0) } else { (w_hh, width) };
-    Packed::with(Strided::dense(w_hh, hidden), inner, hidden, |w| {
-        in_large_blocks(batch, TILE, p.product().work(p.steps), |rows| block(w, rows));
+    Packed::with_all(steps.directions, Strided::dense(w_hh, hidden), inner, hidden, |w| {
+        let work = p.product().work(p.steps);
+        steps.in_rows(work, |direction, rows| block(w.get(direction), direction, rows));
     });
 }
 
@@ -163,7 +173,9 @@ struct Units<'a, P> {
     gates: &'a [f32],
     before: &'a [f32],
     after: &'a [f32],
+    /// Its rows are `pitch` apart.
     dy: &'a [f32],
+    pitch: usize,
     dh: &'a mut [f32],
     dc: &'a mut [f32],
     da: &'a mut [f32],
@@ -182,8 +194,8 @@ impl<P: Fn(usize) -> bool> WithSimd for Units<'_, P> {
                 continue;
             }
             let gates = [0, 1, 2, 3].map(|gate| &self.gates[(4 * row + gate) * hidden..][..hidden]);
-            let [before, after, dy] =
-                [self.before, self.after, self.dy].map(|x| &x[row * hidden..][..hidden]);
+            let [before, after] = [self.before, self.after].map(|x| &x[row * hidden..][..hidden]);
+            let dy = &self.dy[row * self.pitch..][..hidden];
             let (da_i, rest) = da.split_at_mut(hidden);
             let (da_f, rest) = rest.split_at_mut(hidden);
             let (da_g, da_o) = rest.split_at_mut(hidden);

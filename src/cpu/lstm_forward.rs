@@ -6,10 +6,10 @@ use pulp::{Arch, Simd, WithSimd};
 
 use super::common::tanh_rational;
 use super::halves;
-use super::packed::{Packed, Strided, TILE};
+use super::packed::{Packed, Strided};
 use super::real::Real;
-use super::recurrence::{Product, Step, ended, forward_steps, recurrent_kernel};
-use super::threads::{Shared, in_large_blocks};
+use super::recurrence::{Product, Step, ended, recurrent_kernel};
+use super::threads::Shared;
 use super::vector::Lanes;
 use crate::kernel::Kept;
 
@@ -17,7 +17,7 @@ recurrent_kernel! {
     /// Steps of an LSTM layer: i, f, o = σ(..), g = tanh(..) of xw_t + h·W_hhᵀ, c_t = f ⊙ c + i ⊙ g, h_t = o ⊙ tanh(c_t). The header of
     /// `shaders/lstm_forward.wgsl` has the equations with shapes, the parameters, and where the states lie.
     pub static LSTM_FORWARD = lstm_forward(LstmForward {
-        batch: u32, hidden: u32, width: u32, time: u32, start: u32, steps: u32, reverse: u32, fresh: u32, base: u32,
+        batch: u32, hidden: u32, width: u32, time: u32, start: u32, steps: u32, reverse: u32, directions: u32, fresh: u32, base: u32,
         projected: u32, ragged: u32,
     }; xw: read Float, w_hh: read Float, lengths: read I32, gates: update Float,
        c: update Kept, h: update Kept);
@@ -29,16 +29,16 @@ recurrent_kernel! {
 impl LstmForward {
     /// The product of a step.
     pub fn product(&self) -> Product {
-        Product { batch: self.batch, hidden: self.hidden, columns: 4, inner: self.width }
+        Product { batch: self.batch, hidden: self.hidden, columns: 4, inner: self.width, directions: self.directions }
     }
 
     /// The first element of h_t, or with a projection of o ⊙ tanh(c_t).
     fn out(&self, step: Step) -> usize {
-        let [batch, hidden, width, time, base] =
-            [self.batch, self.hidden, self.width, self.time, self.base].map(|n| n as usize);
+        let [hidden, width, base] = [self.hidden, self.width, self.base].map(|n| n as usize);
+        let steps = self.span();
         match self.projected == 1 {
-            true => base + (time + 1) * batch * width + step.time * batch * hidden,
-            false => base + step.after * batch * hidden,
+            true => base + steps.rows_of_slots() * width + steps.row_of_step(step.direction, step.time) * hidden,
+            false => base + steps.row_of_slot(step.direction, step.after) * hidden,
         }
     }
 }
@@ -54,18 +54,19 @@ pub fn lstm_forward<R: Real>(
     mut c: Kept<'_, R>,
     mut h: Kept<'_, R>,
 ) {
-    let [batch, hidden, width] = [p.batch, p.hidden, p.width].map(|n| n as usize);
-    let size = batch * hidden;
-    for step in forward_steps(p.start, p.steps, p.reverse) {
-        let (previous, out) = (p.base as usize + step.before * batch * width, p.out(step));
+    let (steps, [hidden, width]) = (p.span(), [p.hidden, p.width].map(|n| n as usize));
+    for step in steps.all_forward() {
+        let w_hh = &w_hh[p.product().first_weight(step.direction)..];
+        let [before, after] = [step.before, step.after].map(|slot| steps.row_of_slot(step.direction, slot));
+        let (previous, out) = (p.base as usize + before * width, p.out(step));
         if p.fresh == 1 && step.first {
-            for i in 0..size {
+            for i in 0..steps.batch * hidden {
                 h.put(previous + i, R::zero());
-                c.put(step.before * size + i, R::zero());
+                c.put(before * hidden + i, R::zero());
             }
         }
-        for row in 0..batch {
-            let start = (step.time * batch + row) * 4 * hidden;
+        for row in 0..steps.batch {
+            let start = (steps.row_of_step(step.direction, step.time) + row) * 4 * hidden;
             for unit in 0..hidden {
                 let n = row * hidden + unit;
                 let a = [0, 1, 2, 3].map(|gate| {
@@ -79,14 +80,14 @@ pub fn lstm_forward<R: Real>(
                 gates[start + hidden + unit] = f;
                 gates[start + 2 * hidden + unit] = g;
                 gates[start + 3 * hidden + unit] = o;
-                let old = c[step.before * size + n];
+                let old = c[before * hidden + n];
                 let mut cell = f * old + i * g;
                 let mut state = o * cell.tanh();
                 if ended(p.ragged, lengths, row, step.time) {
                     cell = old;
                     state = if p.projected == 1 { R::zero() } else { h[previous + n] };
                 }
-                c.put(step.after * size + n, cell);
+                c.put(after * hidden + n, cell);
                 h.put(out + n, state);
             }
         }
@@ -104,23 +105,23 @@ pub fn lstm_forward_fast(
     mut c: Kept<'_, f32>,
     mut h: Kept<'_, f32>,
 ) {
-    let [batch, hidden, width] = [p.batch, p.hidden, p.width].map(|n| n as usize);
-    let size = batch * hidden;
+    let (steps, [hidden, width]) = (p.span(), [p.hidden, p.width].map(|n| n as usize));
     let ((c, c_dtype), (h, h_dtype)) = (c.parts(), h.parts());
     let (gates, c, h) = (Shared::new(gates), Shared::new(c), Shared::new(h));
-    let block = |w: Packed<'_>, rows: Range<usize>| {
-        let (at, len) = (rows.start * hidden, rows.len() * hidden);
-        for step in forward_steps(p.start, p.steps, p.reverse) {
-            let now = step.time * 4 * size + 4 * at;
-            let before = p.base as usize + (step.before * batch + rows.start) * width;
+    let block = |w: Packed<'_>, direction: usize, rows: Range<usize>| {
+        let len = rows.len() * hidden;
+        for step in steps.forward(direction) {
+            let now = (steps.row_of_step(direction, step.time) + rows.start) * 4 * hidden;
+            let slots = [step.before, step.after].map(|slot| steps.row_of_slot(direction, slot) + rows.start);
+            let before = p.base as usize + slots[0] * width;
             // SAFETY: what belongs to the block's rows: gates, two slots of c, the state before, and where the new one goes.
             let gates = unsafe { gates.part(now, 4 * len) };
             // SAFETY: as above; the two slots differ.
-            let [old, new] = [step.before, step.after].map(|slot| unsafe { c.part(slot * size + at, len) });
+            let [old, new] = slots.map(|slot| unsafe { c.part(slot * hidden, len) });
             // SAFETY: as above.
             let previous = unsafe { h.part(before, rows.len() * width) };
             // SAFETY: as above; it is not where the state before is.
-            let out = unsafe { h.part(p.out(step) + at, len) };
+            let out = unsafe { h.part(p.out(step) + rows.start * hidden, len) };
             gates.copy_from_slice(&xw[now..][..4 * len]);
             if p.fresh == 1 && step.first {
                 previous.fill(0.0);
@@ -141,8 +142,9 @@ pub fn lstm_forward_fast(
             }
         }
     };
-    Packed::with(Strided::dense(w_hh, 4 * hidden), width, 4 * hidden, |w| {
-        in_large_blocks(batch, TILE, p.product().work(p.steps), |rows| block(w, rows));
+    Packed::with_all(steps.directions, Strided::dense(w_hh, 4 * hidden), width, 4 * hidden, |w| {
+        let work = p.product().work(p.steps);
+        steps.in_rows(work, |direction, rows| block(w.get(direction), direction, rows));
     });
 }
 

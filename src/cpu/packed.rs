@@ -135,21 +135,48 @@ pub fn with_rows<T>(a: Strided<'_>, rows: usize, inner: usize, f: impl FnOnce(St
     })
 }
 
+/// Matrices of one shape, [inner, columns], each in panels.
+#[derive(Clone, Copy)]
+pub struct Packs<'a> {
+    all: Packed<'a>,
+    /// Blocks of a matrix.
+    apart: usize,
+}
+
+impl<'a> Packs<'a> {
+    /// The matrix with this number.
+    pub fn get(self, matrix: usize) -> Packed<'a> {
+        Packed { blocks: &self.all.blocks[matrix * self.apart..][..self.apart], ..self.all }
+    }
+}
+
 impl Packed<'_> {
     /// Packs w [inner, columns] and runs `f` with it.
     pub fn with<T>(w: Strided<'_>, inner: usize, columns: usize, f: impl FnOnce(Packed<'_>) -> T) -> T {
+        Packed::with_all(1, w, inner, columns, |packs| f(packs.get(0)))
+    }
+
+    /// Packs so many matrices [inner, columns], of which w has the rows one after the other, and runs `f` with them.
+    pub fn with_all<T>(
+        matrices: usize,
+        w: Strided<'_>,
+        inner: usize,
+        columns: usize,
+        f: impl FnOnce(Packs<'_>) -> T,
+    ) -> T {
         let panels = if inner == 0 { 0 } else { columns.div_ceil(PANEL) };
-        with_memory(&PANELS, panels * inner * PANEL, |blocks| {
+        with_memory(&PANELS, matrices * panels * inner * PANEL, |blocks| {
             let to = Shared::new(bytemuck::cast_slice_mut(blocks));
-            in_blocks(panels, 1, COPYING * panels * inner * PANEL, |panels| {
-                for panel in panels {
-                    let first = panel * PANEL;
+            in_blocks(matrices * panels, 1, COPYING * matrices * panels * inner * PANEL, |all| {
+                for panel in all {
+                    let (matrix, first) = (panel / panels, panel % panels * PANEL);
                     // SAFETY: each panel is packed by one thread.
-                    let to = unsafe { to.part(first * inner, PANEL * inner) };
-                    pack_panel(w.from(0, first), PANEL.min(columns - first), to);
+                    let to = unsafe { to.part(panel * PANEL * inner, PANEL * inner) };
+                    pack_panel(w.from(matrix * inner, first), PANEL.min(columns - first), to);
                 }
             });
-            f(Packed { blocks, inner, columns })
+            let apart = blocks.len() / matrices;
+            f(Packs { all: Packed { blocks, inner, columns }, apart })
         })
     }
 

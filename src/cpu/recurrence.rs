@@ -1,13 +1,19 @@
 //! What recurrent kernels have in common: the order of their steps, their schedules on GPUs, and products.
 
+use std::ops::Range;
+
 use super::matmul::{Matmul, matmul_fast};
+use super::packed::TILE;
 use super::real::Number;
+use super::threads::in_large_blocks;
 use crate::kernel::{Kernel, Limits, MAX_GROUPS, Plan, Processor};
 use crate::plans::{Site, Way};
 
 /// One of the steps that a launch makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step {
+    /// 0, or of the second direction 1.
+    pub direction: usize,
     /// t.
     pub time: usize,
     /// The slot of the states before it.
@@ -20,24 +26,120 @@ pub struct Step {
     pub first: bool,
 }
 
-/// The steps of a launch of a forward pass: `count` from `start` on, upwards, or in reverse downwards.
-pub fn forward_steps(start: u32, count: u32, reverse: u32) -> impl Iterator<Item = Step> {
-    let reverse = reverse as usize;
-    (0..count as usize).map(move |s| {
-        let time = if reverse == 1 { start as usize - s } else { start as usize + s };
-        Step { time, before: time + reverse, after: time + 1 - reverse, later: None, first: s == 0 }
-    })
+/// The steps that a launch makes: in one direction of a layer, or in two side by side. The second makes the mirrored steps, from
+/// the other end. Where what is of a row of the batch lies: see `shaders/recurrent_steps.wgsl`.
+#[derive(Clone, Copy, Debug)]
+pub struct Steps {
+    /// B.
+    pub batch: usize,
+    /// T: how many steps there are in all.
+    pub time: usize,
+    /// The first of the launch, in the first direction.
+    pub start: usize,
+    /// How many it makes, in each direction.
+    pub count: usize,
+    /// Whether the first direction goes from the last step to the first.
+    pub reverse: bool,
+    /// D: 1 or 2.
+    pub directions: usize,
 }
 
-/// The steps of a launch of a backward pass: `count` of the `steps` that there are in all, from `start` on, downwards, or in
-/// reverse upwards.
-pub fn backward_steps(start: u32, count: u32, reverse: u32, steps: u32) -> impl Iterator<Item = Step> {
-    forward_steps(start, count, 1 - reverse).map(move |step| {
-        let (time, reverse) = (step.time, reverse as usize);
-        let later = if reverse == 1 { time.checked_sub(1) } else { Some(time + 1) };
-        let later = later.filter(|later| *later < steps as usize);
-        Step { time, before: time + reverse, after: time + 1 - reverse, later, first: later.is_none() }
-    })
+impl Steps {
+    /// The steps of a forward pass in a direction: upwards, or in reverse downwards.
+    pub fn forward(self, direction: usize) -> impl Iterator<Item = Step> {
+        let (reverse, start) = self.turned(direction);
+        (0..self.count).map(move |s| {
+            let time = if reverse { start - s } else { start + s };
+            let [before, after] = [time + usize::from(reverse), time + usize::from(!reverse)];
+            Step { direction, time, before, after, later: None, first: s == 0 }
+        })
+    }
+
+    /// The steps of a backward pass in a direction: downwards, or in reverse upwards.
+    pub fn backward(self, direction: usize) -> impl Iterator<Item = Step> {
+        let (reverse, start) = self.turned(direction);
+        (0..self.count).map(move |s| {
+            let time = if reverse { start + s } else { start - s };
+            let [before, after] = [time + usize::from(reverse), time + usize::from(!reverse)];
+            let later = if reverse { time.checked_sub(1) } else { Some(time + 1) };
+            let later = later.filter(|later| *later < self.time);
+            Step { direction, time, before, after, later, first: later.is_none() }
+        })
+    }
+
+    /// The steps of a forward pass in all directions.
+    pub fn all_forward(self) -> impl Iterator<Item = Step> {
+        (0..self.directions).flat_map(move |direction| self.forward(direction))
+    }
+
+    /// The steps of a backward pass in all directions.
+    pub fn all_backward(self) -> impl Iterator<Item = Step> {
+        (0..self.directions).flat_map(move |direction| self.backward(direction))
+    }
+
+    /// Whether a direction is in reverse, and its first step.
+    fn turned(self, direction: usize) -> (bool, usize) {
+        match direction {
+            0 => (self.reverse, self.start),
+            _ => (!self.reverse, self.time - 1 - self.start),
+        }
+    }
+
+    /// Rows from one direction's part of an array to the next, where a part has so many.
+    pub fn rows_apart(self, rows: usize) -> usize {
+        /// A row has at least one element of two bytes: parts then begin at multiples of WebGPU's 256 bytes.
+        const ALIGNED: usize = 128;
+        if self.directions > 1 { rows.next_multiple_of(ALIGNED) } else { rows }
+    }
+
+    /// The rows of [D, T, B, ..], of which each direction has the T·B first ones of its part.
+    pub fn rows_of_steps(self) -> usize {
+        self.directions * self.rows_apart(self.time * self.batch)
+    }
+
+    /// The rows of [D, T+1, B, ..].
+    pub fn rows_of_slots(self) -> usize {
+        self.directions * self.rows_apart((self.time + 1) * self.batch)
+    }
+
+    /// The rows of [D, B, ..].
+    pub fn rows_of_carried(self) -> usize {
+        self.directions * self.rows_apart(self.batch)
+    }
+
+    /// The first row of step `time` in a direction: of [D, T, B, ..].
+    pub fn row_of_step(self, direction: usize, time: usize) -> usize {
+        direction * self.rows_apart(self.time * self.batch) + time * self.batch
+    }
+
+    /// The first row of the states in a slot: of [D, T+1, B, ..].
+    pub fn row_of_slot(self, direction: usize, slot: usize) -> usize {
+        direction * self.rows_apart((self.time + 1) * self.batch) + slot * self.batch
+    }
+
+    /// The first row of what goes from step to step: of [D, B, ..].
+    pub fn row_of_carried(self, direction: usize) -> usize {
+        direction * self.rows_apart(self.batch)
+    }
+
+    /// The row of a step's output, which has the directions side by side: of [T, B, D, ..].
+    pub fn row_of_output(self, step: Step, row: usize) -> usize {
+        (step.time * self.batch + row) * self.directions + step.direction
+    }
+
+    /// Runs `f` for blocks of rows of every direction, on several threads where `work`, that of all rows, is worth it.
+    pub fn in_rows(self, work: usize, f: impl Fn(usize, Range<usize>) + Sync) {
+        let apart = self.batch.next_multiple_of(TILE);
+        in_large_blocks(self.directions * apart, TILE, work, |block| {
+            for direction in 0..self.directions {
+                let first = direction * apart;
+                let rows = block.start.max(first) - first..block.end.clamp(first, first + self.batch) - first;
+                if !rows.is_empty() {
+                    f(direction, rows);
+                }
+            }
+        });
+    }
 }
 
 /// The product that a recurrent kernel makes at each step: [batch, inner]·[inner, columns·hidden].
@@ -51,6 +153,8 @@ pub struct Product {
     pub columns: u32,
     /// The number of products in each sum.
     pub inner: u32,
+    /// D: directions side by side, each with weights of its own.
+    pub directions: u32,
 }
 
 /// How a recurrent kernel runs: the plan, and how many steps a launch makes at most.
@@ -76,14 +180,14 @@ impl Way for Schedule {
 macro_rules! recurrent_kernel {
     (
         $(#[$doc:meta])*
-        pub static $NAME:ident = $twin:ident($($declaration:tt)*);
+        pub static $NAME:ident = $twin:ident($params:ident { $($fields:tt)* }; $($arguments:tt)*);
         fast $fast:path;
         $cell:literal in $pass:literal: $columns:literal columns of $inner:literal hidden,
             $rows:literal rows in $rounds:literal rounds, $held:literal: $most:literal units
     ) => {
         $crate::kernel! {
             $(#[$doc])*
-            pub static $NAME = $twin($($declaration)*);
+            pub static $NAME = $twin($params { $($fields)* }; $($arguments)*);
             fast $fast;
             variants [
                 { "tiles", $cell & $pass & "recurrent_steps.wgsl" & "recurrent_tiles.wgsl" & "units_of_one.wgsl",
@@ -100,6 +204,15 @@ macro_rules! recurrent_kernel {
                     [("COLUMNS", $columns), ("WIDE", 1), ("SLICES", 4), ("UNITS", $most), ("KEEP", $inner * $most / 4)],
                     needs $crate::kernel::Limits { threads: 4 * $most, ..$crate::kernel::LEAST } },
             ]
+        }
+
+        impl $params {
+            /// The steps of the launch.
+            pub fn span(&self) -> $crate::cpu::recurrence::Steps {
+                let [batch, time, start, count, directions] =
+                    [self.batch, self.time, self.start, self.steps, self.directions].map(|n| n as usize);
+                $crate::cpu::recurrence::Steps { batch, time, start, count, reverse: self.reverse == 1, directions }
+            }
         }
     };
 }
@@ -124,9 +237,14 @@ impl Product {
     /// What `steps` steps cost a CPU, in multiplications. A gate costs about as much as GATE of them.
     pub fn work(&self, steps: u32) -> usize {
         const GATE: usize = 48;
-        let [batch, hidden, columns, inner] =
-            [self.batch, self.hidden, self.columns, self.inner].map(|n| n as usize);
-        steps as usize * batch * hidden * columns * (inner + GATE)
+        let [batch, hidden, columns, inner, directions] =
+            [self.batch, self.hidden, self.columns, self.inner, self.directions].map(|n| n as usize);
+        steps as usize * directions * batch * hidden * columns * (inner + GATE)
+    }
+
+    /// The weights of a direction: the first of [D, inner, columns·H].
+    pub fn first_weight(&self, direction: usize) -> usize {
+        direction * self.inner as usize * self.columns as usize * self.hidden as usize
     }
 
     /// The schedule for `steps` steps on a device: of the variants for its kind the quickest by estimate. In a `sequence` one
@@ -163,8 +281,8 @@ impl Product {
     /// What [`plans`](crate::plans) know it by, all that its speed depends on: the sizes, and whether numbers are stored in half
     /// precision.
     pub fn site(&self, kernel: &'static Kernel, steps: u32, half: bool) -> Site {
-        let Product { batch, hidden, columns, inner } = *self;
-        Site { kernel: kernel.name, shape: [steps, batch, hidden, columns, inner, 0], half }
+        let Product { batch, hidden, columns, inner, directions } = *self;
+        Site { kernel: kernel.name, shape: [steps, batch, hidden, columns, inner, directions - 1], half }
     }
 
     /// Whether a variant can make the product on a device.
@@ -226,7 +344,7 @@ impl Product {
     // ANCHOR: times
     /// The seconds of a step in the two schedules, where weights are loaded in each: of a launch of its own the plan is `step`.
     fn times_of_blocks(&self, step: &Plan, costs: Costs) -> [f64; 2] {
-        let [rows, blocks] = [step.grid[1], step.grid[0]].map(f64::from);
+        let [rows, blocks] = [step.grid[1] * step.grid[2], step.grid[0]].map(f64::from);
         // Of one step: what each workgroup reads and adds up, how many of them run at once, and in how many turns.
         let work = f64::from(self.columns) * f64::from(self.inner);
         let block = costs.start + work * costs.per_column;
@@ -256,8 +374,8 @@ impl Product {
 
     /// One workgroup for each block of rows: it can make any number of steps.
     pub fn sequence(&self, kernel: &'static Kernel, variant: usize) -> Plan {
-        let Plan { grid: [_, rows, _], .. } = self.step(kernel, variant);
-        Plan { kernel, variant, grid: [1, rows, 1] }
+        let Plan { grid: [_, rows, directions], .. } = self.step(kernel, variant);
+        Plan { kernel, variant, grid: [1, rows, directions] }
     }
 
     /// One workgroup for each block of rows and units: it makes one step.
@@ -272,7 +390,8 @@ impl Product {
             _ => (1, u32::MAX),
         };
         let groups = |n: u32, tile: u32| n.div_ceil(tile).clamp(1, MAX_GROUPS);
-        Plan { kernel, variant, grid: [groups(self.hidden, units), groups(self.batch, rows), 1] }
+        let grid = [groups(self.hidden, units), groups(self.batch, rows), self.directions];
+        Plan { kernel, variant, grid }
     }
 
     /// Every way to make `steps` steps.
@@ -332,7 +451,7 @@ impl Costs {
         let weights = tile.constant("KEEP") * tile.constant("COLUMNS") * tile.constant("UNITS");
         let threads = tile.constant("SLICES") * tile.constant("UNITS");
         let one = self.start_held + f64::from(threads) * self.per_thread + f64::from(weights) * self.per_held;
-        let seconds = self.turns(step.grid[1].into()) * one;
+        let seconds = self.turns(f64::from(step.grid[1] * step.grid[2])) * one;
         [seconds, self.launch + seconds]
     }
 }
@@ -400,10 +519,11 @@ mod tests {
             hidden in prop_oneof![1u32..5000, 1u32..200],
             columns in prop_oneof![Just(1u32), Just(3), Just(4)],
             inner in prop_oneof![1u32..20_000, 1u32..200],
+            directions in 1u32..3,
             steps in 1u32..100_000,
             subgroup in any::<bool>(),
         ) {
-            let product = Product { batch, hidden, columns, inner };
+            let product = Product { batch, hidden, columns, inner, directions };
             let limits = if subgroup { SUBGROUP } else { LEAST };
             let limits = Limits { processor: Processor::Software, ..limits };
             let chosen = product.schedule(&LSTM_FORWARD, steps, &limits);

@@ -3,10 +3,10 @@
 use std::ops::Range;
 
 use super::halves;
-use super::packed::{Packed, Strided, TILE};
+use super::packed::{Packed, Strided};
 use super::real::Real;
-use super::recurrence::{Product, backward_steps, ended, recurrent_kernel, tanh_slope};
-use super::threads::{Shared, in_large_blocks};
+use super::recurrence::{Product, ended, recurrent_kernel, tanh_slope};
+use super::threads::Shared;
 use super::vector::widest;
 use crate::kernel::Kept;
 
@@ -14,7 +14,7 @@ recurrent_kernel! {
     /// Steps of the backward pass of a plain recurrent layer: da_t = (dy_t + dh + da·W_hh) ⊙ act'(a_t). The header of
     /// `shaders/rnn_backward.wgsl` has the equations with shapes, and the parameters.
     pub static RNN_BACKWARD = rnn_backward(RnnBackward {
-        batch: u32, hidden: u32, time: u32, start: u32, steps: u32, reverse: u32, fresh: u32, base: u32, relu: u32, ragged: u32,
+        batch: u32, hidden: u32, time: u32, start: u32, steps: u32, reverse: u32, directions: u32, fresh: u32, base: u32, relu: u32, ragged: u32,
     }; dy: read Float, w_hh: read Float, h: read Float, lengths: read I32, dh: update F32, da: update Kept);
     fast rnn_backward_fast;
     "rnn_backward.wgsl" in "recurrent_backward.wgsl": 1 columns of 1 hidden, 16 rows in 4 rounds,
@@ -24,7 +24,7 @@ recurrent_kernel! {
 impl RnnBackward {
     /// The product of a step.
     pub fn product(&self) -> Product {
-        Product { batch: self.batch, hidden: self.hidden, columns: 1, inner: self.hidden }
+        Product { batch: self.batch, hidden: self.hidden, columns: 1, inner: self.hidden, directions: self.directions }
     }
 }
 
@@ -38,23 +38,26 @@ pub fn rnn_backward<R: Real>(
     dh: &mut [R],
     mut da: Kept<'_, R>,
 ) {
-    let (hidden, size) = (p.hidden as usize, (p.batch * p.hidden) as usize);
-    for step in backward_steps(p.start, p.steps, p.reverse, p.time) {
-        let now = step.time * size;
-        for i in 0..size {
+    let (steps, hidden) = (p.span(), p.hidden as usize);
+    for step in steps.all_backward() {
+        let w_hh = &w_hh[p.product().first_weight(step.direction)..];
+        let dh = &mut dh[steps.row_of_carried(step.direction) * hidden..];
+        let h = &h[p.base as usize + steps.row_of_slot(step.direction, step.after) * hidden..];
+        let now = steps.row_of_step(step.direction, step.time) * hidden;
+        for i in 0..steps.batch * hidden {
             let (row, unit) = (i / hidden, i % hidden);
             let mut arriving = if p.fresh == 1 && step.first { R::zero() } else { dh[i] };
             if let Some(later) = step.later {
-                let later = later * size + row * hidden;
+                let later = (steps.row_of_step(step.direction, later) + row) * hidden;
                 arriving = arriving + R::sum((0..hidden).map(|k| da[later + k] * w_hh[k * hidden + unit]));
             }
             if ended(p.ragged, lengths, row, step.time) {
                 dh[i] = arriving;
                 da.put(now + i, R::zero());
             } else {
-                let y = h[p.base as usize + step.after * size + i];
+                let dy = dy[steps.row_of_output(step, row) * hidden + unit];
                 dh[i] = R::zero();
-                da.put(now + i, (dy[now + i] + arriving) * slope(p.relu == 1, y));
+                da.put(now + i, (dy + arriving) * slope(p.relu == 1, h[i]));
             }
         }
     }
@@ -76,32 +79,40 @@ pub fn rnn_backward_fast(
     dh: &mut [f32],
     mut da: Kept<'_, f32>,
 ) {
-    let (batch, hidden, size) = (p.batch as usize, p.hidden as usize, (p.batch * p.hidden) as usize);
+    let (steps, hidden) = (p.span(), p.hidden as usize);
     let (da, dtype) = da.parts();
     let (dh, da) = (Shared::new(dh), Shared::new(da));
-    let block = |w: Packed<'_>, rows: Range<usize>| {
-        let (at, len) = (rows.start * hidden, rows.len() * hidden);
+    let block = |w: Packed<'_>, direction: usize, rows: Range<usize>| {
+        let len = rows.len() * hidden;
+        let at_step = |time: usize| (steps.row_of_step(direction, time) + rows.start) * hidden;
         // SAFETY: what belongs to the block's rows.
-        let dh = unsafe { dh.part(at, len) };
-        for step in backward_steps(p.start, p.steps, p.reverse, p.time) {
+        let dh = unsafe { dh.part((steps.row_of_carried(direction) + rows.start) * hidden, len) };
+        for step in steps.backward(direction) {
             if p.fresh == 1 && step.first {
                 dh.fill(0.0);
             }
             if let Some(later) = step.later {
                 // SAFETY: the block's rows of one step.
-                w.add_product(unsafe { da.part(later * size + at, len) }, dh);
+                w.add_product(unsafe { da.part(at_step(later), len) }, dh);
             }
             // SAFETY: the block's rows of another step.
-            let da = unsafe { da.part(step.time * size + at, len) };
-            let (dy, h) =
-                (&dy[step.time * size + at..][..len], &h[p.base as usize + step.after * size + at..][..len]);
+            let da = unsafe { da.part(at_step(step.time), len) };
+            let slot = steps.row_of_slot(direction, step.after) + rows.start;
+            let h = &h[p.base as usize + slot * hidden..][..len];
+            // All rows of dy where they are neighbours, else each by itself.
+            let many = if steps.directions == 1 { rows.len() } else { 1 };
+            let chunk = (many * hidden).max(1);
             widest(
                 #[inline(always)]
                 || {
-                    let terms = da.iter_mut().zip(dy).zip(&*dh).zip(h);
-                    match p.relu == 1 {
-                        true => terms.for_each(|(((da, dy), dh), y)| *da = (dy + dh) * slope(true, *y)),
-                        false => terms.for_each(|(((da, dy), dh), y)| *da = (dy + dh) * slope(false, *y)),
+                    let chunks = da.chunks_mut(chunk).zip(dh.chunks(chunk)).zip(h.chunks(chunk));
+                    for (k, ((da, dh), h)) in chunks.enumerate() {
+                        let dy = &dy[steps.row_of_output(step, rows.start + k * many) * hidden..];
+                        let terms = da.iter_mut().zip(dy).zip(dh).zip(h);
+                        match p.relu == 1 {
+                            true => terms.for_each(|(((da, dy), dh), y)| *da = (dy + dh) * slope(true, *y)),
+                            false => terms.for_each(|(((da, dy), dh), y)| *da = (dy + dh) * slope(false, *y)),
+                        }
                     }
                 },
             );
@@ -115,7 +126,8 @@ pub fn rnn_backward_fast(
             }
         }
     };
-    Packed::with(Strided::dense(w_hh, hidden), hidden, hidden, |w| {
-        in_large_blocks(batch, TILE, p.product().work(p.steps), |rows| block(w, rows));
+    Packed::with_all(steps.directions, Strided::dense(w_hh, hidden), hidden, hidden, |w| {
+        let work = p.product().work(p.steps);
+        steps.in_rows(work, |direction, rows| block(w.get(direction), direction, rows));
     });
 }

@@ -4,10 +4,10 @@ use std::ops::Range;
 
 use super::common::tanh_rational;
 use super::halves;
-use super::packed::{Packed, Strided, TILE};
+use super::packed::{Packed, Strided};
 use super::real::{Number, Real};
-use super::recurrence::{Product, ended, forward_steps, recurrent_kernel};
-use super::threads::{Shared, in_large_blocks};
+use super::recurrence::{Product, ended, recurrent_kernel};
+use super::threads::Shared;
 use super::vector::widest;
 use crate::kernel::Kept;
 
@@ -15,7 +15,7 @@ recurrent_kernel! {
     /// Steps of a plain recurrent layer: h_t = act(xw_t + h·W_hhᵀ). The header of `shaders/rnn_forward.wgsl` has the equations
     /// with shapes, the parameters, and where the states lie.
     pub static RNN_FORWARD = rnn_forward(RnnForward {
-        batch: u32, hidden: u32, start: u32, steps: u32, reverse: u32,
+        batch: u32, hidden: u32, time: u32, start: u32, steps: u32, reverse: u32, directions: u32,
         /// Whether the state before the first of the steps is 0 and not in its slot yet: it is written too.
         fresh: u32,
         base: u32, relu: u32, ragged: u32,
@@ -28,25 +28,27 @@ recurrent_kernel! {
 impl RnnForward {
     /// The product of a step.
     pub fn product(&self) -> Product {
-        Product { batch: self.batch, hidden: self.hidden, columns: 1, inner: self.hidden }
+        Product { batch: self.batch, hidden: self.hidden, columns: 1, inner: self.hidden, directions: self.directions }
     }
 }
 
 /// See [`RNN_FORWARD`].
 // ANCHOR: twin
 pub fn rnn_forward<R: Real>(p: &RnnForward, xw: &[R], w_hh: &[R], lengths: &[i32], mut h: Kept<'_, R>) {
-    let (batch, hidden) = (p.batch as usize, p.hidden as usize);
-    let size = batch * hidden;
-    for step in forward_steps(p.start, p.steps, p.reverse) {
-        let [before, after] = [step.before, step.after].map(|slot| p.base as usize + slot * size);
+    let (steps, hidden, base) = (p.span(), p.hidden as usize, p.base as usize);
+    for step in steps.all_forward() {
+        let w_hh = &w_hh[p.product().first_weight(step.direction)..];
+        let now = steps.row_of_step(step.direction, step.time) * hidden;
+        let [before, after] = [step.before, step.after]
+            .map(|slot| base + steps.row_of_slot(step.direction, slot) * hidden);
         if p.fresh == 1 && step.first {
-            (before..before + size).for_each(|i| h.put(i, R::zero()));
+            (before..before + steps.batch * hidden).for_each(|i| h.put(i, R::zero()));
         }
-        for row in 0..batch {
+        for row in 0..steps.batch {
             for unit in 0..hidden {
                 let i = row * hidden + unit;
                 let terms = (0..hidden).map(|k| h[before + row * hidden + k] * w_hh[k * hidden + unit]);
-                let a = xw[step.time * size + i] + R::sum(terms);
+                let a = xw[now + i] + R::sum(terms);
                 let mut next = if p.relu == 1 { a.max(R::zero()) } else { a.tanh() };
                 if ended(p.ragged, lengths, row, step.time) {
                     next = h[before + i];
@@ -60,16 +62,18 @@ pub fn rnn_forward<R: Real>(p: &RnnForward, xw: &[R], w_hh: &[R], lengths: &[i32
 
 /// [`rnn_forward`] with W_hhᵀ packed, vectors, and blocks of rows on several threads.
 pub fn rnn_forward_fast(p: &RnnForward, xw: &[f32], w_hh: &[f32], lengths: &[i32], mut h: Kept<'_, f32>) {
-    let (batch, hidden, size) = (p.batch as usize, p.hidden as usize, (p.batch * p.hidden) as usize);
+    let (steps, hidden) = (p.span(), p.hidden as usize);
     let (h, dtype) = h.parts();
     let h = Shared::new(&mut h[p.base as usize..]);
-    let block = |w: Packed<'_>, rows: Range<usize>| {
-        let (at, len) = (rows.start * hidden, rows.len() * hidden);
-        for step in forward_steps(p.start, p.steps, p.reverse) {
+    let block = |w: Packed<'_>, direction: usize, rows: Range<usize>| {
+        let len = rows.len() * hidden;
+        for step in steps.forward(direction) {
+            let now = (steps.row_of_step(direction, step.time) + rows.start) * hidden;
+            let [before, after] = [step.before, step.after]
+                .map(|slot| (steps.row_of_slot(direction, slot) + rows.start) * hidden);
             // SAFETY: the states of the block's rows, in two different slots.
-            let [previous, next] =
-                [step.before, step.after].map(|slot| unsafe { h.part(slot * size + at, len) });
-            next.copy_from_slice(&xw[step.time * size + at..][..len]);
+            let [previous, next] = [before, after].map(|at| unsafe { h.part(at, len) });
+            next.copy_from_slice(&xw[now..][..len]);
             match p.fresh == 1 && step.first {
                 true => previous.fill(0.0),
                 false => w.add_product(previous, next),
@@ -89,7 +93,8 @@ pub fn rnn_forward_fast(p: &RnnForward, xw: &[f32], w_hh: &[f32], lengths: &[i32
             }
         }
     };
-    Packed::with(Strided::dense(w_hh, hidden), hidden, hidden, |w| {
-        in_large_blocks(batch, TILE, p.product().work(p.steps), |rows| block(w, rows));
+    Packed::with_all(steps.directions, Strided::dense(w_hh, hidden), hidden, hidden, |w| {
+        let work = p.product().work(p.steps);
+        steps.in_rows(work, |direction, rows| block(w.get(direction), direction, rows));
     });
 }

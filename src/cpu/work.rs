@@ -12,7 +12,7 @@ use super::gru_forward::GruForward;
 use super::lstm_backward::LstmBackward;
 use super::lstm_forward::LstmForward;
 use super::matmul::Matmul;
-use super::recurrence::{Product, Step, backward_steps, forward_steps};
+use super::recurrence::{Product, Step, Steps};
 use super::reduce_sum::ReduceSum;
 use super::regression_loss::{self, RegressionLoss};
 use super::rmsprop::Rmsprop;
@@ -77,7 +77,7 @@ pub fn work(kernel: &Kernel, params: &[u8], counts: &[u64]) -> Work {
             set("xw", [4 * run.units, 0]);
             set("gates", [0, 4 * run.units]);
             set("c", run.states(p.fresh));
-            let [batch, width, hidden] = [p.batch, p.width, p.hidden].map(u64::from);
+            let [batch, width, hidden] = [p.batch * p.directions, p.width, p.hidden].map(u64::from);
             let (slot, out) = (batch * width, if p.projected == 1 { batch * hidden } else { batch * width });
             let fresh = u64::from(p.fresh) * slot;
             set("h", [slot - fresh, fresh + u64::from(p.steps) * out]);
@@ -93,8 +93,7 @@ pub fn work(kernel: &Kernel, params: &[u8], counts: &[u64]) -> Work {
         }
         "rnn_backward" => {
             let p = params!(RnnBackward);
-            let steps = backward_steps(p.start, p.steps, p.reverse, p.time);
-            let run = Run::backward(p.product(), steps, p.fresh, true);
+            let run = Run::backward(p.product(), p.span(), p.fresh, true);
             set("dy", [run.units, 0]);
             set("w_hh", run.weights());
             set("h", [run.units, 0]);
@@ -104,8 +103,7 @@ pub fn work(kernel: &Kernel, params: &[u8], counts: &[u64]) -> Work {
         }
         "lstm_backward" => {
             let p = params!(LstmBackward);
-            let steps = backward_steps(p.start, p.steps, p.reverse, p.time);
-            let run = Run::backward(p.product(), steps, p.fresh, p.projected == 0);
+            let run = Run::backward(p.product(), p.span(), p.fresh, p.projected == 0);
             set("dy", [run.units, 0]);
             set("w_hh", run.weights());
             set("gates", [4 * run.units, 0]);
@@ -117,8 +115,7 @@ pub fn work(kernel: &Kernel, params: &[u8], counts: &[u64]) -> Work {
         }
         "gru_backward" => {
             let p = params!(GruBackward);
-            let steps = backward_steps(p.start, p.steps, p.reverse, p.time);
-            let run = Run::backward(p.product(), steps, p.fresh, true);
+            let run = Run::backward(p.product(), p.span(), p.fresh, true);
             set("dy", [run.units, 0]);
             set("w_hh", run.weights());
             set("gates", [4 * run.units, 0]);
@@ -235,19 +232,19 @@ struct Run {
 
 impl Run {
     fn new(product: Product) -> Run {
-        let slot = u64::from(product.batch) * u64::from(product.hidden);
+        let slot = u64::from(product.directions) * u64::from(product.batch) * u64::from(product.hidden);
         Run { product, slot, units: 0, multiplied: 0, goes_on: false, fresh: false, backward: false }
     }
 
     fn forward(product: Product, steps: u32) -> Run {
-        let run = Run::new(product);
-        let count = forward_steps(0, steps, 0).count() as u64;
+        let (run, count) = (Run::new(product), u64::from(steps));
         Run { units: count * run.slot, multiplied: count, ..run }
     }
 
-    fn backward(product: Product, steps: impl Iterator<Item = Step>, fresh: u32, multiplies: bool) -> Run {
+    /// The directions make mirrored steps: what is said of those of the first holds for both.
+    fn backward(product: Product, steps: Steps, fresh: u32, multiplies: bool) -> Run {
         let run = Run::new(product);
-        let steps: Vec<Step> = steps.collect();
+        let steps: Vec<Step> = steps.backward(0).collect();
         let later = |step: &&Step| multiplies && step.later.is_some();
         Run {
             units: steps.len() as u64 * run.slot,
@@ -268,7 +265,7 @@ impl Run {
     /// The weights of a backward pass, which a first step alone does not need.
     fn weights(&self) -> [u64; 2] {
         let needed = u64::from(self.multiplied > 0);
-        [needed * u64::from(self.product.inner) * u64::from(self.product.hidden), 0]
+        [needed * self.product.first_weight(self.product.directions as usize) as u64, 0]
     }
 
     /// What goes from step to step.

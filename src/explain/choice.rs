@@ -102,11 +102,10 @@ fn product(launch: &Launch) -> Option<(Product, u32)> {
             bytemuck::pod_read_unaligned::<$kind>(bytemuck::cast_slice(&launch.params))
         };
     }
-    let rows = launch.bytes[0] / launch.storage[0].size() as u64;
     Some(match launch.plan.kernel.name {
         "rnn_forward" => {
             let p = params!(RnnForward);
-            (p.product(), (rows / u64::from((p.batch * p.hidden).max(1))) as u32)
+            (p.product(), p.time)
         }
         "lstm_forward" => {
             let p = params!(LstmForward);

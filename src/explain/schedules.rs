@@ -129,16 +129,16 @@ fn kernels(sizes: &LayerSizes) -> [(&'static Kernel, Product); 2] {
     let [batch, hidden] = [sizes.batch, sizes.hidden].map(|n| n as u32);
     match sizes.cell {
         CellKind::Rnn => [
-            (&RNN_FORWARD, RnnForward { batch, hidden, ..Default::default() }.product()),
-            (&RNN_BACKWARD, RnnBackward { batch, hidden, ..Default::default() }.product()),
+            (&RNN_FORWARD, RnnForward { batch, hidden, directions: 1, ..Default::default() }.product()),
+            (&RNN_BACKWARD, RnnBackward { batch, hidden, directions: 1, ..Default::default() }.product()),
         ],
         CellKind::Lstm => [
-            (&LSTM_FORWARD, LstmForward { batch, hidden, width: hidden, ..Default::default() }.product()),
-            (&LSTM_BACKWARD, LstmBackward { batch, hidden, ..Default::default() }.product()),
+            (&LSTM_FORWARD, LstmForward { batch, hidden, directions: 1, width: hidden, ..Default::default() }.product()),
+            (&LSTM_BACKWARD, LstmBackward { batch, hidden, directions: 1, ..Default::default() }.product()),
         ],
         CellKind::Gru => [
-            (&GRU_FORWARD, GruForward { batch, hidden, ..Default::default() }.product()),
-            (&GRU_BACKWARD, GruBackward { batch, hidden, ..Default::default() }.product()),
+            (&GRU_FORWARD, GruForward { batch, hidden, directions: 1, ..Default::default() }.product()),
+            (&GRU_BACKWARD, GruBackward { batch, hidden, directions: 1, ..Default::default() }.product()),
         ],
     }
 }

@@ -64,6 +64,50 @@ impl Weights {
         }
     }
 
+    /// The parameters as values of the tape.
+    fn on(&self, tape: &mut Tape) -> Result<RecurrentWeights> {
+        let biases = match self.biases {
+            Some([b_ih, b_hh]) => Some([tape.parameter(b_ih)?, tape.parameter(b_hh)?]),
+            None => None,
+        };
+        let w_hr = self.w_hr.map(|w_hr| tape.parameter(w_hr)).transpose()?;
+        Ok(RecurrentWeights {
+            w_ih: tape.parameter(self.w_ih)?,
+            w_hh: tape.parameter(self.w_hh)?,
+            biases,
+            w_hr,
+        })
+    }
+
+    /// Runs x [T, B, I] through two directions of a layer at once, each from its states h and c: the outputs side by side, and the
+    /// final states of each.
+    fn run_both(
+        [first, second]: [&Weights; 2],
+        tape: &mut Tape,
+        cell: Cell,
+        x: Var,
+        states: [[Option<Var>; 2]; 2],
+        lengths: Option<&Lengths>,
+    ) -> Result<(Var, [[Option<Var>; 2]; 2])> {
+        let weights = [first.on(tape)?, second.on(tape)?];
+        let h0 = states.map(|[h0, _]| h0);
+        let (y, h, c) = match cell {
+            Cell::Rnn(nonlinearity) => {
+                let [y, first, second] = tape.bidirectional_rnn(x, h0, weights, nonlinearity, lengths)?;
+                (y, [first, second], [None; 2])
+            }
+            Cell::Gru => {
+                let [y, first, second] = tape.bidirectional_gru(x, h0, weights, lengths)?;
+                (y, [first, second], [None; 2])
+            }
+            Cell::Lstm => {
+                let [y, h, h_reverse, c, c_reverse] = tape.bidirectional_lstm(x, states, weights, lengths)?;
+                (y, [h, h_reverse], [Some(c), Some(c_reverse)])
+            }
+        };
+        Ok((y, [[Some(h[0]), c[0]], [Some(h[1]), c[1]]]))
+    }
+
     /// Runs x [T, B, I] through the layer from the states h and c, 0 where not given: its output and final states. Only an
     /// LSTM has a second state.
     pub fn run(
@@ -74,17 +118,7 @@ impl Weights {
         [h, c]: [Option<Var>; 2],
         order: Order<'_>,
     ) -> Result<(Var, [Option<Var>; 2])> {
-        let biases = match self.biases {
-            Some([b_ih, b_hh]) => Some([tape.parameter(b_ih)?, tape.parameter(b_hh)?]),
-            None => None,
-        };
-        let w_hr = self.w_hr.map(|w_hr| tape.parameter(w_hr)).transpose()?;
-        let weights = RecurrentWeights {
-            w_ih: tape.parameter(self.w_ih)?,
-            w_hh: tape.parameter(self.w_hh)?,
-            biases,
-            w_hr,
-        };
+        let weights = self.on(tape)?;
         Ok(match cell {
             Cell::Rnn(nonlinearity) => {
                 let [y, h] = tape.rnn(x, h, weights, nonlinearity, order)?;
@@ -219,20 +253,31 @@ impl Stack {
         let directions = self.config.directions();
         let mut last = Vec::with_capacity(num_layers * directions);
         for (k, layer) in self.layers.iter().enumerate() {
-            let mut outputs = Vec::with_capacity(directions);
-            for (d, weights) in layer.iter().enumerate() {
-                let mut before = [None; 2];
-                for which in 0..2 {
-                    before[which] = initial[which]
-                        .map(|states| tape.select(states, 0, k * directions + d))
-                        .transpose()?;
+            let mut before = [[None; 2]; 2];
+            for (d, before) in before[..directions].iter_mut().enumerate() {
+                for (before, states) in before.iter_mut().zip(initial) {
+                    *before = states.map(|states| tape.select(states, 0, k * directions + d)).transpose()?;
                 }
-                let order = Order { reverse: d == 1, lengths };
-                let (y, after) = weights.run(tape, cell, sequence, before, order)?;
-                outputs.push(y);
-                last.push(after);
             }
-            sequence = if directions == 2 { tape.concat(&outputs, 2)? } else { outputs[0] };
+            sequence = match &layer[..] {
+                [first, second] if first.w_hr.is_none() => {
+                    let both = [first, second];
+                    let (y, after) = Weights::run_both(both, tape, cell, sequence, before, lengths)?;
+                    last.extend(after);
+                    y
+                }
+                // With a projection each step is launches of its own, which directions cannot share.
+                _ => {
+                    let mut outputs = Vec::with_capacity(directions);
+                    for (d, weights) in layer.iter().enumerate() {
+                        let order = Order { reverse: d == 1, lengths };
+                        let (y, after) = weights.run(tape, cell, sequence, before[d], order)?;
+                        outputs.push(y);
+                        last.push(after);
+                    }
+                    if directions == 2 { tape.concat(&outputs, 2)? } else { outputs[0] }
+                }
+            };
             if k + 1 < num_layers {
                 sequence = tape.dropout(sequence, dropout)?;
             }

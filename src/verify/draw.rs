@@ -32,7 +32,7 @@ impl Size {
 enum Fill {
     Zeros,
     Ones,
-    /// 0, 1, 2 ..
+    /// 0, φ, 2φ .. with φ, the golden ratio.
     Iota,
     /// In [-1, 1).
     Uniform,
@@ -161,7 +161,9 @@ impl Draw {
         let value = |i| match fill {
             Fill::Zeros => 0.0,
             Fill::Ones => 1.0,
-            Fill::Iota => i as f32,
+            // Not whole numbers: beyond 2²⁴ a long sum would round all of them the same way, while its limit takes the
+            // errors for random. The multiples of the golden ratio have last places that are spread evenly.
+            Fill::Iota => i as f32 * 1.618_034,
             Fill::Uniform => uniform(1.0),
             // Three uniform numbers of variance 1/3.
             Fill::Normal => uniform(1.0) + uniform(1.0) + uniform(1.0),

@@ -1,4 +1,4 @@
-//! Recurrent layers over a whole sequence, in one direction: one node of the tape each.
+//! Recurrent layers over a whole sequence, in one direction or in both: one node of the tape each.
 //!
 //! The three cells share their schedule (`sequence.rs`).
 //!
@@ -24,7 +24,7 @@ use crate::tape::{Tape, Var};
 use crate::tensor::{Shape, Tensor};
 
 pub use lengths::Lengths;
-use sequence::{Places, Sequence};
+use sequence::{Places, Sequence, Weights};
 pub(crate) use steps::Cell;
 
 /// The activation of a plain recurrent layer, as torch.nn.RNN's `nonlinearity`.
@@ -82,10 +82,31 @@ impl Tape {
         nonlinearity: Nonlinearity,
         order: Order<'_>,
     ) -> Result<[Var; 2]> {
-        let (sequence, inputs, places) =
-            self.sequence(Cell::Rnn(nonlinearity), x, [h0, None], weights, order)?;
-        let outputs = [sequence.output()?, sequence.final_h()?];
-        self.push_all("rnn", &inputs, outputs, || Box::new(move |g| sequence.backward(g, &places)))
+        let sequence = self.sequence(Cell::Rnn(nonlinearity), x, &[[h0, None]], &[weights], order)?;
+        let outputs = [sequence.0.output()?, sequence.0.final_h(0)?];
+        self.push_sequence("rnn", sequence, outputs)
+    }
+
+    /// [`Tape::rnn`] in both directions at once, each with weights of its own: the second goes from the last step to the first,
+    /// and begins at each sequence's own end. The directions share their launches.
+    ///
+    /// Returns all h_t of both directions side by side [T, B, 2·H], and the final states of the first and of the second, [B, H]
+    /// each.
+    ///
+    /// # Errors
+    /// As [`Tape::rnn`]; also when the directions differ in their sizes.
+    pub fn bidirectional_rnn(
+        &mut self,
+        x: Var,
+        h0: [Option<Var>; 2],
+        weights: [RecurrentWeights; 2],
+        nonlinearity: Nonlinearity,
+        lengths: Option<&Lengths>,
+    ) -> Result<[Var; 3]> {
+        let (states, order) = (h0.map(|h0| [h0, None]), Order { reverse: false, lengths });
+        let sequence = self.sequence(Cell::Rnn(nonlinearity), x, &states, &weights, order)?;
+        let outputs = [sequence.0.output()?, sequence.0.final_h(0)?, sequence.0.final_h(1)?];
+        self.push_sequence("rnn", sequence, outputs)
     }
 
     /// A layer of gated recurrent units in one direction over x [T, B, I], as torch.nn.GRU. With h, the state before step t, and
@@ -108,9 +129,26 @@ impl Tape {
         weights: RecurrentWeights,
         order: Order<'_>,
     ) -> Result<[Var; 2]> {
-        let (sequence, inputs, places) = self.sequence(Cell::Gru, x, [h0, None], weights, order)?;
-        let outputs = [sequence.output()?, sequence.final_h()?];
-        self.push_all("gru", &inputs, outputs, || Box::new(move |g| sequence.backward(g, &places)))
+        let sequence = self.sequence(Cell::Gru, x, &[[h0, None]], &[weights], order)?;
+        let outputs = [sequence.0.output()?, sequence.0.final_h(0)?];
+        self.push_sequence("gru", sequence, outputs)
+    }
+
+    /// [`Tape::gru`] in both directions at once: see [`Tape::bidirectional_rnn`].
+    ///
+    /// # Errors
+    /// As [`Tape::bidirectional_rnn`].
+    pub fn bidirectional_gru(
+        &mut self,
+        x: Var,
+        h0: [Option<Var>; 2],
+        weights: [RecurrentWeights; 2],
+        lengths: Option<&Lengths>,
+    ) -> Result<[Var; 3]> {
+        let (states, order) = (h0.map(|h0| [h0, None]), Order { reverse: false, lengths });
+        let sequence = self.sequence(Cell::Gru, x, &states, &weights, order)?;
+        let outputs = [sequence.0.output()?, sequence.0.final_h(0)?, sequence.0.final_h(1)?];
+        self.push_sequence("gru", sequence, outputs)
     }
 
     /// A layer of long short-term memory in one direction over x [T, B, I], as torch.nn.LSTM. With h and c, the states before
@@ -134,27 +172,107 @@ impl Tape {
         weights: RecurrentWeights,
         order: Order<'_>,
     ) -> Result<[Var; 3]> {
-        let (sequence, inputs, places) = self.sequence(Cell::Lstm, x, states, weights, order)?;
-        let outputs = [sequence.output()?, sequence.final_h()?, sequence.final_c()?];
-        self.push_all("lstm", &inputs, outputs, || Box::new(move |g| sequence.backward(g, &places)))
+        let sequence = self.sequence(Cell::Lstm, x, &[states], &[weights], order)?;
+        let outputs = [sequence.0.output()?, sequence.0.final_h(0)?, sequence.0.final_c(0)?];
+        self.push_sequence("lstm", sequence, outputs)
     }
 
-    /// Checks what a layer is given, and runs it. Returns what backward needs, the node's inputs, and where each stands among them.
+    /// [`Tape::lstm`] in both directions at once: see [`Tape::bidirectional_rnn`]. Of each direction `states` are h0 and c0.
+    ///
+    /// Returns all h_t of both directions side by side [T, B, 2·H], the final h of the first and of the second [B, H], and the
+    /// final c of the first and of the second [B, H].
+    ///
+    /// # Errors
+    /// As [`Tape::bidirectional_rnn`]; also when there is a projection: its steps are launches of their own, and directions share
+    /// none.
+    pub fn bidirectional_lstm(
+        &mut self,
+        x: Var,
+        states: [[Option<Var>; 2]; 2],
+        weights: [RecurrentWeights; 2],
+        lengths: Option<&Lengths>,
+    ) -> Result<[Var; 5]> {
+        let order = Order { reverse: false, lengths };
+        let sequence = self.sequence(Cell::Lstm, x, &states, &weights, order)?;
+        let outputs = [
+            sequence.0.output()?,
+            sequence.0.final_h(0)?,
+            sequence.0.final_h(1)?,
+            sequence.0.final_c(0)?,
+            sequence.0.final_c(1)?,
+        ];
+        self.push_sequence("lstm", sequence, outputs)
+    }
+
+    /// The node of a layer that has run.
+    fn push_sequence<const N: usize>(
+        &mut self,
+        name: &'static str,
+        (sequence, inputs): (Sequence, Vec<Var>),
+        outputs: [Tensor; N],
+    ) -> Result<[Var; N]> {
+        self.push_all(name, &inputs, outputs, || Box::new(move |g| sequence.backward(g)))
+    }
+
+    /// Checks what a layer is given, of each direction states and weights, and runs it. Returns what backward needs, and the
+    /// node's inputs.
     fn sequence(
         &mut self,
         cell: Cell,
         x: Var,
+        states: &[[Option<Var>; 2]],
+        weights: &[RecurrentWeights],
+        Order { reverse, lengths }: Order<'_>,
+    ) -> Result<(Sequence, Vec<Var>)> {
+        let op = cell.name();
+        let input = self.value(x)?.clone();
+        let mut inputs = vec![x];
+        let (mut all, mut initial): (Vec<Weights>, _) = (Vec::with_capacity(2), Vec::with_capacity(2));
+        for (states, weights) in states.iter().zip(weights) {
+            let (weights, states) = self.direction(cell, &input, *states, *weights, &mut inputs)?;
+            let other = all.first().is_some_and(|first| {
+                first.w_hh.shape() != weights.w_hh.shape() || first.biases.is_some() != weights.biases.is_some()
+            });
+            if other {
+                return Err(Error::argument(op, "takes two directions of the same sizes, both with biases or without"));
+            }
+            if weights.w_hr.is_some() && !all.is_empty() {
+                let message = "with a projection takes one direction: run the other by itself, in reverse";
+                return Err(Error::argument(op, message));
+            }
+            all.push(weights);
+            initial.push(states);
+        }
+        let (time, batch) = (input.shape()[0], input.shape()[1]);
+        let lengths = lengths.map(|lengths| lengths.checked(op, time, batch)).transpose()?;
+        let input = match &lengths {
+            None => input,
+            Some(lengths) => {
+                same_device(op, "lengths", &input, lengths)?;
+                // Whatever padding holds, the products over all steps must not meet it.
+                lengths::masked(&input, lengths)?
+            }
+        };
+        let sequence = Sequence::new(cell, reverse, lengths, input, all)?;
+        sequence.forward(&initial)?;
+        Ok((sequence, inputs))
+    }
+
+    /// Checks the weights and states of a direction, and adds them to the node's inputs.
+    fn direction(
+        &self,
+        cell: Cell,
+        input: &Tensor,
         [h0, c0]: [Option<Var>; 2],
         weights: RecurrentWeights,
-        Order { reverse, lengths }: Order<'_>,
-    ) -> Result<(Sequence, Vec<Var>, Places)> {
+        inputs: &mut Vec<Var>,
+    ) -> Result<(Weights, [Option<Tensor>; 2])> {
         let op = cell.name();
-        let (input, w_ih, w_hh) =
-            (self.value(x)?.clone(), self.value(weights.w_ih)?.clone(), self.value(weights.w_hh)?.clone());
+        let (w_ih, w_hh) = (self.value(weights.w_ih)?.clone(), self.value(weights.w_hh)?.clone());
         let (&[time, batch, features], &[rows, _], &[_, width]) =
             (&*input.shape(), &*w_ih.shape(), &*w_hh.shape())
         else {
-            return fail(op, "input, W_ih and W_hh", "of 3, 2 and 2 dimensions", &[&input, &w_ih, &w_hh]);
+            return fail(op, "input, W_ih and W_hh", "of 3, 2 and 2 dimensions", &[input, &w_ih, &w_hh]);
         };
         if time == 0 {
             return Err(Error::argument(op, "takes a sequence of at least one step, got none"));
@@ -168,39 +286,37 @@ impl Tape {
                 format!("a hidden size that is projected must be at most {MOST_PROJECTED}, got {hidden}");
             return Err(Error::argument(op, message));
         }
-        let mut inputs = vec![x, weights.w_ih, weights.w_hh];
-        let mut optional = |tape: &Tape, var: Option<Var>, name: &str, shape: &[usize]| {
+        let first = inputs.len();
+        inputs.extend([weights.w_ih, weights.w_hh]);
+        let mut optional = |var: Option<Var>, name: &str, shape: &[usize]| {
             let Some(var) = var else { return Ok((None, Places::ABSENT)) };
-            let tensor = tape.value(var)?.clone();
+            let tensor = self.value(var)?.clone();
             expect(op, name, &tensor, shape)?;
-            same_device(op, name, &input, &tensor)?;
+            same_device(op, name, input, &tensor)?;
             inputs.push(var);
             Ok((Some(tensor), inputs.len() - 1))
         };
         expect(op, "W_ih", &w_ih, &[cell.parts() * hidden, features])?;
-        same_device(op, "W_ih", &input, &w_ih)?;
-        same_device(op, "W_hh", &input, &w_hh)?;
+        same_device(op, "W_ih", input, &w_ih)?;
+        same_device(op, "W_hh", input, &w_hh)?;
         let state = if weights.w_hr.is_some() { width } else { hidden };
         expect(op, "W_hh", &w_hh, &[rows, state])?;
-        let (b_ih, b_ih_at) = optional(self, weights.biases.map(|b| b[0]), "b_ih", &[rows])?;
-        let (b_hh, b_hh_at) = optional(self, weights.biases.map(|b| b[1]), "b_hh", &[rows])?;
-        let (w_hr, w_hr_at) = optional(self, weights.w_hr, "W_hr", &[width, hidden])?;
-        let (h0, h0_at) = optional(self, h0, "the initial state h0", &[batch, width])?;
-        let (c0, c0_at) = optional(self, c0, "the initial state c0", &[batch, hidden])?;
-        let lengths = lengths.map(|lengths| lengths.checked(op, time, batch)).transpose()?;
-        let input = match &lengths {
-            None => input,
-            Some(lengths) => {
-                same_device(op, "lengths", &input, lengths)?;
-                // Whatever padding holds, the products over all steps must not meet it.
-                lengths::masked(&input, lengths)?
-            }
+        let (b_ih, b_ih_at) = optional(weights.biases.map(|b| b[0]), "b_ih", &[rows])?;
+        let (b_hh, b_hh_at) = optional(weights.biases.map(|b| b[1]), "b_hh", &[rows])?;
+        let (w_hr, w_hr_at) = optional(weights.w_hr, "W_hr", &[width, hidden])?;
+        let (h0, h0_at) = optional(h0, "the initial state h0", &[batch, width])?;
+        let (c0, c0_at) = optional(c0, "the initial state c0", &[batch, hidden])?;
+        let places = Places {
+            w_ih: first,
+            w_hh: first + 1,
+            b_ih: b_ih_at,
+            b_hh: b_hh_at,
+            w_hr: w_hr_at,
+            h0: h0_at,
+            c0: c0_at,
         };
-        let places = Places { b_ih: b_ih_at, b_hh: b_hh_at, w_hr: w_hr_at, h0: h0_at, c0: c0_at };
         let biases = b_ih.zip(b_hh).map(|(b_ih, b_hh)| [b_ih, b_hh]);
-        let sequence = Sequence::new(cell, reverse, lengths, input, [w_ih, w_hh], biases, w_hr)?;
-        sequence.forward(h0.as_ref(), c0.as_ref())?;
-        Ok((sequence, inputs, places))
+        Ok((Weights { w_ih, w_hh, biases, w_hr, places }, [h0, c0]))
     }
 }
 

@@ -85,20 +85,38 @@ impl Sequence {
     }
 
     /// Makes all steps, from the initial states: those in the slots or, where `fresh`, 0. `xw` is x·W_ihᵀ with its biases, as
-    /// [`Sequence::forward`] makes it; `w_hh` is W_hhᵀ.
-    pub fn all_forward(&self, fresh: bool, xw: &Tensor, w_hh: &Tensor) -> Result<()> {
+    /// [`Sequence::forward`] makes it; `w_hh` is W_hhᵀ, and of a GRU with biases `b_hh` is there.
+    pub fn all_forward(
+        &self,
+        fresh: bool,
+        xw: &Tensor,
+        w_hh: &Tensor,
+        b_hh: Option<&Tensor>,
+    ) -> Result<()> {
         let [batch, hidden, width, time, base] =
             [self.batch, self.hidden, self.width, self.time, self.base].map(|n| n as u32);
         let (reverse, ragged) = (self.reverse.into(), self.lengths.is_some().into());
+        let directions = self.directions() as u32;
         let lengths = maybe(self.lengths.as_ref());
-        let start = |from: usize| self.forward_time(from) as u32;
+        let start = |from: usize| self.forward_time(0, from) as u32;
         let fresh = |from: usize| (fresh && from == 0).into();
         let h = self.h.update();
         match self.cell {
             Cell::Rnn(nonlinearity) => {
                 let relu = (nonlinearity == Nonlinearity::Relu).into();
-                let p =
-                    RnnForward { batch, hidden, start: 0, steps: 0, reverse, fresh: 0, base, relu, ragged };
+                let p = RnnForward {
+                    batch,
+                    hidden,
+                    time,
+                    start: 0,
+                    steps: 0,
+                    reverse,
+                    directions,
+                    fresh: 0,
+                    base,
+                    relu,
+                    ragged,
+                };
                 let args = [xw.read(), w_hh.read(), lengths, h];
                 let params = |from, steps| RnnForward { start: start(from), steps, fresh: fresh(from), ..p };
                 self.in_parts(&RNN_FORWARD, p.product(), params, &args)
@@ -111,18 +129,18 @@ impl Sequence {
                     start: 0,
                     steps: 0,
                     reverse,
+                    directions,
                     fresh: 0,
                     base,
-                    bias: self.biases.is_some().into(),
+                    bias: b_hh.is_some().into(),
                     ragged,
                 };
-                let b_hh = maybe(self.bias(1));
-                let args = [xw.read(), w_hh.read(), b_hh, lengths, self.gates().update(), h];
+                let args = [xw.read(), w_hh.read(), maybe(b_hh), lengths, self.gates().update(), h];
                 let params = |from, steps| GruForward { start: start(from), steps, fresh: fresh(from), ..p };
                 self.in_parts(&GRU_FORWARD, p.product(), params, &args)
             }
             Cell::Lstm => {
-                let projected = self.w_hr.is_some().into();
+                let projected = self.w_hr().is_some().into();
                 let p = LstmForward {
                     batch,
                     hidden,
@@ -131,6 +149,7 @@ impl Sequence {
                     start: 0,
                     steps: 0,
                     reverse,
+                    directions,
                     fresh: 0,
                     base,
                     projected,
@@ -138,17 +157,17 @@ impl Sequence {
                 };
                 let (gates, c) = (self.gates().update(), self.c().update());
                 let args = [xw.read(), w_hh.read(), lengths, gates, c, h];
-                let Some(w_hr) = &self.w_hr else {
+                let Some(w_hr) = self.w_hr() else {
                     let params =
                         |from, steps| LstmForward { start: start(from), steps, fresh: fresh(from), ..p };
                     return self.in_parts(&LSTM_FORWARD, p.product(), params, &args);
                 };
                 let device = self.h.device();
                 let plan = scheduled(&self.h, &LSTM_FORWARD, p.product(), 1).plan;
-                for step in (0..self.time).map(|k| self.forward_time(k)) {
+                for step in (0..self.time).map(|k| self.forward_time(0, k)) {
                     let one = LstmForward { start: step as u32, steps: 1, ..p };
                     device.launch(&plan, &one, &args)?;
-                    let [before, after] = self.slots(step).map(|slot| slot as u32);
+                    let [before, after] = self.slots(0, step).map(|slot| slot as u32);
                     let source = (self.projected() + step * self.batch * self.hidden) as u32;
                     let step = step as u32;
                     let params = LstmProjectForward {
@@ -170,16 +189,16 @@ impl Sequence {
         }
     }
 
-    /// Makes the gradients da of all steps from dy [T, B, S] and the gradients of the final states: those in `carried` or, where
+    /// Makes the gradients da of all steps from dy [T, B, D·S] and the gradients of the final states: those in `carried` or, where
     /// `fresh`, 0.
-    pub fn all_backward(&self, fresh: bool, dy: &Tensor, carried: &Carried) -> Result<()> {
+    pub fn all_backward(&self, fresh: bool, dy: &Tensor, w_hh: &Tensor, carried: &Carried) -> Result<()> {
         let [batch, hidden, width, time, base] =
             [self.batch, self.hidden, self.width, self.time, self.base].map(|n| n as u32);
         let (reverse, ragged) = (self.reverse.into(), self.lengths.is_some().into());
         let lengths = maybe(self.lengths.as_ref());
-        let (w_hh, h) = (&self.w_hh, &self.h);
+        let (h, directions) = (&self.h, self.directions() as u32);
         let Carried { dh, dc, da, da_h, projection } = carried;
-        let start = |from: usize| self.forward_time(self.time - 1 - from) as u32;
+        let start = |from: usize| self.forward_time(0, self.time - 1 - from) as u32;
         let fresh = fresh.into();
         match self.cell {
             Cell::Rnn(nonlinearity) => {
@@ -191,6 +210,7 @@ impl Sequence {
                     start: 0,
                     steps: 0,
                     reverse,
+                    directions,
                     fresh,
                     base,
                     relu,
@@ -201,7 +221,18 @@ impl Sequence {
                 self.in_parts(&RNN_BACKWARD, p.product(), params, &args)
             }
             Cell::Gru => {
-                let p = GruBackward { batch, hidden, time, start: 0, steps: 0, reverse, fresh, base, ragged };
+                let p = GruBackward {
+                    batch,
+                    hidden,
+                    time,
+                    start: 0,
+                    steps: 0,
+                    reverse,
+                    directions,
+                    fresh,
+                    base,
+                    ragged,
+                };
                 let da_h = da_h.as_ref().expect("a GRU's recurrent gradients are kept apart");
                 let args = [
                     dy.read(),
@@ -217,7 +248,7 @@ impl Sequence {
                 self.in_parts(&GRU_BACKWARD, p.product(), params, &args)
             }
             Cell::Lstm => {
-                let projected = self.w_hr.is_some().into();
+                let projected = self.w_hr().is_some().into();
                 let p = LstmBackward {
                     batch,
                     hidden,
@@ -225,6 +256,7 @@ impl Sequence {
                     start: 0,
                     steps: 0,
                     reverse,
+                    directions,
                     fresh,
                     projected,
                     ragged,
@@ -232,7 +264,7 @@ impl Sequence {
                 let dc = dc.as_ref().expect("an LSTM carries the gradient of its cell state").update();
                 let (gates, c) = (self.gates().read(), self.c().read());
                 let args = [dy.read(), w_hh.read(), gates, c, lengths, dh.update(), dc, da.update()];
-                let (Some(w_hr), Some(projection)) = (&self.w_hr, projection) else {
+                let (Some(w_hr), Some(projection)) = (self.w_hr(), projection) else {
                     let params = |from, steps| LstmBackward { start: start(from), steps, ..p };
                     return self.in_parts(&LSTM_BACKWARD, p.product(), params, &args);
                 };
@@ -242,7 +274,7 @@ impl Sequence {
                 let device = self.h.device();
                 let plan = scheduled(&self.h, &LSTM_BACKWARD, p.product(), 1).plan;
                 let mut later = None;
-                for step in (0..self.time).rev().map(|k| self.forward_time(k)) {
+                for step in (0..self.time).rev().map(|k| self.forward_time(0, k)) {
                     if let Some(later) = later.replace(step) {
                         let da =
                             da.slice(later * self.batch * 4 * self.hidden, [self.batch, 4 * self.hidden])?;

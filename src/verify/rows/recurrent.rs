@@ -8,7 +8,7 @@ use crate::cpu::lstm_forward::{LSTM_FORWARD, LstmForward};
 use crate::cpu::lstm_project_backward::{LSTM_PROJECT_BACKWARD, LstmProjectBackward};
 use crate::cpu::lstm_project_forward::{LSTM_PROJECT_FORWARD, LstmProjectForward};
 use crate::cpu::mask_steps::{MASK_STEPS, MaskSteps};
-use crate::cpu::recurrence::Product;
+use crate::cpu::recurrence::{Product, Steps};
 use crate::cpu::rnn_backward::{RNN_BACKWARD, RnnBackward};
 use crate::cpu::rnn_forward::{RNN_FORWARD, RnnForward};
 use crate::kernel::{GROUP, Kernel, Plan};
@@ -25,7 +25,7 @@ fn plans(draw: &mut Draw, product: Product, kernel: &'static Kernel, steps: u32)
     plans
 }
 
-/// Sizes of a recurrence and some of its steps, in either direction.
+/// Sizes of a recurrence and some of its steps, in either direction or in both.
 struct Recurrence {
     batch: u32,
     hidden: u32,
@@ -35,6 +35,7 @@ struct Recurrence {
     /// The lowest of them.
     lowest: u32,
     reverse: u32,
+    directions: u32,
     fresh: u32,
     base: u32,
     ragged: u32,
@@ -50,12 +51,18 @@ impl Recurrence {
             true => (batch.min(3), draw.pick(&[96, 97, 112, 113, 192, 193])),
             false => (batch, hidden),
         };
+        // Some variants take four units at a time.
+        let hidden = match draw.size() != Size::One && draw.flag() == 1 {
+            true => hidden.next_multiple_of(4),
+            false => hidden,
+        };
         let many = 1 + draw.below(time);
         let steps = draw.pick(&[1, many]);
         let (lowest, reverse) = (draw.below(time + 1 - steps), draw.flag());
         // Slot 1 is aligned.
         let (base, ragged) = (draw.pick(&[0, 36]), draw.flag());
-        Recurrence { batch, hidden, time, steps, lowest, reverse, fresh: draw.flag(), base, ragged }
+        let directions = draw.pick(&[1, 2]);
+        Recurrence { batch, hidden, time, steps, lowest, reverse, directions, fresh: draw.flag(), base, ragged }
     }
 
     /// The first step of the launch, in a pass from low to high steps, or `downwards`.
@@ -73,23 +80,46 @@ impl Recurrence {
         self.start(self.reverse == 0)
     }
 
-    fn size(&self) -> u32 {
-        self.batch * self.hidden
+    /// Where rows lie.
+    fn rows(&self) -> Steps {
+        let Recurrence { batch, time, steps, reverse, directions, .. } = *self;
+        let [batch, time, count, directions] = [batch, time, steps, directions].map(|n| n as usize);
+        Steps { batch, time, start: 0, count, reverse: reverse == 1, directions }
     }
 
-    /// Something of every step: [T, B, width].
+    /// Something of every step: [D, T, B, width].
     fn steps(&self, draw: &mut Draw, width: u32) -> Value {
-        draw.reals(self.time * self.batch * width)
+        draw.reals(self.rows().rows_of_steps() as u32 * width)
+    }
+
+    /// What arrives from outside: [T, B, D, H].
+    fn outputs(&self, draw: &mut Draw) -> Value {
+        draw.reals(self.time * self.batch * self.directions * self.hidden)
+    }
+
+    /// What goes from step to step: [D, B, width].
+    fn carried(&self, draw: &mut Draw, width: u32) -> Value {
+        draw.reals(self.rows().rows_of_carried() as u32 * width)
+    }
+
+    /// W_hh, or its transpose.
+    fn weights(&self, draw: &mut Draw, product: Product) -> Value {
+        draw.reals(product.first_weight(self.directions as usize) as u32)
     }
 
     /// Gates, which lie in [low, 1].
     fn gates(&self, draw: &mut Draw, width: u32, low: f32) -> Value {
-        draw.between(self.time * self.batch * width, low, 1.0)
+        draw.between(self.rows().rows_of_steps() as u32 * width, low, 1.0)
+    }
+
+    /// The cell states, in a slot of [B, H] before and after every step.
+    fn cells(&self, draw: &mut Draw, most: f32) -> Value {
+        draw.between(self.rows().rows_of_slots() as u32 * self.hidden, -most, most)
     }
 
     /// The states: `base` elements that mean nothing, then a slot of [B, width] before and after every step, then `more`.
     fn states(&self, draw: &mut Draw, width: u32, more: u32) -> Value {
-        draw.between(self.base + (self.time + 1) * self.batch * width + more, -1.0, 1.0)
+        draw.between(self.base + self.rows().rows_of_slots() as u32 * width + more, -1.0, 1.0)
     }
 
     /// Lengths from 1 to T, where there are any.
@@ -101,25 +131,27 @@ impl Recurrence {
 
 pub fn rnn_forward(draw: &mut Draw) -> Case {
     let r = Recurrence::draw(draw);
-    let Recurrence { batch, hidden, steps, reverse, fresh, base, ragged, .. } = r;
-    let relu = draw.flag();
-    let p = RnnForward { batch, hidden, start: r.forward(), steps, reverse, fresh, base, relu, ragged };
-    let (xw, w_hh) = (r.steps(draw, hidden), draw.reals(hidden * hidden));
+    let Recurrence { batch, hidden, time, steps, reverse, directions, fresh, base, ragged, .. } = r;
+    let (start, relu) = (r.forward(), draw.flag());
+    let p =
+        RnnForward { batch, hidden, time, start, steps, reverse, directions, fresh, base, relu, ragged };
+    let (xw, w_hh) = (r.steps(draw, hidden), r.weights(draw, p.product()));
     let values = vec![xw, w_hh, r.lengths(draw), r.states(draw, hidden, 0)];
     Case::new(p, plans(draw, p.product(), &RNN_FORWARD, steps), values)
 }
 
 pub fn rnn_backward(draw: &mut Draw) -> Case {
     let r = Recurrence::draw(draw);
-    let Recurrence { batch, hidden, time, steps, reverse, fresh, base, ragged, .. } = r;
+    let Recurrence { batch, hidden, time, steps, reverse, directions, fresh, base, ragged, .. } = r;
     let (start, relu) = (r.backward(), draw.flag());
-    let p = RnnBackward { batch, hidden, time, start, steps, reverse, fresh, base, relu, ragged };
+    let p =
+        RnnBackward { batch, hidden, time, start, steps, reverse, directions, fresh, base, relu, ragged };
     let values = vec![
-        r.steps(draw, hidden),
-        draw.reals(hidden * hidden),
+        r.outputs(draw),
+        r.weights(draw, p.product()),
         r.states(draw, hidden, 0),
         r.lengths(draw),
-        draw.reals(r.size()),
+        r.carried(draw, hidden),
         r.steps(draw, hidden),
     ];
     Case::new(p, plans(draw, p.product(), &RNN_BACKWARD, steps), values)
@@ -129,21 +161,34 @@ pub fn lstm_forward(draw: &mut Draw) -> Case {
     let mut r = Recurrence::draw(draw);
     let projected = draw.flag();
     if projected == 1 {
-        // The projection comes between two steps, and the initial state is as wide as what is projected to.
-        (r.steps, r.fresh) = (1, 0);
+        // The projection comes between two steps of one direction, and the initial state is as wide as what is projected to.
+        (r.steps, r.fresh, r.directions) = (1, 0, 1);
     }
-    let Recurrence { batch, hidden, time, steps, reverse, fresh, base, ragged, .. } = r;
+    let Recurrence { batch, hidden, time, steps, reverse, directions, fresh, base, ragged, .. } = r;
     let width = if projected == 1 { draw.dim(8) * draw.pick(&[1, 4]) } else { hidden };
     let start = r.forward();
-    let p = LstmForward { batch, hidden, width, time, start, steps, reverse, fresh, base, projected, ragged };
-    let (xw, w_hh) = (r.steps(draw, 4 * hidden), draw.reals(4 * hidden * width));
+    let p = LstmForward {
+        batch,
+        hidden,
+        width,
+        time,
+        start,
+        steps,
+        reverse,
+        directions,
+        fresh,
+        base,
+        projected,
+        ragged,
+    };
+    let (xw, w_hh) = (r.steps(draw, 4 * hidden), r.weights(draw, p.product()));
     let values = vec![
         xw,
         w_hh,
         r.lengths(draw),
         r.steps(draw, 4 * hidden),
-        draw.reals((time + 1) * r.size()),
-        r.states(draw, width, projected * time * r.size()),
+        r.cells(draw, 1.0),
+        r.states(draw, width, projected * time * batch * hidden),
     ];
     Case::new(p, plans(draw, p.product(), &LSTM_FORWARD, steps), values)
 }
@@ -152,37 +197,37 @@ pub fn lstm_backward(draw: &mut Draw) -> Case {
     let mut r = Recurrence::draw(draw);
     let projected = draw.flag();
     if projected == 1 {
-        r.steps = 1;
+        (r.steps, r.directions) = (1, 1);
     }
-    let Recurrence { batch, hidden, time, steps, reverse, fresh, ragged, .. } = r;
-    let p =
-        LstmBackward { batch, hidden, time, start: r.backward(), steps, reverse, fresh, projected, ragged };
+    let Recurrence { batch, hidden, time, steps, reverse, directions, fresh, ragged, .. } = r;
+    let start = r.backward();
+    let p = LstmBackward { batch, hidden, time, start, steps, reverse, directions, fresh, projected, ragged };
     let values = vec![
-        r.steps(draw, hidden),
-        draw.reals(4 * hidden * hidden),
+        r.outputs(draw),
+        r.weights(draw, p.product()),
         r.gates(draw, 4 * hidden, -1.0),
-        draw.between((time + 1) * r.size(), -2.0, 2.0),
+        r.cells(draw, 2.0),
         r.lengths(draw),
-        draw.reals(r.size()),
-        draw.reals(r.size()),
+        r.carried(draw, hidden),
+        r.carried(draw, hidden),
         r.steps(draw, 4 * hidden),
     ];
     Case::new(p, plans(draw, p.product(), &LSTM_BACKWARD, steps), values)
 }
 
 pub fn lstm_project_forward(draw: &mut Draw) -> Case {
-    let r = Recurrence::draw(draw);
+    let r = Recurrence { directions: 1, ..Recurrence::draw(draw) };
     let Recurrence { batch, hidden, time, lowest: step, reverse, base, ragged, .. } = r;
     let (before, after) = (step + reverse, step + 1 - reverse);
     let width = draw.dim(8);
     let source = base + (time + 1) * batch * width + step * batch * hidden;
     let p = LstmProjectForward { batch, hidden, width, step, before, after, base, source, ragged };
-    let values = vec![draw.reals(width * hidden), r.lengths(draw), r.states(draw, width, time * r.size())];
+    let values = vec![draw.reals(width * hidden), r.lengths(draw), r.states(draw, width, time * batch * hidden)];
     Case::new(p, draw.elements(&LSTM_PROJECT_FORWARD, batch * width), values)
 }
 
 pub fn lstm_project_backward(draw: &mut Draw) -> Case {
-    let r = Recurrence::draw(draw);
+    let r = Recurrence { directions: 1, ..Recurrence::draw(draw) };
     let Recurrence { batch, lowest: step, ragged, .. } = r;
     let width = draw.dim(8);
     let p = LstmProjectBackward { batch, width, step, ragged };
@@ -192,26 +237,28 @@ pub fn lstm_project_backward(draw: &mut Draw) -> Case {
 
 pub fn gru_forward(draw: &mut Draw) -> Case {
     let r = Recurrence::draw(draw);
-    let Recurrence { batch, hidden, time, steps, reverse, fresh, base, ragged, .. } = r;
+    let Recurrence { batch, hidden, time, steps, reverse, directions, fresh, base, ragged, .. } = r;
     let (start, bias) = (r.forward(), draw.flag());
-    let p = GruForward { batch, hidden, time, start, steps, reverse, fresh, base, bias, ragged };
-    let (xw, w_hh) = (r.steps(draw, 3 * hidden), draw.reals(3 * hidden * hidden));
-    let b_hh = if bias == 1 { draw.reals(3 * hidden) } else { Value::Absent };
+    let p =
+        GruForward { batch, hidden, time, start, steps, reverse, directions, fresh, base, bias, ragged };
+    let (xw, w_hh) = (r.steps(draw, 3 * hidden), r.weights(draw, p.product()));
+    let b_hh = if bias == 1 { draw.reals(directions * 3 * hidden) } else { Value::Absent };
     let values = vec![xw, w_hh, b_hh, r.lengths(draw), r.steps(draw, 4 * hidden), r.states(draw, hidden, 0)];
     Case::new(p, plans(draw, p.product(), &GRU_FORWARD, steps), values)
 }
 
 pub fn gru_backward(draw: &mut Draw) -> Case {
     let r = Recurrence::draw(draw);
-    let Recurrence { batch, hidden, time, steps, reverse, fresh, base, ragged, .. } = r;
-    let p = GruBackward { batch, hidden, time, start: r.backward(), steps, reverse, fresh, base, ragged };
+    let Recurrence { batch, hidden, time, steps, reverse, directions, fresh, base, ragged, .. } = r;
+    let start = r.backward();
+    let p = GruBackward { batch, hidden, time, start, steps, reverse, directions, fresh, base, ragged };
     let values = vec![
-        r.steps(draw, hidden),
-        draw.reals(3 * hidden * hidden),
+        r.outputs(draw),
+        r.weights(draw, p.product()),
         r.gates(draw, 4 * hidden, -1.0),
         r.states(draw, hidden, 0),
         r.lengths(draw),
-        draw.reals(r.size()),
+        r.carried(draw, hidden),
         r.steps(draw, 3 * hidden),
         r.steps(draw, 3 * hidden),
     ];
