@@ -79,7 +79,14 @@ mod tests {
             };
             assert!(product(1024) > 4.0 * product(512), "eight times the operations");
             let lstm = |steps: u32, variant: usize| {
-                let p = LstmForward { batch: 64, hidden: 128, width: 128, steps, directions: 1, ..LstmForward::default() };
+                let p = LstmForward {
+                    batch: 64,
+                    hidden: 128,
+                    width: 128,
+                    steps,
+                    directions: 1,
+                    ..LstmForward::default()
+                };
                 let plan = p.product().sequence(&LSTM_FORWARD, variant);
                 seconds(&plan, bytemuck::bytes_of(&p), 0, &limits)
             };

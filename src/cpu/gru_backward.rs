@@ -27,7 +27,13 @@ recurrent_kernel! {
 impl GruBackward {
     /// The product of a step.
     pub fn product(&self) -> Product {
-        Product { batch: self.batch, hidden: self.hidden, columns: 1, inner: 3 * self.hidden, directions: self.directions }
+        Product {
+            batch: self.batch,
+            hidden: self.hidden,
+            columns: 1,
+            inner: 3 * self.hidden,
+            directions: self.directions,
+        }
     }
 }
 

@@ -28,7 +28,13 @@ recurrent_kernel! {
 impl GruForward {
     /// The product of a step.
     pub fn product(&self) -> Product {
-        Product { batch: self.batch, hidden: self.hidden, columns: 3, inner: self.hidden, directions: self.directions }
+        Product {
+            batch: self.batch,
+            hidden: self.hidden,
+            columns: 3,
+            inner: self.hidden,
+            directions: self.directions,
+        }
     }
 }
 
@@ -48,8 +54,8 @@ pub fn gru_forward<R: Real>(
         let w_hh = &w_hh[p.product().first_weight(step.direction)..];
         let b_hh = if p.bias == 1 { &b_hh[step.direction * 3 * hidden..] } else { b_hh };
         let now = steps.row_of_step(step.direction, step.time);
-        let [before, after] = [step.before, step.after]
-            .map(|slot| base + steps.row_of_slot(step.direction, slot) * hidden);
+        let [before, after] =
+            [step.before, step.after].map(|slot| base + steps.row_of_slot(step.direction, slot) * hidden);
         if p.fresh == 1 && step.first {
             (before..before + steps.batch * hidden).for_each(|i| h.put(i, R::zero()));
         }

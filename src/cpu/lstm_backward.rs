@@ -28,7 +28,13 @@ recurrent_kernel! {
 impl LstmBackward {
     /// The product of a step.
     pub fn product(&self) -> Product {
-        Product { batch: self.batch, hidden: self.hidden, columns: 1, inner: 4 * self.hidden, directions: self.directions }
+        Product {
+            batch: self.batch,
+            hidden: self.hidden,
+            columns: 1,
+            inner: 4 * self.hidden,
+            directions: self.directions,
+        }
     }
 
     /// The row of dy that is of a row of the batch.
@@ -73,7 +79,8 @@ pub fn lstm_backward<R: Real>(
         let w_hh = &w_hh[p.product().first_weight(step.direction).min(w_hh.len())..];
         let carried = steps.row_of_carried(step.direction) * hidden;
         let [dh, dc] = [&mut *dh, &mut *dc].map(|all| &mut all[carried..][..size]);
-        let states = [step.before, step.after].map(|slot| &c[steps.row_of_slot(step.direction, slot) * hidden..]);
+        let states =
+            [step.before, step.after].map(|slot| &c[steps.row_of_slot(step.direction, slot) * hidden..]);
         if p.fresh == 1 && step.first {
             dh.fill(R::zero());
             dc.fill(R::zero());

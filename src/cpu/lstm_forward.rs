@@ -29,7 +29,13 @@ recurrent_kernel! {
 impl LstmForward {
     /// The product of a step.
     pub fn product(&self) -> Product {
-        Product { batch: self.batch, hidden: self.hidden, columns: 4, inner: self.width, directions: self.directions }
+        Product {
+            batch: self.batch,
+            hidden: self.hidden,
+            columns: 4,
+            inner: self.width,
+            directions: self.directions,
+        }
     }
 
     /// The first element of h_t, or with a projection of o ⊙ tanh(c_t).
@@ -37,7 +43,9 @@ impl LstmForward {
         let [hidden, width, base] = [self.hidden, self.width, self.base].map(|n| n as usize);
         let steps = self.span();
         match self.projected == 1 {
-            true => base + steps.rows_of_slots() * width + steps.row_of_step(step.direction, step.time) * hidden,
+            true => {
+                base + steps.rows_of_slots() * width + steps.row_of_step(step.direction, step.time) * hidden
+            }
             false => base + steps.row_of_slot(step.direction, step.after) * hidden,
         }
     }

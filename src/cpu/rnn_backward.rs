@@ -24,7 +24,13 @@ recurrent_kernel! {
 impl RnnBackward {
     /// The product of a step.
     pub fn product(&self) -> Product {
-        Product { batch: self.batch, hidden: self.hidden, columns: 1, inner: self.hidden, directions: self.directions }
+        Product {
+            batch: self.batch,
+            hidden: self.hidden,
+            columns: 1,
+            inner: self.hidden,
+            directions: self.directions,
+        }
     }
 }
 

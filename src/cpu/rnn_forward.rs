@@ -28,7 +28,13 @@ recurrent_kernel! {
 impl RnnForward {
     /// The product of a step.
     pub fn product(&self) -> Product {
-        Product { batch: self.batch, hidden: self.hidden, columns: 1, inner: self.hidden, directions: self.directions }
+        Product {
+            batch: self.batch,
+            hidden: self.hidden,
+            columns: 1,
+            inner: self.hidden,
+            directions: self.directions,
+        }
     }
 }
 
@@ -39,8 +45,8 @@ pub fn rnn_forward<R: Real>(p: &RnnForward, xw: &[R], w_hh: &[R], lengths: &[i32
     for step in steps.all_forward() {
         let w_hh = &w_hh[p.product().first_weight(step.direction)..];
         let now = steps.row_of_step(step.direction, step.time) * hidden;
-        let [before, after] = [step.before, step.after]
-            .map(|slot| base + steps.row_of_slot(step.direction, slot) * hidden);
+        let [before, after] =
+            [step.before, step.after].map(|slot| base + steps.row_of_slot(step.direction, slot) * hidden);
         if p.fresh == 1 && step.first {
             (before..before + steps.batch * hidden).for_each(|i| h.put(i, R::zero()));
         }

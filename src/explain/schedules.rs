@@ -133,7 +133,10 @@ fn kernels(sizes: &LayerSizes) -> [(&'static Kernel, Product); 2] {
             (&RNN_BACKWARD, RnnBackward { batch, hidden, directions: 1, ..Default::default() }.product()),
         ],
         CellKind::Lstm => [
-            (&LSTM_FORWARD, LstmForward { batch, hidden, directions: 1, width: hidden, ..Default::default() }.product()),
+            (
+                &LSTM_FORWARD,
+                LstmForward { batch, hidden, directions: 1, width: hidden, ..Default::default() }.product(),
+            ),
             (&LSTM_BACKWARD, LstmBackward { batch, hidden, directions: 1, ..Default::default() }.product()),
         ],
         CellKind::Gru => [

@@ -231,10 +231,14 @@ impl Tape {
         for (states, weights) in states.iter().zip(weights) {
             let (weights, states) = self.direction(cell, &input, *states, *weights, &mut inputs)?;
             let other = all.first().is_some_and(|first| {
-                first.w_hh.shape() != weights.w_hh.shape() || first.biases.is_some() != weights.biases.is_some()
+                first.w_hh.shape() != weights.w_hh.shape()
+                    || first.biases.is_some() != weights.biases.is_some()
             });
             if other {
-                return Err(Error::argument(op, "takes two directions of the same sizes, both with biases or without"));
+                return Err(Error::argument(
+                    op,
+                    "takes two directions of the same sizes, both with biases or without",
+                ));
             }
             if weights.w_hr.is_some() && !all.is_empty() {
                 let message = "with a projection takes one direction: run the other by itself, in reverse";

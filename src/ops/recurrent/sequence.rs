@@ -277,7 +277,8 @@ impl Sequence {
         };
         let lstm = matches!(self.cell, Cell::Lstm);
         let dy = g.output(0)?.map_or_else(|| zeros(&[time, batch, directions * width]), Ok)?;
-        let finals = |first: usize| (first..first + directions).map(|k| g.output(k)).collect::<Result<Vec<_>>>();
+        let finals =
+            |first: usize| (first..first + directions).map(|k| g.output(k)).collect::<Result<Vec<_>>>();
         let (dh, dc) = (finals(1)?, if lstm { finals(1 + directions)? } else { Vec::new() });
         // Where no gradient of a final state arrives, the kernels begin with zeros by themselves, but not with a projection.
         let fresh = dh.iter().chain(&dc).all(Option::is_none) && self.w_hr().is_none();
@@ -310,7 +311,9 @@ impl Sequence {
         self.all_backward(fresh, &dy, &w_hh, &carried)?;
 
         let parts = |all: &Tensor| {
-            (0..directions).map(|direction| self.part_of_steps(all, direction, gates)).collect::<Result<Vec<_>>>()
+            (0..directions)
+                .map(|direction| self.part_of_steps(all, direction, gates))
+                .collect::<Result<Vec<_>>>()
         };
         let da = parts(&carried.da)?;
         let da_h = carried.da_h.as_ref().map_or_else(|| Ok(da.clone()), parts)?;

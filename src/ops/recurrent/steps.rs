@@ -86,13 +86,7 @@ impl Sequence {
 
     /// Makes all steps, from the initial states: those in the slots or, where `fresh`, 0. `xw` is x·W_ihᵀ with its biases, as
     /// [`Sequence::forward`] makes it; `w_hh` is W_hhᵀ, and of a GRU with biases `b_hh` is there.
-    pub fn all_forward(
-        &self,
-        fresh: bool,
-        xw: &Tensor,
-        w_hh: &Tensor,
-        b_hh: Option<&Tensor>,
-    ) -> Result<()> {
+    pub fn all_forward(&self, fresh: bool, xw: &Tensor, w_hh: &Tensor, b_hh: Option<&Tensor>) -> Result<()> {
         let [batch, hidden, width, time, base] =
             [self.batch, self.hidden, self.width, self.time, self.base].map(|n| n as u32);
         let (reverse, ragged) = (self.reverse.into(), self.lengths.is_some().into());

@@ -55,6 +55,11 @@ pub fn layers() -> Vec<Computation> {
         (Layer::Gru(GruConfig { num_layers: 2, ..gru }), batch(3)),
         (Layer::Gru(GruConfig { num_layers: 2, bidirectional: true, dropout: 0.5, ..gru }), ragged(4)),
         (
+            Layer::Lstm(LstmConfig { bidirectional: true, bias: false, ..lstm }),
+            Data { states: false, ..batch(3) },
+        ),
+        (Layer::Gru(GruConfig { bidirectional: true, ..gru }), Data { states: false, ..batch(3) }),
+        (
             Layer::Gru(GruConfig { bias: false, batch_first: true, ..gru }),
             Data { states: false, ..ragged(5) },
         ),

@@ -62,7 +62,18 @@ impl Recurrence {
         // Slot 1 is aligned.
         let (base, ragged) = (draw.pick(&[0, 36]), draw.flag());
         let directions = draw.pick(&[1, 2]);
-        Recurrence { batch, hidden, time, steps, lowest, reverse, directions, fresh: draw.flag(), base, ragged }
+        Recurrence {
+            batch,
+            hidden,
+            time,
+            steps,
+            lowest,
+            reverse,
+            directions,
+            fresh: draw.flag(),
+            base,
+            ragged,
+        }
     }
 
     /// The first step of the launch, in a pass from low to high steps, or `downwards`.
@@ -133,8 +144,7 @@ pub fn rnn_forward(draw: &mut Draw) -> Case {
     let r = Recurrence::draw(draw);
     let Recurrence { batch, hidden, time, steps, reverse, directions, fresh, base, ragged, .. } = r;
     let (start, relu) = (r.forward(), draw.flag());
-    let p =
-        RnnForward { batch, hidden, time, start, steps, reverse, directions, fresh, base, relu, ragged };
+    let p = RnnForward { batch, hidden, time, start, steps, reverse, directions, fresh, base, relu, ragged };
     let (xw, w_hh) = (r.steps(draw, hidden), r.weights(draw, p.product()));
     let values = vec![xw, w_hh, r.lengths(draw), r.states(draw, hidden, 0)];
     Case::new(p, plans(draw, p.product(), &RNN_FORWARD, steps), values)
@@ -144,8 +154,7 @@ pub fn rnn_backward(draw: &mut Draw) -> Case {
     let r = Recurrence::draw(draw);
     let Recurrence { batch, hidden, time, steps, reverse, directions, fresh, base, ragged, .. } = r;
     let (start, relu) = (r.backward(), draw.flag());
-    let p =
-        RnnBackward { batch, hidden, time, start, steps, reverse, directions, fresh, base, relu, ragged };
+    let p = RnnBackward { batch, hidden, time, start, steps, reverse, directions, fresh, base, relu, ragged };
     let values = vec![
         r.outputs(draw),
         r.weights(draw, p.product()),
@@ -222,7 +231,8 @@ pub fn lstm_project_forward(draw: &mut Draw) -> Case {
     let width = draw.dim(8);
     let source = base + (time + 1) * batch * width + step * batch * hidden;
     let p = LstmProjectForward { batch, hidden, width, step, before, after, base, source, ragged };
-    let values = vec![draw.reals(width * hidden), r.lengths(draw), r.states(draw, width, time * batch * hidden)];
+    let values =
+        vec![draw.reals(width * hidden), r.lengths(draw), r.states(draw, width, time * batch * hidden)];
     Case::new(p, draw.elements(&LSTM_PROJECT_FORWARD, batch * width), values)
 }
 
@@ -239,8 +249,7 @@ pub fn gru_forward(draw: &mut Draw) -> Case {
     let r = Recurrence::draw(draw);
     let Recurrence { batch, hidden, time, steps, reverse, directions, fresh, base, ragged, .. } = r;
     let (start, bias) = (r.forward(), draw.flag());
-    let p =
-        GruForward { batch, hidden, time, start, steps, reverse, directions, fresh, base, bias, ragged };
+    let p = GruForward { batch, hidden, time, start, steps, reverse, directions, fresh, base, bias, ragged };
     let (xw, w_hh) = (r.steps(draw, 3 * hidden), r.weights(draw, p.product()));
     let b_hh = if bias == 1 { draw.reals(directions * 3 * hidden) } else { Value::Absent };
     let values = vec![xw, w_hh, b_hh, r.lengths(draw), r.steps(draw, 4 * hidden), r.states(draw, hidden, 0)];
