@@ -1,5 +1,5 @@
 // The pass of rnn_backward, lstm_backward and gru_backward: which steps a launch makes, and what its sums multiply W_hh
-// with: the rows of da of the step that was computed before, of inner() elements. Twin: backward_steps in
+// with: the rows of da of the step that was computed before, of inner() elements. Twin: Steps::backward in
 // src/cpu/recurrence.rs.
 
 // The s-th of the p.steps steps of this launch.
@@ -13,7 +13,7 @@ fn step_of(s: u32, direction: u32) -> Step {
 }
 
 // Where the factors of a row of the batch begin, for `source`.
-fn row_of(row: u32, step: Step) -> u32 {
+fn sources_of(row: u32, step: Step) -> u32 {
     let first = step.direction * rows_apart(p.time * p.batch);
     return (first + step.later * p.batch + row) * inner();
 }

@@ -3,6 +3,8 @@
 // w_hh is [inner(), COLUMNS·H], as in recurrent_tiles.wgsl. finish() of the cell's file then makes of the sums what they are
 // for, and hands on each number that the next step is to multiply.
 //
+// Of two directions at once, group.z is the direction, and each has weights of its own: w_hh is [D, inner(), COLUMNS·H].
+//
 // Threads: a workgroup has SLICES x UNITS of them. It makes all steps of one row of the batch, then those of another. Each
 // thread loads the weights of one unit and of KEEP neighbouring k once, and holds them in registers. source(row, k) is in
 // workgroup memory, where finish() has left it. So nothing that a sum is made of is loaded again; what finish() needs of its
@@ -40,7 +42,7 @@ fn main(
     }
     // ANCHOR: loops
     for (var row = group.y; row < p.batch; row += groups.y) {
-        let start = row_of(row, step_of(0u, group.z));
+        let start = sources_of(row, step_of(0u, group.z));
         for (var k = index; k < SLICES * KEEP; k += SLICES * UNITS) {
             var x = 0.0;
             if begins && k < inner() {

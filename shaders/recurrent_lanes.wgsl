@@ -3,6 +3,8 @@
 //     sums[c] = Σ_k source(row, k)·w_hh[k, c·H + unit],   k < inner(), c < COLUMNS
 // as in recurrent_tiles.wgsl.
 //
+// Of two directions at once, group.z is the direction, and each has weights of its own: w_hh is [D, inner(), COLUMNS·H].
+//
 // Threads: a workgroup is one subgroup of 8 lanes. It takes 16 rows of the batch and, block after block, 8·WIDE units, of
 // which each lane has WIDE neighbours (units_of_one.wgsl or units_of_four.wgsl, which follows). Of WIDE neighbouring k a
 // lane loads the source of two rows, and of each k the subgroup broadcasts all 16 to every lane. With one workgroup in x a launch may make
@@ -30,8 +32,8 @@ fn main(
                 var low = array<Wide, 8u * COLUMNS>();
                 var high = array<Wide, 8u * COLUMNS>();
                 if multiplies(step) {
-                    let row_low = row_of(min(row + lane, p.batch - 1u), step);
-                    let row_high = row_of(min(row + 8u + lane, p.batch - 1u), step);
+                    let row_low = sources_of(min(row + lane, p.batch - 1u), step);
+                    let row_high = sources_of(min(row + 8u + lane, p.batch - 1u), step);
                     for (var k = 0u; k < inner(); k += WIDE) {
                         let x_low = source(wide(row_low + k));
                         let x_high = source(wide(row_high + k));

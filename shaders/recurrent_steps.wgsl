@@ -25,9 +25,10 @@ struct Step {
 
 // Two directions of a layer run side by side, in workgroups of their own: those of the second make the mirrored steps, from
 // the other end. What is of a direction lies together: the second's part of an array begins as many rows after the first's
-// as that has, rounded up so that it is aligned.
+// as that has, rounded up so that it is aligned: to a multiple of 128 numbers, a row being a multiple of H of them.
 fn rows_apart(rows: u32) -> u32 {
-    return select(rows, (rows + 127u) / 128u * 128u, p.directions > 1u);
+    let step = 128u >> min(countTrailingZeros(p.hidden), 7u);
+    return select(rows, (rows + step - 1u) / step * step, p.directions > 1u);
 }
 
 // The rows of [D, T, B, ..], of which each direction has the T·B first ones of its part.

@@ -3,6 +3,8 @@
 // w_hh is [inner(), COLUMNS·H]: COLUMNS is the number of sums that a unit needs (4 in an LSTM's forward pass). finish()
 // of the cell's file then makes of them what they are for.
 //
+// Of two directions at once, group.z is the direction, and each has weights of its own: w_hh is [D, inner(), COLUMNS·H].
+//
 // Threads: a workgroup has SLICES x UNITS of them. It takes ROWS rows of the batch and, block after block, UNITS units.
 // Each thread adds up, for one unit and all ROWS rows, every SLICES-th k; so a weight is loaded once for ROWS rows, and
 // neighbouring threads load neighbouring weights. The sums of the slices are then added in workgroup memory, ROUND rows
@@ -35,7 +37,7 @@ fn main(
                 if multiplies(step) {
                     var rows: array<u32, ROWS>;
                     for (var r = 0u; r < ROWS; r++) { // unroll
-                        rows[r] = row_of(min(row + r, p.batch - 1u), step);
+                        rows[r] = sources_of(min(row + r, p.batch - 1u), step);
                     }
                     for (var k = slice; k < inner(); k += SLICES) {
                         var w: Sums;

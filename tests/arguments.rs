@@ -37,6 +37,13 @@ fn lstm(tape: &mut Tape, v: &[Var]) -> Result<Var> {
     Ok(tape.lstm(v[0], [Some(v[4]), Some(v[5])], weights, Order::default())?[0])
 }
 
+/// Both directions, of which the first has a projection where there is a sixth input.
+fn both(tape: &mut Tape, v: &[Var]) -> Result<Var> {
+    let first = RecurrentWeights { w_ih: v[1], w_hh: v[2], biases: None, w_hr: v.get(5).copied() };
+    let second = RecurrentWeights { w_ih: v[3], w_hh: v[4], biases: None, w_hr: None };
+    Ok(tape.bidirectional_lstm(v[0], [[None; 2]; 2], [first, second], None)?[0])
+}
+
 fn embedding(tape: &mut Tape, v: &[Var]) -> Result<Var> {
     let tokens = Indices::new(tape.device(), [2, 1], &[0, 1])?;
     tape.embedding(&tokens, v[0], None)
@@ -148,6 +155,18 @@ fn wrong_shapes_are_named() {
             lstm,
             &[&[4, 2, 3], &[20, 3], &[20, 4], &[4, 5], &[2, 4], &[2, 4]],
             &["c0", "[2, 5]", "[2, 4]"],
+        ),
+        (
+            "lstm",
+            both,
+            &[&[4, 2, 3], &[20, 3], &[20, 5], &[16, 3], &[16, 4]],
+            &["two directions of the same sizes"],
+        ),
+        (
+            "lstm",
+            both,
+            &[&[4, 2, 3], &[20, 3], &[20, 5], &[20, 3], &[20, 5], &[5, 5]],
+            &["with a projection takes one direction"],
         ),
         ("rnn", rnn, &[&[0, 2, 3], &[5, 3], &[5, 5]], &["at least one step"]),
         ("backward", backward, &[&[2]], &["single number", "[2]"]),

@@ -100,7 +100,7 @@ fn a_wrong_shader_is_caught() {
         ("lstm_backward", 0, "step.direction * rows_apart(p.batch)", "0u"),
         ("lstm_forward", 3, "p.reverse ^ direction", "p.reverse"),
         ("gru_backward", 4, "* p.directions + step.direction", "* p.directions"),
-        ("gru_forward", 1, "/ 128u * 128u", "/ 128u * 64u"),
+        ("gru_forward", 1, "/ step * step", "/ step * step + 1u"),
         ("rnn_backward", 0, "dh[carried] = arriving", "dh[carried] = 0.0"),
         ("rnn_forward", 0, "k < SLICES", "k + 1u < SLICES"),
         ("rnn_forward", 2, "return x[i];", "return x[0];"),

@@ -36,7 +36,7 @@ const FOUR_ALONE: usize = 3;
 
 /// How to run it.
 pub fn plan(p: &ColumnSum, processor: Processor) -> Plan {
-    let alone = processor == Processor::Software && p.rows <= MOST_ALONE;
+    let alone = processor == Processor::Software && may_be_alone(p);
     let variant = match (alone, p.cols.is_multiple_of(4)) {
         (true, true) => FOUR_ALONE,
         (true, false) => ALONE,
@@ -56,8 +56,17 @@ fn plan_of(variant: usize, p: &ColumnSum) -> Plan {
 
 /// Every way to run it.
 pub fn plans(p: &ColumnSum) -> Vec<Plan> {
-    let variants = EIGHT..if p.cols.is_multiple_of(4) { FOUR_ALONE + 1 } else { FOUR_ALONE };
-    variants.map(|variant| plan_of(variant, p)).collect()
+    let able = |variant: &usize| match *variant {
+        FOUR_ALONE => may_be_alone(p) && p.cols.is_multiple_of(4),
+        ALONE => may_be_alone(p),
+        _ => true,
+    };
+    (EIGHT..=FOUR_ALONE).filter(able).map(|variant| plan_of(variant, p)).collect()
+}
+
+/// Whether a thread can add up a column by itself.
+fn may_be_alone(p: &ColumnSum) -> bool {
+    p.rows <= MOST_ALONE
 }
 
 /// See [`COLUMN_SUM`].

@@ -32,6 +32,8 @@ pub struct Step {
 pub struct Steps {
     /// B.
     pub batch: usize,
+    /// H.
+    pub hidden: usize,
     /// T: how many steps there are in all.
     pub time: usize,
     /// The first of the launch, in the first direction.
@@ -87,9 +89,9 @@ impl Steps {
 
     /// Rows from one direction's part of an array to the next, where a part has so many.
     pub fn rows_apart(self, rows: usize) -> usize {
-        /// A row has at least one element of two bytes: parts then begin at multiples of WebGPU's 256 bytes.
-        const ALIGNED: usize = 128;
-        if self.directions > 1 { rows.next_multiple_of(ALIGNED) } else { rows }
+        // Parts begin at multiples of WebGPU's 256 bytes, which are 128 numbers of the shortest type; a row has a multiple of H.
+        let step = 128 >> self.hidden.trailing_zeros().min(7);
+        if self.directions > 1 { rows.next_multiple_of(step) } else { rows }
     }
 
     /// The rows of [D, T, B, ..], of which each direction has the T·B first ones of its part.
@@ -209,9 +211,10 @@ macro_rules! recurrent_kernel {
         impl $params {
             /// The steps of the launch.
             pub fn span(&self) -> $crate::cpu::recurrence::Steps {
-                let [batch, time, start, count, directions] =
-                    [self.batch, self.time, self.start, self.steps, self.directions].map(|n| n as usize);
-                $crate::cpu::recurrence::Steps { batch, time, start, count, reverse: self.reverse == 1, directions }
+                let [batch, hidden, time] = [self.batch, self.hidden, self.time].map(|n| n as usize);
+                let [start, count, directions] = [self.start, self.steps, self.directions].map(|n| n as usize);
+                let reverse = self.reverse == 1;
+                $crate::cpu::recurrence::Steps { batch, hidden, time, start, count, reverse, directions }
             }
         }
     };

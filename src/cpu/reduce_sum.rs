@@ -17,21 +17,24 @@ crate::kernel! {
     ]
 }
 
-/// The longest part that a subgroup adds up: llvmpipe silently ends a loop after 65,535 iterations.
-const LONGEST: u32 = 8 * 60_000;
+/// The longest part that a subgroup adds up: each of its threads then has few numbers, so that their sum is accurate, and far
+/// fewer than the 65,535 iterations after which llvmpipe silently ends a loop.
+const LONGEST: u32 = 8 * 4096;
 
 /// How to run it: a workgroup a part, or where workgroups are slow (in software) a subgroup.
 pub fn plan(p: &ReduceSum, limits: &Limits) -> Plan {
-    let [tree, subgroup] = plans(p);
-    let slow =
-        limits.processor == Processor::Software && limits.allow(&REDUCE_SUM.variants[subgroup.variant]);
-    if slow && p.count.div_ceil(p.groups) <= LONGEST { subgroup } else { tree }
+    let quick = |plan: &&Plan| {
+        limits.processor == Processor::Software && limits.allow(&REDUCE_SUM.variants[plan.variant])
+    };
+    let ways = plans(p);
+    *ways[1..].iter().find(quick).unwrap_or(&ways[0])
 }
 
-/// Every way to run it.
-pub fn plans(p: &ReduceSum) -> [Plan; 2] {
+/// Every way to run it: as a tree, and where the parts are short enough by a subgroup.
+pub fn plans(p: &ReduceSum) -> Vec<Plan> {
     let grid = [p.groups.clamp(1, MAX_GROUPS), 1, 1];
-    [0, 1].map(|variant| Plan { kernel: &REDUCE_SUM, variant, grid })
+    let variants = 0..if p.count.div_ceil(p.groups.max(1)) <= LONGEST { 2 } else { 1 };
+    variants.map(|variant| Plan { kernel: &REDUCE_SUM, variant, grid }).collect()
 }
 
 /// See [`REDUCE_SUM`].

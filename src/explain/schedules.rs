@@ -56,10 +56,10 @@ pub struct Compared {
 /// The layers on a tape, each once.
 ///
 /// # Errors
-/// [`Error::Argument`] when there is none.
+/// [`Error::Argument`] when there is none, or one has two directions.
 pub(super) fn layers_of(tape: &Tape) -> Result<Vec<LayerSizes>> {
     let mut layers = Vec::new();
-    for NodeInfo { name, inputs, .. } in tape.nodes() {
+    for NodeInfo { name, inputs, outputs, .. } in tape.nodes() {
         let cell = match name {
             "rnn" => CellKind::Rnn,
             "lstm" => CellKind::Lstm,
@@ -67,6 +67,10 @@ pub(super) fn layers_of(tape: &Tape) -> Result<Vec<LayerSizes>> {
             _ => continue,
         };
         let (x, w_hh) = (tape.value_info(inputs[0])?.shape, tape.value_info(inputs[2])?.shape);
+        let output = tape.value_info(outputs[0])?.shape;
+        if output[2] > w_hh[1] {
+            return Err(Error::argument("explain", "compares layers of one direction, and one has two"));
+        }
         let sizes = LayerSizes { cell, time: x[0], batch: x[1], input: x[2], hidden: w_hh[1] };
         if !layers.contains(&sizes) {
             layers.push(sizes);

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::ops::dropout;
-use crate::ops::recurrent::{Cell, Lengths, Order, RecurrentWeights};
+use crate::ops::recurrent::{Cell, Lengths, Order, RecurrentWeights, fits_both};
 use crate::parameters::{Initializer, ParameterId};
 use crate::tape::{Tape, Var};
 
@@ -251,6 +251,11 @@ impl Stack {
             return self.refuse(&message);
         }
         let directions = self.config.directions();
+        // With a projection each step is launches of its own, which directions cannot share.
+        let device = tape.device();
+        let (sizes, binding) = ([time, batch, hidden_size], device.limits().binding);
+        let together =
+            self.config.proj_size == 0 && fits_both(cell, sizes, tape.value(sequence)?.dtype(), binding);
         let mut last = Vec::with_capacity(num_layers * directions);
         for (k, layer) in self.layers.iter().enumerate() {
             let mut before = [[None; 2]; 2];
@@ -260,13 +265,12 @@ impl Stack {
                 }
             }
             sequence = match &layer[..] {
-                [first, second] if first.w_hr.is_none() => {
+                [first, second] if together => {
                     let both = [first, second];
                     let (y, after) = Weights::run_both(both, tape, cell, sequence, before, lengths)?;
                     last.extend(after);
                     y
                 }
-                // With a projection each step is launches of its own, which directions cannot share.
                 _ => {
                     let mut outputs = Vec::with_capacity(directions);
                     for (d, weights) in layer.iter().enumerate() {

@@ -12,7 +12,7 @@ use crate::kernel::Dtype;
 use crate::tape::{Tape, Var};
 use crate::tensor::{Shape, Tensor};
 
-/// The most rows that one launch of `column_sum` adds up: no thread then comes near llvmpipe's limit of 65,535 iterations.
+/// The most rows that one launch of `column_sum` adds up: no thread then comes to llvmpipe's limit of 65,535 iterations.
 const MOST_ROWS: usize = 1 << 18;
 /// The longest rows that one launch of `reduce_sum` adds up, for the same reason.
 const LONGEST_ROW: usize = 1 << 22;

@@ -27,7 +27,7 @@ pub(crate) fn partial_sums(x: &Tensor, groups: usize, power: u32, scale: f32) ->
     Ok(sums)
 }
 
-/// Σ x: `[1]`. The order of the additions depends on the number of elements only.
+/// Σ x: `[1]`. The order of the additions depends on the number of elements and on the adapter only.
 pub(super) fn total(x: &Tensor) -> Result<Tensor> {
     if x.count() <= ONE_PASS {
         return partial_sums(x, 1, 1, 1.0);

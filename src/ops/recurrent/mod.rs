@@ -24,6 +24,7 @@ use crate::tape::{Tape, Var};
 use crate::tensor::{Shape, Tensor};
 
 pub use lengths::Lengths;
+pub(crate) use sequence::fits_both;
 use sequence::{Places, Sequence, Weights};
 pub(crate) use steps::Cell;
 
@@ -240,7 +241,8 @@ impl Tape {
                     "takes two directions of the same sizes, both with biases or without",
                 ));
             }
-            if weights.w_hr.is_some() && !all.is_empty() {
+            let projected = all.iter().chain([&weights]).any(|weights| weights.w_hr.is_some());
+            if projected && !all.is_empty() {
                 let message = "with a projection takes one direction: run the other by itself, in reverse";
                 return Err(Error::argument(op, message));
             }

@@ -102,7 +102,7 @@ impl Sequence {
         let alone = !reverse && weights.len() == 1;
         let base = if alone { slot.next_multiple_of(dtype.alignment()) - slot } else { 0 };
         let projected = if w_hr.is_some() { time * batch * hidden } else { 0 };
-        let rows = rows(time, batch, reverse, weights.len());
+        let rows = rows([time, batch, hidden], reverse, weights.len());
         let empty = |count: usize| Tensor::empty(&device, dtype, [count]);
         let h = empty(base + rows.rows_of_slots() * width + projected)?;
         let c = matches!(cell, Cell::Lstm).then(|| empty(rows.rows_of_slots() * hidden)).transpose()?;
@@ -118,7 +118,7 @@ impl Sequence {
 
     /// Where rows lie.
     fn rows(&self) -> Steps {
-        rows(self.time, self.batch, self.reverse, self.directions())
+        rows([self.time, self.batch, self.hidden], self.reverse, self.directions())
     }
 
     /// Whether a direction is from the last step to the first.
@@ -317,7 +317,6 @@ impl Sequence {
         };
         let da = parts(&carried.da)?;
         let da_h = carried.da_h.as_ref().map_or_else(|| Ok(da.clone()), parts)?;
-        // ANCHOR: products
         g.give_with(0, |dx, more| {
             let mut terms = da.iter().zip(&self.weights).enumerate();
             terms.try_for_each(|(direction, (da, Weights { w_ih, .. }))| {
@@ -326,6 +325,7 @@ impl Sequence {
         })?;
         for (direction, Weights { w_hh, biases, places, .. }) in self.weights.iter().enumerate() {
             let (da, da_h) = (&da[direction], &da_h[direction]);
+            // ANCHOR: products
             let (input, before) = (Matrix::new(&self.input), self.states(direction, 0)?);
             g.give_with(places.w_ih, |dw, more| product(Matrix::new(da).t(), input, dw, more))?;
             g.give_with(places.w_hh, |dw, more| {
@@ -363,8 +363,18 @@ impl Places {
 }
 
 /// Where rows lie, of all steps together.
-fn rows(time: usize, batch: usize, reverse: bool, directions: usize) -> Steps {
-    Steps { batch, time, start: 0, count: time, reverse, directions }
+fn rows([time, batch, hidden]: [usize; 3], reverse: bool, directions: usize) -> Steps {
+    Steps { batch, hidden, time, start: 0, count: time, reverse, directions }
+}
+
+/// Whether a layer can run both directions at once: what is of both lies in one buffer, and a device takes buffers of so many
+/// bytes.
+pub fn fits_both(cell: Cell, sizes: [usize; 3], dtype: Dtype, binding: u64) -> bool {
+    let (rows, hidden) = (rows(sizes, false, 2), sizes[2]);
+    let states = rows.rows_of_slots().saturating_mul(hidden);
+    let gates = rows.rows_of_steps().saturating_mul(cell.parts().max(cell.kept()) * hidden);
+    let weights = (2 * cell.parts() * hidden).saturating_mul(hidden);
+    states.max(gates).max(weights).saturating_mul(dtype.size()) as u64 <= binding
 }
 
 /// Puts an initial state of `count` elements, 0 where not given, at element `at`, before any step is made.
@@ -376,5 +386,22 @@ fn begin(states: &Tensor, at: usize, count: usize, state: Option<&Tensor>) -> Re
             let start = at - at % states.dtype().alignment();
             states.slice(start, Shape::from([at + count - start]))?.fill(0.0)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_directions_fit_where_every_buffer_does() {
+        let fits = |sizes, dtype| fits_both(Cell::Lstm, sizes, dtype, 128 << 20);
+        // Gates of 2·T·B·4H numbers: 128 MiB at T·B·H = 2²², without padding.
+        assert!(fits([256, 32, 512], Dtype::F32));
+        assert!(!fits([257, 32, 512], Dtype::F32));
+        assert!(fits([512, 32, 512], Dtype::F16));
+        // Weights of 2·4H·H numbers.
+        assert!(fits([1, 1, 2048], Dtype::F32));
+        assert!(!fits([1, 1, 2049], Dtype::F32));
     }
 }

@@ -93,9 +93,10 @@ impl Recurrence {
 
     /// Where rows lie.
     fn rows(&self) -> Steps {
-        let Recurrence { batch, time, steps, reverse, directions, .. } = *self;
-        let [batch, time, count, directions] = [batch, time, steps, directions].map(|n| n as usize);
-        Steps { batch, time, start: 0, count, reverse: reverse == 1, directions }
+        let Recurrence { batch, hidden, time, steps, reverse, directions, .. } = *self;
+        let [batch, hidden, time, count, directions] =
+            [batch, hidden, time, steps, directions].map(|n| n as usize);
+        Steps { batch, hidden, time, start: 0, count, reverse: reverse == 1, directions }
     }
 
     /// Something of every step: [D, T, B, width].
