@@ -1,6 +1,6 @@
 // The pass of rnn_backward, lstm_backward and gru_backward: which steps a launch makes, and what its sums multiply W_hh
 // with: the rows of da of the step that was computed before, of inner() elements. Twin: Steps::backward in
-// src/cpu/recurrence.rs.
+// src/cpu/steps.rs.
 
 // The s-th of the p.steps steps of this launch.
 fn step_of(s: u32, direction: u32) -> Step {

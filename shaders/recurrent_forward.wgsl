@@ -1,5 +1,5 @@
 // The pass of rnn_forward, lstm_forward and gru_forward: which steps a launch makes, and what its sums multiply W_hhᵀ
-// with: the rows of the state before the step, of inner() elements. Twin: Steps::forward in src/cpu/recurrence.rs.
+// with: the rows of the state before the step, of inner() elements. Twin: Steps::forward in src/cpu/steps.rs.
 
 // The s-th of the p.steps steps of this launch.
 fn step_of(s: u32, direction: u32) -> Step {

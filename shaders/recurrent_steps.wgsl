@@ -4,7 +4,7 @@
 // or recurrent_held.wgsl), and how many units a thread takes at once (units_of_one.wgsl or units_of_four.wgsl, by which
 // Wide is a number or a vector of four). The cell gives inner(), over how many numbers a sum goes, and finish(), which a
 // way calls with the sums of a unit, or of four. A way gives hand_on(), by which finish() leaves what the next step
-// multiplies. Twin: src/cpu/recurrence.rs.
+// multiplies. Twin: src/cpu/steps.rs.
 
 struct Step {
     // 0, or of the second direction 1.

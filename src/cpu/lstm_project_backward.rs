@@ -1,7 +1,7 @@
 //! Twin of `shaders/lstm_project_backward.wgsl`.
 
 use super::real::Real;
-use super::recurrence::ended;
+use super::steps::ended;
 use crate::kernel;
 
 kernel! {

@@ -1,7 +1,8 @@
 //! Twin of `shaders/lstm_project_forward.wgsl`.
 
 use super::real::Real;
-use super::recurrence::{add_product_transposed, ended};
+use super::recurrence::add_product_transposed;
+use super::steps::ended;
 use crate::kernel;
 
 kernel! {

@@ -21,8 +21,8 @@
 //! | the benchmark | [`multiply_add`] |
 //!
 //! The other files: [`real`] (numbers), [`common`] (functions of `shaders/common.wgsl`), [`philox`] (random numbers),
-//! [`recurrence`] (what recurrent kernels share), [`walk`] (strides), [`halves`] (half precision), [`threads`], `vector.rs` and
-//! `packed.rs` (how the fast functions are fast), [`cost`] and [`work`] (what a launch costs).
+//! [`recurrence`] and [`steps`] (what recurrent kernels share), [`walk`] (strides), [`halves`] (half precision), [`threads`],
+//! `vector.rs` and `packed.rs` (how the fast functions are fast), [`cost`] and [`work`] (what a launch costs).
 
 pub mod real;
 
@@ -87,6 +87,7 @@ pub mod sigmoid;
 pub mod sigmoid_backward;
 pub mod softmax;
 pub mod softmax_backward;
+pub mod steps;
 pub mod tanh;
 pub mod tanh_backward;
 pub mod unary;

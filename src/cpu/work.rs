@@ -12,7 +12,7 @@ use super::gru_forward::GruForward;
 use super::lstm_backward::LstmBackward;
 use super::lstm_forward::LstmForward;
 use super::matmul::Matmul;
-use super::recurrence::{Product, Step, Steps};
+use super::recurrence::Product;
 use super::reduce_sum::ReduceSum;
 use super::regression_loss::{self, RegressionLoss};
 use super::rmsprop::Rmsprop;
@@ -20,6 +20,7 @@ use super::rnn_backward::RnnBackward;
 use super::rnn_forward::RnnForward;
 use super::sgd::Sgd;
 use super::softmax::Softmax;
+use super::steps::{Step, Steps};
 use super::{clip_gradients::ClipGradients, softmax_backward::SoftmaxBackward};
 use crate::kernel::{Access, Kernel};
 

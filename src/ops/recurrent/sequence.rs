@@ -5,7 +5,7 @@
 
 use super::lengths::masked;
 use super::steps::Cell;
-use crate::cpu::recurrence::Steps;
+use crate::cpu::steps::Steps;
 use crate::error::Result;
 use crate::kernel::Dtype;
 use crate::ops::bias_add::sum_rows;
@@ -49,6 +49,13 @@ pub struct Weights {
     pub biases: Option<[Tensor; 2]>,
     pub w_hr: Option<Tensor>,
     pub places: Places,
+}
+
+impl Weights {
+    /// b_hh, of a layer that has biases.
+    fn b_hh(&self) -> &Tensor {
+        &self.biases.as_ref().expect("there are biases")[1]
+    }
 }
 
 /// Where the weights and states of a direction stand among a node's inputs.
@@ -174,16 +181,23 @@ impl Sequence {
         all.slice(self.rows().row_of_carried(direction) * width, [self.batch, width])
     }
 
-    /// Something of each direction in one tensor, as the kernels take it; without a copy where there is one direction.
-    fn together(&self, of: impl Fn(&Weights) -> Result<Tensor>) -> Result<Tensor> {
-        let parts = self.weights.iter().map(of).collect::<Result<Vec<Tensor>>>()?;
-        let [first, ..] = &parts[..] else { unreachable!("there is a direction") };
-        if parts.len() == 1 {
-            return Ok(first.clone());
+    /// Something of each direction in one tensor, as the kernels take it, or of each matrix its transpose; without a copy where
+    /// there is one direction and nothing to transpose.
+    fn together(&self, of: impl Fn(&Weights) -> &Tensor, transposed: bool) -> Result<Tensor> {
+        let parts: Vec<&Tensor> = self.weights.iter().map(of).collect();
+        if let [only] = parts[..] {
+            return if transposed { permuted(only, &[1, 0]) } else { Ok(only.clone()) };
         }
-        let all = Tensor::empty(&first.device(), first.dtype(), [parts.len() * first.count()])?;
-        for (direction, part) in parts.iter().enumerate() {
-            part.copy_into(&all, direction * first.count())?;
+        let count = parts[0].count();
+        let all = Tensor::empty(&parts[0].device(), parts[0].dtype(), [parts.len() * count])?;
+        for (direction, part) in parts.into_iter().enumerate() {
+            match (transposed, &*part.shape()) {
+                (true, &[rows, cols]) => {
+                    let to = (direction * count, &[rows, 1][..]);
+                    copy_strided(&[cols, rows], part, (0, &[1, cols]), &all, to)?;
+                }
+                _ => part.copy_into(&all, direction * count)?,
+            }
         }
         Ok(all)
     }
@@ -210,10 +224,9 @@ impl Sequence {
             product_with_biases(input, w_ih, [b_ih, b_hh], &xw, false)?;
         }
         // Neighbouring threads then read neighbouring weights, and a CPU multiplies rows by columns.
-        let w_hh = self.together(|weights| permuted(&weights.w_hh, &[1, 0]))?;
+        let w_hh = self.together(|weights| &weights.w_hh, true)?;
         let has_b_hh = self.cell == Cell::Gru && self.weights[0].biases.is_some();
-        let b_hh = |weights: &Weights| Ok(weights.biases.as_ref().expect("there are biases")[1].clone());
-        let b_hh = has_b_hh.then(|| self.together(b_hh)).transpose()?;
+        let b_hh = has_b_hh.then(|| self.together(Weights::b_hh, false)).transpose()?;
         self.all_forward(fresh, &xw, &w_hh, b_hh.as_ref())
     }
 
@@ -265,8 +278,8 @@ impl Sequence {
     /// all of these the final c.
     pub fn backward(&self, g: &mut Gradients<'_>) -> Result<()> {
         let device = self.h.device();
-        let (Sequence { time, batch, hidden, width, .. }, directions) = (self, self.directions());
-        let (rows, [time, batch, hidden, width]) = (self.rows(), [time, batch, hidden, width].map(|n| *n));
+        let Sequence { time, batch, hidden, width, .. } = *self;
+        let (rows, directions) = (self.rows(), self.directions());
         let empty = |shape: &[usize]| Tensor::empty(&device, self.h.dtype(), shape);
         // What is added up from step to step.
         let wide = |shape: &[usize]| Tensor::empty(&device, Dtype::F32, shape);
@@ -307,7 +320,7 @@ impl Sequence {
             da_h: matches!(self.cell, Cell::Gru).then(|| empty(&da)).transpose()?,
             projection: projection.transpose()?,
         };
-        let w_hh = self.together(|weights| Ok(weights.w_hh.clone()))?;
+        let w_hh = self.together(|weights| &weights.w_hh, false)?;
         self.all_backward(fresh, &dy, &w_hh, &carried)?;
 
         let parts = |all: &Tensor| {

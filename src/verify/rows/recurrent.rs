@@ -8,9 +8,10 @@ use crate::cpu::lstm_forward::{LSTM_FORWARD, LstmForward};
 use crate::cpu::lstm_project_backward::{LSTM_PROJECT_BACKWARD, LstmProjectBackward};
 use crate::cpu::lstm_project_forward::{LSTM_PROJECT_FORWARD, LstmProjectForward};
 use crate::cpu::mask_steps::{MASK_STEPS, MaskSteps};
-use crate::cpu::recurrence::{Product, Steps};
+use crate::cpu::recurrence::Product;
 use crate::cpu::rnn_backward::{RNN_BACKWARD, RnnBackward};
 use crate::cpu::rnn_forward::{RNN_FORWARD, RnnForward};
+use crate::cpu::steps::Steps;
 use crate::kernel::{GROUP, Kernel, Plan};
 use crate::verify::{Case, Draw, Size, Value};
 
