@@ -5,7 +5,7 @@
 // layer_norm_backward.wgsl.
 //
 // p: rows, cols C, eps, weighted, biased.
-// Threads: a workgroup takes a row; trees in workgroup memory find its two sums.
+// Threads: a workgroup takes a row; sum_of_workgroup.wgsl, which follows, finds its two sums.
 // Twin: src/cpu/layer_norm.rs.
 
 @group(0) @binding(0) var<storage, read> x: array<f32>; // [rows, cols]
@@ -14,9 +14,7 @@
 @group(0) @binding(3) var<storage, read_write> y: array<f32>; // [rows, cols]
 @group(0) @binding(4) var<storage, read_write> stats: array<f32>; // [rows, 2]
 
-var<workgroup> sums: array<f32, GROUP>;
-
-@compute @workgroup_size(GROUP)
+@compute @workgroup_size(THREADS)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
@@ -26,38 +24,21 @@ fn main(
     for (var row = group.x; row < p.rows; row += groups.x) {
         let start = row * p.cols;
         var sum = 0.0;
-        for (var c = index; c < p.cols; c += GROUP) {
+        for (var c = index; c < p.cols; c += THREADS) {
             sum += load_x(start + c);
         }
-        sums[index] = sum;
-        for (var threads = GROUP / 2u; threads > 0u; threads /= 2u) {
-            workgroupBarrier();
-            if index < threads {
-                sums[index] += sums[index + threads];
-            }
-        }
-        workgroupBarrier();
-        let mean = sums[0] / n;
-        workgroupBarrier(); // before the squares overwrite it
+        let mean = sum_of_threads(index, sum) / n;
         sum = 0.0;
-        for (var c = index; c < p.cols; c += GROUP) {
+        for (var c = index; c < p.cols; c += THREADS) {
             let d = load_x(start + c) - mean;
             sum += d * d;
         }
-        sums[index] = sum;
-        for (var threads = GROUP / 2u; threads > 0u; threads /= 2u) {
-            workgroupBarrier();
-            if index < threads {
-                sums[index] += sums[index + threads];
-            }
-        }
-        workgroupBarrier();
-        let scale = 1.0 / sqrt(sums[0] / n + p.eps);
+        let scale = 1.0 / sqrt(sum_of_threads(index, sum) / n + p.eps);
         if index == 0u {
             stats[2u * row] = mean;
             stats[2u * row + 1u] = scale;
         }
-        for (var c = index; c < p.cols; c += GROUP) {
+        for (var c = index; c < p.cols; c += THREADS) {
             var out = (load_x(start + c) - mean) * scale;
             if p.weighted == 1u {
                 out *= load_weight(c);
@@ -67,6 +48,5 @@ fn main(
             }
             store_y(start + c, out);
         }
-        workgroupBarrier(); // before the next row overwrites the sums
     }
 }

@@ -75,7 +75,7 @@ fn a_wrong_shader_is_caught() {
         ("gather_backward", 0, "if p.accumulate == 1u", "if p.accumulate == 2u"),
         ("softmax", 0, "z - logarithm(sum)", "z - sum"),
         ("softmax_backward", 0, "load_dy(start + c) - sum", "load_dy(start + c)"),
-        ("layer_norm", 0, "sums[0] / n + p.eps", "sums[0] / n"),
+        ("layer_norm", 0, "sum) / n + p.eps", "sum) / n"),
         ("layer_norm_backward", 0, " - h * means.y", ""),
         ("reduce_sum", 0, "p.power == 2u", "p.power == 3u"),
         ("reduce_sum", 1, "subgroupBroadcast(x, thread)", "subgroupBroadcast(x, 0u)"),

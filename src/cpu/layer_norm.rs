@@ -1,7 +1,7 @@
 //! Twin of `shaders/layer_norm.wgsl`.
 
 use super::real::Real;
-use crate::kernel::{MAX_GROUPS, Plan};
+use crate::kernel::{GROUP, MAX_GROUPS, Plan};
 
 crate::kernel! {
     /// Layer normalisation of rows (torch.nn.LayerNorm): with the mean μ and the variance `v = Σ_c (x[c] - μ)² / C` of a row,
@@ -9,7 +9,7 @@ crate::kernel! {
     /// unless `biased` is 1. `stats[r]` = (μ, s), for the gradient.
     pub static LAYER_NORM = layer_norm(LayerNorm { rows: u32, cols: u32, eps: f32, weighted: u32, biased: u32 };
         x: read Float, weight: read Float, bias: read Float, y: write Float, stats: write F32);
-    variants [{ "a workgroup a row", "layer_norm.wgsl", [] }]
+    variants [{ "a workgroup a row", "layer_norm.wgsl" & "sum_of_workgroup.wgsl", [("THREADS", GROUP)] }]
 }
 
 /// How to run it: a workgroup a row.
