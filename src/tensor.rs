@@ -3,7 +3,7 @@
 use std::ops::Deref;
 
 use crate::cpu::cast::{CAST, Cast};
-use crate::cpu::copy::{COPY, Copy};
+use crate::cpu::copy::Copy;
 use crate::cpu::fill::{FILL, Fill};
 use crate::cpu::walk;
 use crate::device::{Arg, Buffer, Device, Host, ReadBack, View};
@@ -276,7 +276,8 @@ impl Tensor {
         let count = self.count() as u32;
         let params = Copy::new(count, start, rest as u32, &walk::flat(count));
         let args = [argument, Arg::new(view, Access::Update)];
-        self.device().launch(&Plan::elements(&COPY, self.count()), &params, &args)
+        let device = self.device();
+        device.launch(&params.plan(device.limits().processor), &params, &args)
     }
 
     /// Begins to copy the values to the host, without waiting.

@@ -1,10 +1,10 @@
 //! Operations that only move elements: transposition, parts of a tensor, and tensors side by side.
 
 use super::line::Lines;
-use crate::cpu::copy::{COPY, Copy};
+use crate::cpu::copy::Copy;
 use crate::cpu::walk::{collapsed, strides};
 use crate::error::{Error, Result};
-use crate::kernel::{Dtype, Plan};
+use crate::kernel::Dtype;
 use crate::tape::{Tape, Var};
 use crate::tensor::{Shape, Tensor};
 
@@ -18,7 +18,8 @@ pub(super) fn copy_strided(
 ) -> Result<()> {
     let count = block.iter().product::<usize>();
     let params = Copy::new(count as u32, start as u32, to as u32, &collapsed(block, x_strides, y_strides));
-    y.device().launch(&Plan::elements(&COPY, count), &params, &[x.read(), y.update()])
+    let device = y.device();
+    device.launch(&params.plan(device.limits().processor), &params, &[x.read(), y.update()])
 }
 
 /// x with its dimensions in the order `dims`.

@@ -2,7 +2,7 @@
 
 use crate::cpu::binary::{ADD, BINARY, Binary, DIV, MUL, SUB};
 use crate::cpu::cast::{CAST, Cast};
-use crate::cpu::copy::{COPY, Copy};
+use crate::cpu::copy::Copy;
 use crate::cpu::fill::{FILL, Fill};
 use crate::cpu::multiply_add::{self, MultiplyAdd};
 use crate::cpu::philox_uniform::{self, PhiloxUniform};
@@ -95,15 +95,18 @@ pub fn fill(draw: &mut Draw) -> Case {
 }
 
 pub fn copy(draw: &mut Draw) -> Case {
-    let (start, to) = (draw.below(70), draw.below(70));
+    // Some variants take four neighbours at a time.
+    let unit = draw.pick(&[1, 4]);
+    let [start, to] = [draw.below(70), draw.below(70)].map(|n| n.next_multiple_of(unit));
     let (walk, x, y) = if draw.flag() == 1 {
-        let count = draw.dim(GROUP);
+        let count = draw.dim(GROUP).next_multiple_of(unit);
         (flat(count), count, count)
     } else {
-        let sizes = sizes(draw);
+        let mut sizes = sizes(draw);
+        sizes[0] = sizes[0].next_multiple_of(unit);
         let (x_strides, x) = dense(draw, &sizes);
         // What is written lies dense or with gaps, its dimensions in some order.
-        let (first, gap) = (draw.below(MAX_RANK as u32) as usize, draw.pick(&[0, 0, 3]));
+        let (first, gap) = (draw.below(MAX_RANK as u32) as usize, draw.pick(&[0, 0, 3, 4]));
         let (mut y_strides, mut y) = ([0; MAX_RANK], 1);
         for d in (0..MAX_RANK).map(|d| (d + first) % MAX_RANK) {
             y_strides[d] = y;
@@ -113,7 +116,9 @@ pub fn copy(draw: &mut Draw) -> Case {
     };
     let count = walk.iter().map(|[n, ..]| n).product();
     let values = vec![draw.reals(start + x + 3), draw.reals(to + y + 5)];
-    Case::new(Copy::new(count, start, to, &walk), draw.elements(&COPY, count), values)
+    let p = Copy::new(count, start, to, &walk);
+    let plans = p.plans().into_iter().map(|plan| draw.strided(plan)).collect();
+    Case::new(p, plans, values)
 }
 
 pub fn unary(draw: &mut Draw) -> Case {
