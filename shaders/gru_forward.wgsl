@@ -9,14 +9,15 @@
 // xw = x·W_ihᵀ + b_ih of all steps comes from one matmul; b_hh is added here, since r multiplies its part b_hn. This
 // file has what is a GRU's own: `finish` makes the gates and the new state of one unit in one row of the batch from the
 // three sums h·W_hhᵀ. Those are computed by recurrent_tiles.wgsl, recurrent_lanes.wgsl or recurrent_held.wgsl, and
-// recurrent_forward.wgsl says for which steps: p.steps from p.start on, upwards, or in reverse downwards. Both follow
+// recurrent_forward.wgsl says for which steps: p.steps of them, upwards, or in reverse downwards. Both follow
 // this file.
 //
 // The states lie in T + 1 slots as in rnn_forward.wgsl. gates keeps r, z and q of all steps, and behind them n of all
 // steps, for gru_backward.wgsl.
 //
-// p: batch B, hidden H, time T, start, steps, reverse, directions D (2: both at once, reverse being that of the
-// first), fresh (1: the state before the first of the steps is 0, and is written to its slot here), base, bias (1:
+// p: batch B, hidden H, time T, start (how many steps of the pass come before these), steps, reverse (of two
+// directions, of the first), chains D, lowest and stagger (recurrent_steps.wgsl: directions or layers side by side),
+// fresh (1: the state before the first of all steps is 0, and is written to its slot with that step), base, bias (1:
 // there is b_hh), ragged (1: there are lengths).
 // Twin: src/cpu/gru_forward.rs.
 
@@ -42,7 +43,7 @@ fn finish(row: u32, unit: u32, step: Step, sums: Sums) {
     var ah = sums;
     if p.bias == 1u {
         for (var gate = 0u; gate < 3u; gate++) { // unroll
-            ah[gate] += load_b_hh((step.direction * 3u + gate) * hidden + unit);
+            ah[gate] += load_b_hh((step.chain * 3u + gate) * hidden + unit);
         }
     }
     let r = sigmoid_of_each(load_xw(start) + ah[0]);

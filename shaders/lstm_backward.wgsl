@@ -15,16 +15,17 @@
 //
 // This file has what is an LSTM's own: `finish` makes da_t of one unit in one row of the batch from the sums da·W_hh.
 // Those are computed by recurrent_tiles.wgsl, recurrent_lanes.wgsl or recurrent_held.wgsl, and recurrent_backward.wgsl
-// says for which steps: p.steps from p.start on, downwards, or in reverse upwards. Both follow this file. With a
+// says for which steps: p.steps of them, downwards, or in reverse upwards. Both follow this file. With a
 // projection (p.projected 1) no sums are computed: dy, of this one step, is all that arrives at m_t = o ⊙ tanh(c_t),
 // and dh_t stands for its gradient (lstm_project_backward.wgsl).
 //
-// p: batch B, hidden H, time T, start, steps, reverse, directions D (2: both at once, reverse being that of the
-// first), fresh (1: dh and dc are 0 at the first step of all, and not yet in memory), projected, ragged (1: there are
+// p: batch B, hidden H, time T, start (how many steps of the pass come before these), steps, reverse (of two
+// directions, of the first), chains D, lowest and stagger (recurrent_steps.wgsl: directions or layers side by side),
+// fresh (1: dh and dc are 0 at the first step of all, and not yet in memory), projected, ragged (1: there are
 // lengths).
 // Twin: src/cpu/lstm_backward.rs.
 
-@group(0) @binding(0) var<storage, read> dy: array<Wide>; // [T, B, D, H]; [1, B, H] where p.projected is 1
+@group(0) @binding(0) var<storage, read> dy: array<Wide>; // [T, B, D, H]; of layers [D, T, B, H]; [1, B, H] where p.projected is 1
 @group(0) @binding(1) var<storage, read> w_hh: array<Wide>; // [D, 4H, H]; not read where p.projected is 1
 @group(0) @binding(2) var<storage, read> gates: array<Wide>; // [D, T, B, 4H]: i, f, g, o
 @group(0) @binding(3) var<storage, read> c: array<Wide>; // [D, T+1, B, H]

@@ -10,17 +10,18 @@
 // xw = x·W_ihᵀ + b_ih + b_hh of all steps comes from one matmul. This file has what is an LSTM's own: `finish` makes
 // the gates and the new states of one unit in one row of the batch from the four sums h·W_hhᵀ. Those are computed by
 // recurrent_tiles.wgsl, recurrent_lanes.wgsl or recurrent_held.wgsl, and recurrent_forward.wgsl says for which steps:
-// p.steps from p.start on, upwards, or in reverse downwards. Both follow this file.
+// p.steps of them, upwards, or in reverse downwards. Both follow this file.
 //
 // The states lie in T + 1 slots, as in rnn_forward.wgsl: those of c [B, H] from element 0 on, those of h [B, S] from
 // p.base on. The gates i, f, g and o are kept for lstm_backward.wgsl. With a projection (p.projected 1)
 // m_t = o ⊙ tanh(c_t) [B, H], 0 for sequences that have ended, goes to a place of its own behind the slots of h, and
-// lstm_project_forward.wgsl makes h_t of it. A launch then makes one step of one direction, and
+// lstm_project_forward.wgsl makes h_t of it. A launch then makes one step of one chain, and
 // p.fresh is 0.
 //
-// p: batch B, hidden H, width S, time T, start, steps, reverse, directions D (2: both at once, reverse being that of
-// the first), fresh (1: the states before the first of the steps are 0, and are written to their slots here), base,
-// projected, ragged (1: there are lengths).
+// p: batch B, hidden H, width S, time T, start (how many steps of the pass come before these), steps, reverse (of
+// two directions, of the first), chains D, lowest and stagger (recurrent_steps.wgsl: directions or layers side by
+// side), fresh (1: the states before the first of all steps are 0, and are written to their slots with that step),
+// base, projected, ragged (1: there are lengths).
 // Twin: src/cpu/lstm_forward.rs.
 
 @group(0) @binding(0) var<storage, read> xw: array<Wide>; // [D, T, B, 4H]: for i, f, g, o

@@ -1,13 +1,17 @@
-// The pass of rnn_forward, lstm_forward and gru_forward: which steps a launch makes, and what its sums multiply W_hhᵀ
-// with: the rows of the state before the step, of inner() elements. Twin: Steps::forward in src/cpu/steps.rs.
+// The pass of rnn_forward, lstm_forward and gru_forward: the order of the steps, and what their sums multiply W_hhᵀ with:
+// the rows of the state before the step, of inner() elements. Twin: Steps::forward in src/cpu/steps.rs.
 
-// The s-th of the p.steps steps of this launch.
-fn step_of(s: u32, direction: u32) -> Step {
-    let reverse = p.reverse ^ direction;
-    let start = select(p.start, p.time - 1u - p.start, direction == 1u);
-    let time = select(start + s, start - s, reverse == 1u);
-    let fresh = p.fresh == 1u && s == 0u;
-    return Step(direction, time, time + reverse, time + 1u - reverse, 0u, fresh, fresh);
+// How many steps a chain is behind the one that begins first: of layers that is the lowest.
+fn behind(chain: u32) -> u32 {
+    return chain * p.stagger;
+}
+
+// The step at a place in the pass.
+fn step_of(place: u32, chain: u32) -> Step {
+    let reverse = reverse_of(chain);
+    let time = select(place, p.time - 1u - place, reverse == 1u);
+    let fresh = p.fresh == 1u && place == 0u;
+    return Step(chain, time, time + reverse, time + 1u - reverse, 0u, fresh, fresh);
 }
 
 // Whether there are sums to compute: a state of 0 has none.

@@ -3,7 +3,8 @@
 // w_hh is [inner(), COLUMNS·H], as in recurrent_tiles.wgsl. finish() of the cell's file then makes of the sums what they are
 // for, and hands on each number that the next step is to multiply.
 //
-// Of two directions at once, group.z is the direction, and each has weights of its own: w_hh is [D, inner(), COLUMNS·H].
+// Of several chains at once p.lowest + group.y is the chain, and each has weights of its own: w_hh is [D, inner(),
+// COLUMNS·H].
 //
 // Threads: a workgroup has SLICES x UNITS of them. It makes all steps of one row of the batch, then those of another. Each
 // thread loads the weights of one unit and of KEEP neighbouring k once, and holds them in registers. source(row, k) is in
@@ -28,12 +29,17 @@ fn main(
 ) {
     let unit = index % UNITS;
     let first = index / UNITS * KEEP;
-    let begins = multiplies(step_of(0u, group.z));
+    let chain = p.lowest + group.y;
+    let places = places_of(chain);
+    if places.x == places.y {
+        return;
+    }
+    let begins = multiplies(step_of(places.x, chain));
     var w = array<f32, KEEP * COLUMNS>();
-    if begins || p.steps > 1u {
+    if begins || places.y - places.x > 1u {
         for (var n = 0u; n < KEEP; n++) { // unroll
             let k = min(first + n, inner() - 1u);
-            let at = first_weight(group.z) + k * COLUMNS * p.hidden + min(unit, p.hidden - 1u);
+            let at = first_weight(chain) + k * COLUMNS * p.hidden + min(unit, p.hidden - 1u);
             let exists = first + n < inner() && unit < p.hidden;
             for (var c = 0u; c < COLUMNS; c++) { // unroll
                 w[n * COLUMNS + c] = select(0.0, load_w_hh(at + c * p.hidden), exists);
@@ -41,8 +47,8 @@ fn main(
         }
     }
     // ANCHOR: loops
-    for (var row = group.y; row < p.batch; row += groups.y) {
-        let start = sources_of(row, step_of(0u, group.z));
+    for (var row = group.z; row < p.batch; row += groups.z) {
+        let start = sources_of(row, step_of(places.x, chain));
         for (var k = index; k < SLICES * KEEP; k += SLICES * UNITS) {
             var x = 0.0;
             if begins && k < inner() {
@@ -51,8 +57,8 @@ fn main(
             held[k] = x;
         }
         workgroupBarrier();
-        for (var s = 0u; s < p.steps; s++) {
-            let step = step_of(s, group.z);
+        for (var place = places.x; place < places.y; place++) {
+            let step = step_of(place, chain);
             var sums = Sums();
             if multiplies(step) {
                 for (var n = 0u; n < KEEP; n++) { // unroll

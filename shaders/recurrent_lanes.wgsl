@@ -3,7 +3,8 @@
 //     sums[c] = Σ_k source(row, k)·w_hh[k, c·H + unit],   k < inner(), c < COLUMNS
 // as in recurrent_tiles.wgsl.
 //
-// Of two directions at once, group.z is the direction, and each has weights of its own: w_hh is [D, inner(), COLUMNS·H].
+// Of several chains at once p.lowest + group.y is the chain, and each has weights of its own: w_hh is [D, inner(),
+// COLUMNS·H].
 //
 // Threads: a workgroup is one subgroup of 8 lanes. It takes 16 rows of the batch and, block after block, 8·WIDE units, of
 // which each lane has WIDE neighbours (units_of_one.wgsl or units_of_four.wgsl, which follows). Of WIDE neighbouring k a
@@ -22,10 +23,12 @@ fn main(
     @builtin(subgroup_invocation_id) lane: u32,
 ) {
     let pitch = COLUMNS * p.hidden;
-    let weights = first_weight(group.z);
-    for (var row = group.y * 16u; row < p.batch; row += groups.y * 16u) {
-        for (var s = 0u; s < p.steps; s++) {
-            let step = step_of(s, group.z);
+    let chain = p.lowest + group.y;
+    let weights = first_weight(chain);
+    let places = places_of(chain);
+    for (var row = group.z * 16u; row < p.batch; row += groups.z * 16u) {
+        for (var place = places.x; place < places.y; place++) {
+            let step = step_of(place, chain);
             for (var block = group.x * 8u * WIDE; block < p.hidden; block += groups.x * 8u * WIDE) {
                 let first = block + lane * WIDE;
                 let unit = min(first, p.hidden - WIDE);

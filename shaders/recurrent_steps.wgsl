@@ -7,8 +7,8 @@
 // multiplies. Twin: src/cpu/steps.rs.
 
 struct Step {
-    // 0, or of the second direction 1.
-    direction: u32,
+    // Of which chain it is, counted from 0.
+    chain: u32,
     // t.
     time: u32,
     // The slots of the states before and after the step.
@@ -23,42 +23,60 @@ struct Step {
     fresh: bool,
 }
 
-// Two directions of a layer run side by side, in workgroups of their own: those of the second make the mirrored steps, from
-// the other end. What is of a direction lies together: the second's part of an array begins as many rows after the first's
-// as that has, rounded up so that it is aligned: to a multiple of 128 numbers, a row being a multiple of H of them.
-fn rows_apart(rows: u32) -> u32 {
-    let step = 128u >> min(countTrailingZeros(p.hidden), 7u);
-    return select(rows, (rows + step - 1u) / step * step, p.directions > 1u);
+// A launch takes p.chains chains of steps side by side, each in workgroups of its own, since none waits for another:
+// - the two directions of a layer, where p.stagger is 0: the second makes the mirrored steps, from the other end;
+// - else layers one above the other, each p.stagger steps behind the one that it depends on (behind() of the pass).
+// The workgroups of a launch begin with chain p.lowest: below it none has a step to make.
+//
+// The places in the pass of the steps that a chain makes in this launch: from x on, before y. There are none where it has
+// not begun yet, or has ended.
+fn places_of(chain: u32) -> vec2<u32> {
+    let begin = p.start - i32(behind(chain));
+    let end = begin + i32(p.steps);
+    return vec2(u32(clamp(begin, 0, i32(p.time))), u32(clamp(end, 0, i32(p.time))));
 }
 
-// The rows of [D, T, B, ..], of which each direction has the T·B first ones of its part.
+// 1 where a chain goes from the last step to the first.
+fn reverse_of(chain: u32) -> u32 {
+    return select(p.reverse, p.reverse ^ chain, p.stagger == 0u);
+}
+
+// What is of a chain lies together: the second's part of an array begins as many rows after the first's as that has, rounded
+// up so that it is aligned: to a multiple of 128 numbers, a row being a multiple of H of them.
+fn rows_apart(rows: u32) -> u32 {
+    let step = 128u >> min(countTrailingZeros(p.hidden), 7u);
+    return select(rows, (rows + step - 1u) / step * step, p.chains > 1u);
+}
+
+// The rows of [D, T, B, ..], of which each chain has the T·B first ones of its part.
 fn rows_of_steps() -> u32 {
-    return p.directions * rows_apart(p.time * p.batch);
+    return p.chains * rows_apart(p.time * p.batch);
 }
 
 // The row of a step: of [D, T, B, ..].
 fn row_of_step(step: Step, row: u32) -> u32 {
-    return step.direction * rows_apart(p.time * p.batch) + step.time * p.batch + row;
+    return step.chain * rows_apart(p.time * p.batch) + step.time * p.batch + row;
 }
 
 // The row of the state in a slot: of [D, T+1, B, ..].
 fn row_of_slot(step: Step, slot: u32, row: u32) -> u32 {
-    return step.direction * rows_apart((p.time + 1u) * p.batch) + slot * p.batch + row;
+    return step.chain * rows_apart((p.time + 1u) * p.batch) + slot * p.batch + row;
 }
 
 // The row of what goes from step to step: of [D, B, ..].
 fn row_of_carried(step: Step, row: u32) -> u32 {
-    return step.direction * rows_apart(p.batch) + row;
+    return step.chain * rows_apart(p.batch) + row;
 }
 
-// The row of a step's output, which has the directions side by side: of [T, B, D, ..].
+// The row of a step's output: of [T, B, D, ..], where directions are side by side; of layers as of any step.
 fn row_of_output(step: Step, row: u32) -> u32 {
-    return (step.time * p.batch + row) * p.directions + step.direction;
+    let beside = (step.time * p.batch + row) * p.chains + step.chain;
+    return select(row_of_step(step, row), beside, p.stagger == 0u);
 }
 
-// The first number of a direction's weights: of [D, inner(), COLUMNS·H].
-fn first_weight(direction: u32) -> u32 {
-    return direction * inner() * COLUMNS * p.hidden;
+// The first number of a chain's weights: of [D, inner(), COLUMNS·H].
+fn first_weight(chain: u32) -> u32 {
+    return chain * inner() * COLUMNS * p.hidden;
 }
 
 // Whether the sequence of a row has ended before the step.

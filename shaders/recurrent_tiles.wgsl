@@ -3,7 +3,8 @@
 // w_hh is [inner(), COLUMNS·H]: COLUMNS is the number of sums that a unit needs (4 in an LSTM's forward pass). finish()
 // of the cell's file then makes of them what they are for.
 //
-// Of two directions at once, group.z is the direction, and each has weights of its own: w_hh is [D, inner(), COLUMNS·H].
+// Of several chains at once p.lowest + group.y is the chain, and each has weights of its own: w_hh is [D, inner(),
+// COLUMNS·H].
 //
 // Threads: a workgroup has SLICES x UNITS of them. It takes ROWS rows of the batch and, block after block, UNITS units.
 // Each thread adds up, for one unit and all ROWS rows, every SLICES-th k; so a weight is loaded once for ROWS rows, and
@@ -26,11 +27,13 @@ fn main(
 ) {
     let slice = index / UNITS;
     let pitch = COLUMNS * p.hidden;
-    let weights = first_weight(group.z);
+    let chain = p.lowest + group.y;
+    let weights = first_weight(chain);
+    let places = places_of(chain);
     // ANCHOR: loops
-    for (var row = group.y * ROWS; row < p.batch; row += groups.y * ROWS) {
-        for (var s = 0u; s < p.steps; s++) {
-            let step = step_of(s, group.z);
+    for (var row = group.z * ROWS; row < p.batch; row += groups.z * ROWS) {
+        for (var place = places.x; place < places.y; place++) {
+            let step = step_of(place, chain);
             for (var block = group.x * UNITS; block < p.hidden; block += groups.x * UNITS) {
                 let unit = min(block + index % UNITS, p.hidden - 1u);
                 var sums = array<f32, ROWS * COLUMNS>();

@@ -12,15 +12,16 @@
 //
 // This file has what is a plain RNN's own: `finish` makes da_t of one unit in one row of the batch from the sums
 // da·W_hh. Those are computed by recurrent_tiles.wgsl, recurrent_lanes.wgsl or recurrent_held.wgsl, and
-// recurrent_backward.wgsl says for which steps: p.steps from p.start on, downwards, or in reverse upwards. Both follow
+// recurrent_backward.wgsl says for which steps: p.steps of them, downwards, or in reverse upwards. Both follow
 // this file.
 //
-// p: batch B, hidden H, time T, start, steps, reverse, directions D (2: both at once, reverse being that of the
-// first), fresh (1: dh is 0 at the first step of all, and not yet in memory), base (of the slots of h, see
+// p: batch B, hidden H, time T, start (how many steps of the pass come before these), steps, reverse (of two
+// directions, of the first), chains D, lowest and stagger (recurrent_steps.wgsl: directions or layers side by side),
+// fresh (1: dh is 0 at the first step of all, and not yet in memory), base (of the slots of h, see
 // rnn_forward.wgsl), relu, ragged (1: there are lengths).
 // Twin: src/cpu/rnn_backward.rs.
 
-@group(0) @binding(0) var<storage, read> dy: array<Wide>; // [T, B, D, H]
+@group(0) @binding(0) var<storage, read> dy: array<Wide>; // [T, B, D, H]; of layers [D, T, B, H]
 @group(0) @binding(1) var<storage, read> w_hh: array<Wide>; // [D, H, H]
 @group(0) @binding(2) var<storage, read> h: array<Wide>; // from base on [D, T+1, B, H]
 @group(0) @binding(3) var<storage, read> lengths: array<i32>; // [B]; absent unless p.ragged is 1

@@ -6,15 +6,16 @@
 // xw = x·W_ihᵀ + b_ih + b_hh of all steps comes from one matmul. This file has what is a plain RNN's own: `finish`
 // makes the new state of one unit (a column of h) in one row of the batch from the sums h·W_hhᵀ. Those are computed by
 // recurrent_tiles.wgsl, recurrent_lanes.wgsl or recurrent_held.wgsl, and recurrent_forward.wgsl says for which steps:
-// p.steps from p.start on, upwards, or in reverse downwards. Both follow this file.
+// p.steps of them, upwards, or in reverse downwards. Both follow this file.
 //
 // All states lie in one buffer, in T + 1 slots of [B, H]: slot s begins at element p.base + s·B·H. Step t takes the state
-// from slot t to slot t + 1, in reverse from slot t + 1 to slot t. rnn_backward.wgsl needs nothing else. Where two
-// directions run at once, everything but lengths is there for each of them: recurrent_steps.wgsl says where.
+// from slot t to slot t + 1, in reverse from slot t + 1 to slot t. rnn_backward.wgsl needs nothing else. Where
+// several chains run at once, everything but lengths is there for each of them: recurrent_steps.wgsl says where.
 //
-// p: batch B, hidden H, time T, start, steps, reverse, directions D (2: both at once, reverse being that of the
-// first), fresh (1: the state before the first of the steps is 0, and is written to its slot here), base, relu, ragged
-// (1: there are lengths).
+// p: batch B, hidden H, time T, start (how many steps of the pass come before these), steps, reverse (of two
+// directions, of the first), chains D, lowest and stagger (recurrent_steps.wgsl: directions or layers side by side),
+// fresh (1: the state before the first of all steps is 0, and is written to its slot with that step), base, relu,
+// ragged (1: there are lengths).
 // Twin: src/cpu/rnn_forward.rs.
 
 @group(0) @binding(0) var<storage, read> xw: array<Wide>; // [D, T, B, H]

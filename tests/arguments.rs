@@ -14,7 +14,7 @@ use bptt::nn::{
 };
 use bptt::ops::cross_entropy::{ClassWeights, CrossEntropyLoss};
 use bptt::ops::indices::Indices;
-use bptt::ops::recurrent::{Nonlinearity, Order, RecurrentWeights};
+use bptt::ops::recurrent::{Nonlinearity, Order, RecurrentWeights, Stacked};
 use bptt::optim::{Adam, AdamConfig, Optimizer, Sgd, SgdConfig};
 use bptt::parameters::{Init, Initializer, Parameters};
 use bptt::tape::{Tape, Var};
@@ -42,6 +42,27 @@ fn both(tape: &mut Tape, v: &[Var]) -> Result<Var> {
     let first = RecurrentWeights { w_ih: v[1], w_hh: v[2], biases: None, w_hr: v.get(5).copied() };
     let second = RecurrentWeights { w_ih: v[3], w_hh: v[4], biases: None, w_hr: None };
     Ok(tape.bidirectional_lstm(v[0], [[None; 2]; 2], [first, second], None)?[0])
+}
+
+/// Layers one behind the other: of each its states and weights, without biases.
+fn layers(tape: &mut Tape, states: usize, weights: &[[Var; 2]], x: Var, stagger: usize) -> Result<Var> {
+    let weights: Vec<RecurrentWeights> = weights
+        .iter()
+        .map(|[w_ih, w_hh]| RecurrentWeights { w_ih: *w_ih, w_hh: *w_hh, biases: None, w_hr: None })
+        .collect();
+    Ok(tape.gru_layers(x, &vec![None; states], &weights, Stacked { stagger, ..Stacked::default() })?.0)
+}
+
+fn too_often_dropped(tape: &mut Tape, v: &[Var]) -> Result<Var> {
+    let weights = RecurrentWeights { w_ih: v[1], w_hh: v[2], biases: None, w_hr: None };
+    let stacked = Stacked { stagger: 4, dropout: 1.5, lengths: None };
+    Ok(tape.rnn_layers(v[0], &[None; 2], &[weights; 2], Nonlinearity::Tanh, stacked)?.0)
+}
+
+fn projected_layers(tape: &mut Tape, v: &[Var]) -> Result<Var> {
+    let weights =
+        [None, Some(v[5])].map(|w_hr| RecurrentWeights { w_ih: v[1], w_hh: v[2], biases: None, w_hr });
+    Ok(tape.lstm_layers(v[0], &[[None; 2]; 2], &weights, Stacked { stagger: 4, ..Stacked::default() })?.0)
 }
 
 fn embedding(tape: &mut Tape, v: &[Var]) -> Result<Var> {
@@ -169,6 +190,50 @@ fn wrong_shapes_are_named() {
             &["with a projection takes one direction"],
         ),
         ("rnn", rnn, &[&[0, 2, 3], &[5, 3], &[5, 5]], &["at least one step"]),
+        ("gru_layers", |t, v| layers(t, 0, &[], v[0], 1), &[&[4, 2, 3]], &["at least one layer", "0 and 0"]),
+        (
+            "gru_layers",
+            |t, v| layers(t, 1, &[[v[1], v[2]]; 2], v[0], 1),
+            &[&[4, 2, 3], &[12, 3], &[12, 4]],
+            &["states of each", "2 and 1"],
+        ),
+        (
+            "gru_layers",
+            |t, v| layers(t, 2, &[[v[1], v[2]]; 2], v[0], 12),
+            &[&[40, 2, 4], &[12, 4], &[12, 4]],
+            &["multiple of 8 steps", "12"],
+        ),
+        (
+            "gru_layers",
+            |t, v| layers(t, 2, &[[v[1], v[2]]; 2], v[0], 0),
+            &[&[40, 2, 4], &[12, 4], &[12, 4]],
+            &["multiple of 8 steps", "0"],
+        ),
+        ("rnn_layers", too_often_dropped, &[&[4, 2, 4], &[4, 4], &[4, 4]], &["from 0 to 1", "1.5"]),
+        (
+            "gru",
+            |t, v| layers(t, 2, &[[v[1], v[2]], [v[3], v[4]]], v[0], 8),
+            &[&[40, 2, 3], &[12, 3], &[12, 4], &[12, 3], &[12, 4]],
+            &["W_ih", "[12, 4]", "[12, 3]"],
+        ),
+        (
+            "gru",
+            |t, v| layers(t, 2, &[[v[1], v[2]], [v[3], v[4]]], v[0], 8),
+            &[&[40, 2, 3], &[12, 3], &[12, 4], &[15, 4], &[15, 5]],
+            &["layers of the same sizes"],
+        ),
+        (
+            "gru",
+            |t, v| layers(t, 1, &[[v[1], v[2]]], v[0], 8),
+            &[&[], &[12, 3], &[12, 4]],
+            &["of 3, 2 and 2 dimensions"],
+        ),
+        (
+            "lstm",
+            projected_layers,
+            &[&[4, 2, 4], &[16, 4], &[16, 4], &[1], &[1], &[4, 4]],
+            &["with a projection takes one layer"],
+        ),
         ("backward", backward, &[&[2]], &["single number", "[2]"]),
         ("backward", backward_from, &[&[2, 3], &[3, 2]], &["[2, 3]", "[3, 2]"]),
     ];

@@ -214,8 +214,7 @@ fn plans_keep_to_what_devices_offer() {
                     let dense = Matmul { m, n, k: n, depth: n, ..strides };
                     allowed(&matmul_ways::plan(&dense, &limits).plan);
                     dense.ways(&limits).iter().for_each(|way| allowed(&way.plan));
-                    let product =
-                        Product { batch: m, hidden: n, columns: 4, inner: n, directions: 1 + m % 2 };
+                    let product = Product { batch: m, hidden: n, columns: 4, inner: n, chains: 1 + m % 3 };
                     for steps in [1, 2, 1000] {
                         let Schedule { plan, steps: at_once } =
                             product.schedule(&LSTM_FORWARD, steps, &limits);

@@ -37,6 +37,11 @@ pub fn launch(limits: &Limits) -> f64 {
     rates(limits).launch
 }
 
+/// The seconds in which so many bytes are read or written.
+pub fn memory(bytes: f64, limits: &Limits) -> f64 {
+    bytes / rates(limits).bytes
+}
+
 /// The seconds of a launch whose arguments are so many bytes: those of recurrent kernels by the model that chooses their
 /// schedules, those of a product by its operations or its bytes, those of all others by their bytes.
 pub fn seconds(plan: &Plan, params: &[u8], bytes: u64, limits: &Limits) -> f64 {
@@ -44,7 +49,7 @@ pub fn seconds(plan: &Plan, params: &[u8], bytes: u64, limits: &Limits) -> f64 {
     macro_rules! recurrent {
         ($params:ty) => {{
             let p: $params = bytemuck::pod_read_unaligned(params);
-            p.product().seconds(plan, p.steps, limits)
+            p.busy().seconds(plan, p.steps, limits)
         }};
     }
     let computing = match plan.kernel.name {
@@ -83,8 +88,9 @@ mod tests {
                     batch: 64,
                     hidden: 128,
                     width: 128,
+                    time: 64,
                     steps,
-                    directions: 1,
+                    chains: 1,
                     ..LstmForward::default()
                 };
                 let plan = p.product().sequence(&LSTM_FORWARD, variant);

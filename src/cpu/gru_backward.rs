@@ -17,7 +17,7 @@ recurrent_kernel! {
     /// Steps of the backward pass of a GRU layer: from dh_t = dy_t + dh + da_h·W_hh to da_x and da_h, the gradients of both products.
     /// The header of `shaders/gru_backward.wgsl` has the equations with shapes, and the parameters.
     pub static GRU_BACKWARD = gru_backward(GruBackward {
-        batch: u32, hidden: u32, time: u32, start: u32, steps: u32, reverse: u32, directions: u32, fresh: u32, base: u32, ragged: u32,
+        batch: u32, hidden: u32, time: u32, start: i32, steps: u32, reverse: u32, chains: u32, lowest: u32, stagger: u32, fresh: u32, base: u32, ragged: u32,
     }; dy: read Float, w_hh: read Float, gates: read Float, h: read Float, lengths: read I32, dh: update F32,
        da_x: update Float, da_h: update Kept);
     fast gru_backward_fast;
@@ -33,7 +33,7 @@ impl GruBackward {
             hidden: self.hidden,
             columns: 1,
             inner: 3 * self.hidden,
-            directions: self.directions,
+            chains: self.chains,
         }
     }
 }
@@ -64,16 +64,16 @@ pub fn gru_backward<R: Real>(
     let (steps, hidden) = (p.span(), p.hidden as usize);
     let width = 3 * hidden;
     for step in steps.all_backward() {
-        let w_hh = &w_hh[p.product().first_weight(step.direction)..];
-        let dh = &mut dh[steps.row_of_carried(step.direction) * hidden..];
-        let h = &h[p.base as usize + steps.row_of_slot(step.direction, step.before) * hidden..];
-        let now = steps.row_of_step(step.direction, step.time);
+        let w_hh = &w_hh[p.product().first_weight(step.chain)..];
+        let dh = &mut dh[steps.row_of_carried(step.chain) * hidden..];
+        let h = &h[p.base as usize + steps.row_of_slot(step.chain, step.before) * hidden..];
+        let now = steps.row_of_step(step.chain, step.time);
         for i in 0..steps.batch * hidden {
             let (row, unit) = (i / hidden, i % hidden);
             let start = (now + row) * width + unit;
             let mut arriving = if p.fresh == 1 && step.first { R::zero() } else { dh[i] };
             if let Some(later) = step.later {
-                let later = (steps.row_of_step(step.direction, later) + row) * width;
+                let later = (steps.row_of_step(step.chain, later) + row) * width;
                 arriving = arriving + R::sum((0..width).map(|k| da_h[later + k] * w_hh[k * hidden + unit]));
             }
             let [r, z, q] = [0, 1, 2].map(|gate| gates[start + gate * hidden]);
@@ -111,12 +111,12 @@ pub fn gru_backward_fast(
     let width = 3 * hidden;
     let (da_h, dtype) = da_h.parts();
     let (dh, da_x, da_h) = (Shared::new(dh), Shared::new(da_x), Shared::new(da_h));
-    let block = |w: Packed<'_>, direction: usize, rows: Range<usize>| {
+    let block = |w: Packed<'_>, chain: usize, rows: Range<usize>| {
         let len = rows.len() * hidden;
-        let row_at = |time: usize| steps.row_of_step(direction, time) + rows.start;
+        let row_at = |time: usize| steps.row_of_step(chain, time) + rows.start;
         // SAFETY: what belongs to the block's rows.
-        let dh = unsafe { dh.part((steps.row_of_carried(direction) + rows.start) * hidden, len) };
-        for step in steps.backward(direction) {
+        let dh = unsafe { dh.part((steps.row_of_carried(chain) + rows.start) * hidden, len) };
+        for step in steps.backward(chain) {
             if p.fresh == 1 && step.first {
                 dh.fill(0.0);
             }
@@ -125,7 +125,7 @@ pub fn gru_backward_fast(
                 w.add_product(unsafe { da_h.part(row_at(later) * width, 3 * len) }, dh);
             }
             let start = row_at(step.time) * width;
-            let slot = steps.row_of_slot(direction, step.before) + rows.start;
+            let slot = steps.row_of_slot(chain, step.before) + rows.start;
             // SAFETY: the block's rows of another step.
             let [da_x, da_h] = [&da_x, &da_h].map(|da| unsafe { da.part(start, 3 * len) });
             Arch::new().dispatch(Units {
@@ -134,7 +134,7 @@ pub fn gru_backward_fast(
                 n: &gates[(3 * steps.rows_of_steps() + row_at(step.time)) * hidden..][..len],
                 before: &h[p.base as usize + slot * hidden..][..len],
                 dy: &dy[steps.row_of_output(step, rows.start) * hidden..],
-                pitch: steps.directions * hidden,
+                pitch: steps.outputs() * hidden,
                 dh,
                 da_x,
                 da_h: &mut *da_h,
@@ -144,9 +144,9 @@ pub fn gru_backward_fast(
             halves::round(dtype, da_h);
         }
     };
-    Packed::with_all(steps.directions, Strided::dense(w_hh, hidden), width, hidden, |w| {
+    Packed::with_all(steps.chains, Strided::dense(w_hh, hidden), width, hidden, |w| {
         let work = p.product().work(p.steps);
-        steps.in_rows(work, |direction, rows| block(w.get(direction), direction, rows));
+        steps.in_rows(work, |chain, rows| block(w.get(chain), chain, rows));
     });
 }
 

@@ -18,7 +18,7 @@ recurrent_kernel! {
     /// Steps of a GRU layer: r, z = σ(..), n = tanh(..) of xw_t and h·W_hhᵀ + b_hh, h_t = (1 − z) ⊙ n + z ⊙ h. The header of
     /// `shaders/gru_forward.wgsl` has the equations with shapes, the parameters, and where the states lie.
     pub static GRU_FORWARD = gru_forward(GruForward {
-        batch: u32, hidden: u32, time: u32, start: u32, steps: u32, reverse: u32, directions: u32, fresh: u32, base: u32, bias: u32, ragged: u32,
+        batch: u32, hidden: u32, time: u32, start: i32, steps: u32, reverse: u32, chains: u32, lowest: u32, stagger: u32, fresh: u32, base: u32, bias: u32, ragged: u32,
     }; xw: read Float, w_hh: read Float, b_hh: read Float, lengths: read I32, gates: update Float,
        h: update Kept);
     fast gru_forward_fast;
@@ -34,7 +34,7 @@ impl GruForward {
             hidden: self.hidden,
             columns: 3,
             inner: self.hidden,
-            directions: self.directions,
+            chains: self.chains,
         }
     }
 }
@@ -52,11 +52,11 @@ pub fn gru_forward<R: Real>(
 ) {
     let (steps, hidden, base) = (p.span(), p.hidden as usize, p.base as usize);
     for step in steps.all_forward() {
-        let w_hh = &w_hh[p.product().first_weight(step.direction)..];
-        let b_hh = if p.bias == 1 { &b_hh[step.direction * 3 * hidden..] } else { b_hh };
-        let now = steps.row_of_step(step.direction, step.time);
+        let w_hh = &w_hh[p.product().first_weight(step.chain)..];
+        let b_hh = if p.bias == 1 { &b_hh[step.chain * 3 * hidden..] } else { b_hh };
+        let now = steps.row_of_step(step.chain, step.time);
         let [before, after] =
-            [step.before, step.after].map(|slot| base + steps.row_of_slot(step.direction, slot) * hidden);
+            [step.before, step.after].map(|slot| base + steps.row_of_slot(step.chain, slot) * hidden);
         if p.fresh == 1 && step.first {
             (before..before + steps.batch * hidden).for_each(|i| h.put(i, R::zero()));
         }
@@ -101,20 +101,19 @@ pub fn gru_forward_fast(
     let (steps, hidden) = (p.span(), p.hidden as usize);
     let (h, dtype) = h.parts();
     let (gates, h) = (Shared::new(gates), Shared::new(&mut h[p.base as usize..]));
-    let block = |w: Packed<'_>, direction: usize, rows: Range<usize>| {
+    let block = |w: Packed<'_>, chain: usize, rows: Range<usize>| {
         let len = rows.len() * hidden;
-        let b_hh = if p.bias == 1 { &b_hh[direction * 3 * hidden..][..3 * hidden] } else { b_hh };
-        for step in steps.forward(direction) {
-            let row = steps.row_of_step(direction, step.time) + rows.start;
+        let b_hh = if p.bias == 1 { &b_hh[chain * 3 * hidden..][..3 * hidden] } else { b_hh };
+        for step in steps.forward(chain) {
+            let row = steps.row_of_step(chain, step.time) + rows.start;
             let now = row * 3 * hidden;
             // SAFETY: what belongs to the block's rows: two different places in the gates, two slots of h.
             let rzq = unsafe { gates.part(now, 3 * len) };
             // SAFETY: as above, at the other place.
             let n = unsafe { gates.part((3 * steps.rows_of_steps() + row) * hidden, len) };
             // SAFETY: as above; the two slots differ.
-            let [previous, next] = [step.before, step.after].map(|slot| unsafe {
-                h.part((steps.row_of_slot(direction, slot) + rows.start) * hidden, len)
-            });
+            let [previous, next] = [step.before, step.after]
+                .map(|slot| unsafe { h.part((steps.row_of_slot(chain, slot) + rows.start) * hidden, len) });
             match p.bias == 1 {
                 true => rzq.chunks_exact_mut((3 * hidden).max(1)).for_each(|row| row.copy_from_slice(b_hh)),
                 false => rzq.fill(0.0),
@@ -132,9 +131,9 @@ pub fn gru_forward_fast(
             }
         }
     };
-    Packed::with_all(steps.directions, Strided::dense(w_hh, 3 * hidden), hidden, 3 * hidden, |w| {
+    Packed::with_all(steps.chains, Strided::dense(w_hh, 3 * hidden), hidden, 3 * hidden, |w| {
         let work = p.product().work(p.steps);
-        steps.in_rows(work, |direction, rows| block(w.get(direction), direction, rows));
+        steps.in_rows(work, |chain, rows| block(w.get(chain), chain, rows));
     });
 }
 

@@ -18,7 +18,7 @@ recurrent_kernel! {
     /// Steps of the backward pass of an LSTM layer: from dh_t = dy_t + dh + da·W_hh and dc_t to da_t = (da_i, da_f, da_g, da_o). The
     /// header of `shaders/lstm_backward.wgsl` has the equations with shapes, and the parameters.
     pub static LSTM_BACKWARD = lstm_backward(LstmBackward {
-        batch: u32, hidden: u32, time: u32, start: u32, steps: u32, reverse: u32, directions: u32, fresh: u32, projected: u32, ragged: u32,
+        batch: u32, hidden: u32, time: u32, start: i32, steps: u32, reverse: u32, chains: u32, lowest: u32, stagger: u32, fresh: u32, projected: u32, ragged: u32,
     }; dy: read Float, w_hh: read Float, gates: read Float, c: read Float, lengths: read I32, dh: update F32,
        dc: update F32, da: update Kept);
     fast lstm_backward_fast;
@@ -34,7 +34,7 @@ impl LstmBackward {
             hidden: self.hidden,
             columns: 1,
             inner: 4 * self.hidden,
-            directions: self.directions,
+            chains: self.chains,
         }
     }
 
@@ -77,21 +77,20 @@ pub fn lstm_backward<R: Real>(
     let (steps, hidden) = (p.span(), p.hidden as usize);
     let (size, width) = (steps.batch * hidden, 4 * hidden);
     for step in steps.all_backward() {
-        let w_hh = &w_hh[p.product().first_weight(step.direction).min(w_hh.len())..];
-        let carried = steps.row_of_carried(step.direction) * hidden;
+        let w_hh = &w_hh[p.product().first_weight(step.chain).min(w_hh.len())..];
+        let carried = steps.row_of_carried(step.chain) * hidden;
         let [dh, dc] = [&mut *dh, &mut *dc].map(|all| &mut all[carried..][..size]);
-        let states =
-            [step.before, step.after].map(|slot| &c[steps.row_of_slot(step.direction, slot) * hidden..]);
+        let states = [step.before, step.after].map(|slot| &c[steps.row_of_slot(step.chain, slot) * hidden..]);
         if p.fresh == 1 && step.first {
             dh.fill(R::zero());
             dc.fill(R::zero());
         }
         for n in 0..size {
             let (row, unit) = (n / hidden, n % hidden);
-            let start = (steps.row_of_step(step.direction, step.time) + row) * width + unit;
+            let start = (steps.row_of_step(step.chain, step.time) + row) * width + unit;
             let mut arriving = dh[n];
             if let Some(later) = step.later.filter(|_| p.projected == 0) {
-                let later = (steps.row_of_step(step.direction, later) + row) * width;
+                let later = (steps.row_of_step(step.chain, later) + row) * width;
                 arriving = arriving + R::sum((0..width).map(|k| da[later + k] * w_hh[k * hidden + unit]));
             }
             if ended(p.ragged, lengths, row, step.time) {
@@ -130,13 +129,13 @@ pub fn lstm_backward_fast(
     let width = 4 * hidden;
     let (da, dtype) = da.parts();
     let (dh, dc, da) = (Shared::new(dh), Shared::new(dc), Shared::new(da));
-    let block = |w: Packed<'_>, direction: usize, rows: Range<usize>| {
+    let block = |w: Packed<'_>, chain: usize, rows: Range<usize>| {
         let len = rows.len() * hidden;
-        let at_step = |time: usize| (steps.row_of_step(direction, time) + rows.start) * width;
-        let carried = (steps.row_of_carried(direction) + rows.start) * hidden;
+        let at_step = |time: usize| (steps.row_of_step(chain, time) + rows.start) * width;
+        let carried = (steps.row_of_carried(chain) + rows.start) * hidden;
         // SAFETY: what belongs to the block's rows.
         let [dh, dc] = [&dh, &dc].map(|all| unsafe { all.part(carried, len) });
-        for step in steps.backward(direction) {
+        for step in steps.backward(chain) {
             if p.fresh == 1 && step.first {
                 dh.fill(0.0);
                 dc.fill(0.0);
@@ -149,14 +148,14 @@ pub fn lstm_backward_fast(
             // SAFETY: the block's rows of another step.
             let da = unsafe { da.part(start, 4 * len) };
             let [before, after] = [step.before, step.after]
-                .map(|slot| &c[(steps.row_of_slot(direction, slot) + rows.start) * hidden..][..len]);
+                .map(|slot| &c[(steps.row_of_slot(chain, slot) + rows.start) * hidden..][..len]);
             Arch::new().dispatch(Units {
                 hidden,
                 gates: &gates[start..][..4 * len],
                 before,
                 after,
                 dy: &dy[p.row_of_dy(step, rows.start) * hidden..],
-                pitch: steps.directions * hidden,
+                pitch: steps.outputs() * hidden,
                 dh,
                 dc,
                 da: &mut *da,
@@ -168,9 +167,9 @@ pub fn lstm_backward_fast(
     };
     // With a projection there is no product, and perhaps no matrix of that shape.
     let (w_hh, inner) = if p.projected == 1 { (&[][..], 0) } else { (w_hh, width) };
-    Packed::with_all(steps.directions, Strided::dense(w_hh, hidden), inner, hidden, |w| {
+    Packed::with_all(steps.chains, Strided::dense(w_hh, hidden), inner, hidden, |w| {
         let work = p.product().work(p.steps);
-        steps.in_rows(work, |direction, rows| block(w.get(direction), direction, rows));
+        steps.in_rows(work, |chain, rows| block(w.get(chain), chain, rows));
     });
 }
 

@@ -18,7 +18,7 @@ recurrent_kernel! {
     /// Steps of an LSTM layer: i, f, o = σ(..), g = tanh(..) of xw_t + h·W_hhᵀ, c_t = f ⊙ c + i ⊙ g, h_t = o ⊙ tanh(c_t). The header of
     /// `shaders/lstm_forward.wgsl` has the equations with shapes, the parameters, and where the states lie.
     pub static LSTM_FORWARD = lstm_forward(LstmForward {
-        batch: u32, hidden: u32, width: u32, time: u32, start: u32, steps: u32, reverse: u32, directions: u32, fresh: u32, base: u32,
+        batch: u32, hidden: u32, width: u32, time: u32, start: i32, steps: u32, reverse: u32, chains: u32, lowest: u32, stagger: u32, fresh: u32, base: u32,
         projected: u32, ragged: u32,
     }; xw: read Float, w_hh: read Float, lengths: read I32, gates: update Float,
        c: update Kept, h: update Kept);
@@ -30,13 +30,7 @@ recurrent_kernel! {
 impl LstmForward {
     /// The product of a step.
     pub fn product(&self) -> Product {
-        Product {
-            batch: self.batch,
-            hidden: self.hidden,
-            columns: 4,
-            inner: self.width,
-            directions: self.directions,
-        }
+        Product { batch: self.batch, hidden: self.hidden, columns: 4, inner: self.width, chains: self.chains }
     }
 
     /// The first element of h_t, or with a projection of o ⊙ tanh(c_t).
@@ -44,10 +38,8 @@ impl LstmForward {
         let [hidden, width, base] = [self.hidden, self.width, self.base].map(|n| n as usize);
         let steps = self.span();
         match self.projected == 1 {
-            true => {
-                base + steps.rows_of_slots() * width + steps.row_of_step(step.direction, step.time) * hidden
-            }
-            false => base + steps.row_of_slot(step.direction, step.after) * hidden,
+            true => base + steps.rows_of_slots() * width + steps.row_of_step(step.chain, step.time) * hidden,
+            false => base + steps.row_of_slot(step.chain, step.after) * hidden,
         }
     }
 }
@@ -65,8 +57,8 @@ pub fn lstm_forward<R: Real>(
 ) {
     let (steps, [hidden, width]) = (p.span(), [p.hidden, p.width].map(|n| n as usize));
     for step in steps.all_forward() {
-        let w_hh = &w_hh[p.product().first_weight(step.direction)..];
-        let [before, after] = [step.before, step.after].map(|slot| steps.row_of_slot(step.direction, slot));
+        let w_hh = &w_hh[p.product().first_weight(step.chain)..];
+        let [before, after] = [step.before, step.after].map(|slot| steps.row_of_slot(step.chain, slot));
         let (previous, out) = (p.base as usize + before * width, p.out(step));
         if p.fresh == 1 && step.first {
             for i in 0..steps.batch * hidden {
@@ -75,7 +67,7 @@ pub fn lstm_forward<R: Real>(
             }
         }
         for row in 0..steps.batch {
-            let start = (steps.row_of_step(step.direction, step.time) + row) * 4 * hidden;
+            let start = (steps.row_of_step(step.chain, step.time) + row) * 4 * hidden;
             for unit in 0..hidden {
                 let n = row * hidden + unit;
                 let a = [0, 1, 2, 3].map(|gate| {
@@ -117,11 +109,11 @@ pub fn lstm_forward_fast(
     let (steps, [hidden, width]) = (p.span(), [p.hidden, p.width].map(|n| n as usize));
     let ((c, c_dtype), (h, h_dtype)) = (c.parts(), h.parts());
     let (gates, c, h) = (Shared::new(gates), Shared::new(c), Shared::new(h));
-    let block = |w: Packed<'_>, direction: usize, rows: Range<usize>| {
+    let block = |w: Packed<'_>, chain: usize, rows: Range<usize>| {
         let len = rows.len() * hidden;
-        for step in steps.forward(direction) {
-            let now = (steps.row_of_step(direction, step.time) + rows.start) * 4 * hidden;
-            let slots = [step.before, step.after].map(|slot| steps.row_of_slot(direction, slot) + rows.start);
+        for step in steps.forward(chain) {
+            let now = (steps.row_of_step(chain, step.time) + rows.start) * 4 * hidden;
+            let slots = [step.before, step.after].map(|slot| steps.row_of_slot(chain, slot) + rows.start);
             let before = p.base as usize + slots[0] * width;
             // SAFETY: what belongs to the block's rows: gates, two slots of c, the state before, and where the new one goes.
             let gates = unsafe { gates.part(now, 4 * len) };
@@ -151,9 +143,9 @@ pub fn lstm_forward_fast(
             }
         }
     };
-    Packed::with_all(steps.directions, Strided::dense(w_hh, 4 * hidden), width, 4 * hidden, |w| {
+    Packed::with_all(steps.chains, Strided::dense(w_hh, 4 * hidden), width, 4 * hidden, |w| {
         let work = p.product().work(p.steps);
-        steps.in_rows(work, |direction, rows| block(w.get(direction), direction, rows));
+        steps.in_rows(work, |chain, rows| block(w.get(chain), chain, rows));
     });
 }
 

@@ -17,8 +17,8 @@ pub struct Product {
     pub columns: u32,
     /// The number of products in each sum.
     pub inner: u32,
-    /// D: directions side by side, each with weights of its own.
-    pub directions: u32,
+    /// Chains of steps side by side, each with weights of its own: chains, or layers.
+    pub chains: u32,
 }
 
 /// How a recurrent kernel runs: the plan, and how many steps a launch makes at most.
@@ -71,12 +71,23 @@ macro_rules! recurrent_kernel {
         }
 
         impl $params {
+            /// The product of a step in the chains that make any: as many in either pass.
+            pub fn busy(&self) -> $crate::cpu::recurrence::Product {
+                $crate::cpu::recurrence::Product { chains: self.span().busy(false).len() as u32, ..self.product() }
+            }
+
+            /// How many steps a schedule divides among launches: all, or of layers those that one is behind another.
+            pub fn longest(&self) -> u32 {
+                if self.stagger == 0 { self.time } else { self.stagger.min(self.time) }
+            }
+
             /// The steps of the launch.
             pub fn span(&self) -> $crate::cpu::steps::Steps {
                 let [batch, hidden, time] = [self.batch, self.hidden, self.time].map(|n| n as usize);
-                let [start, count, directions] = [self.start, self.steps, self.directions].map(|n| n as usize);
-                let reverse = self.reverse == 1;
-                $crate::cpu::steps::Steps { batch, hidden, time, start, count, reverse, directions }
+                let [count, chains, lowest, stagger] =
+                    [self.steps, self.chains, self.lowest, self.stagger].map(|n| n as usize);
+                let (start, reverse) = (self.start, self.reverse == 1);
+                $crate::cpu::steps::Steps { batch, hidden, time, start, count, reverse, chains, lowest, stagger }
             }
         }
     };
@@ -102,23 +113,28 @@ impl Product {
     /// What `steps` steps cost a CPU, in multiplications. A gate costs about as much as GATE of them.
     pub fn work(&self, steps: u32) -> usize {
         const GATE: usize = 48;
-        let [batch, hidden, columns, inner, directions] =
-            [self.batch, self.hidden, self.columns, self.inner, self.directions].map(|n| n as usize);
-        steps as usize * directions * batch * hidden * columns * (inner + GATE)
+        let [batch, hidden, columns, inner, chains] =
+            [self.batch, self.hidden, self.columns, self.inner, self.chains].map(|n| n as usize);
+        steps as usize * chains * batch * hidden * columns * (inner + GATE)
     }
 
-    /// The weights of a direction: the first of [D, inner, columns·H].
-    pub fn first_weight(&self, direction: usize) -> usize {
-        direction * self.inner as usize * self.columns as usize * self.hidden as usize
+    /// The weights of a chain: the first of [D, inner, columns·H].
+    pub fn first_weight(&self, chain: usize) -> usize {
+        chain * self.inner as usize * self.columns as usize * self.hidden as usize
     }
 
     /// The schedule for `steps` steps on a device: of the variants for its kind the quickest by estimate. In a `sequence` one
     /// launch makes several steps, and a workgroup owns its rows through all of them; in a `step` each step is a launch of its
     /// own, which all of the device works at.
     pub fn schedule(&self, kernel: &'static Kernel, steps: u32, limits: &Limits) -> Schedule {
-        if limits.processor == Processor::Cpu {
-            return Schedule { plan: self.sequence(kernel, TILES), steps };
+        match limits.processor {
+            Processor::Cpu => Schedule { plan: self.sequence(kernel, TILES), steps },
+            _ => self.quickest(kernel, steps, limits).0,
         }
+    }
+
+    /// [`schedule`](Self::schedule) on a GPU, with the seconds that a step is estimated to take.
+    pub fn quickest(&self, kernel: &'static Kernel, steps: u32, limits: &Limits) -> (Schedule, f64) {
         let general = match self.suits(kernel, LANES_OF_ONE, limits) {
             true if self.comes_in_fours() => LANES_OF_FOUR,
             true => LANES_OF_ONE,
@@ -127,7 +143,7 @@ impl Product {
         let found = [Some(general), self.holding(kernel, limits)].into_iter().flatten();
         let found = found.flat_map(|variant| self.of_variant(kernel, variant, steps, limits));
         let quickest = found.min_by(|(_, a), (_, b)| a.total_cmp(b));
-        quickest.expect("a variant has at least the schedule `step`").0
+        quickest.expect("a variant has at least the schedule `step`")
     }
 
     /// The schedules that a device allows: of the variants that hold weights, with the smallest that can.
@@ -146,8 +162,8 @@ impl Product {
     /// What [`plans`](crate::plans) know it by, all that its speed depends on: the sizes, and whether numbers are stored in half
     /// precision.
     pub fn site(&self, kernel: &'static Kernel, steps: u32, half: bool) -> Site {
-        let Product { batch, hidden, columns, inner, directions } = *self;
-        Site { kernel: kernel.name, shape: [steps, batch, hidden, columns, inner, directions - 1], half }
+        let Product { batch, hidden, columns, inner, chains } = *self;
+        Site { kernel: kernel.name, shape: [steps, batch, hidden, columns, inner, chains - 1], half }
     }
 
     /// Whether a variant can make the product on a device.
@@ -221,7 +237,7 @@ impl Product {
     pub fn seconds(&self, plan: &Plan, steps: u32, limits: &Limits) -> f64 {
         let step = self.step(plan.kernel, plan.variant);
         let [in_sequence, in_steps] = self.times(&step, costs(limits));
-        if plan.grid == step.grid && steps == 1 { in_steps } else { f64::from(steps) * in_sequence }
+        if plan.grid[0] == step.grid[0] && steps == 1 { in_steps } else { f64::from(steps) * in_sequence }
     }
 
     /// Iterations of the loops of a thread in a step, by the plan of a step.
@@ -239,8 +255,8 @@ impl Product {
 
     /// One workgroup for each block of rows: it can make any number of steps.
     pub fn sequence(&self, kernel: &'static Kernel, variant: usize) -> Plan {
-        let Plan { grid: [_, rows, directions], .. } = self.step(kernel, variant);
-        Plan { kernel, variant, grid: [1, rows, directions] }
+        let Plan { grid: [_, chains, rows], .. } = self.step(kernel, variant);
+        Plan { kernel, variant, grid: [1, chains, rows] }
     }
 
     /// One workgroup for each block of rows and units: it makes one step.
@@ -255,7 +271,9 @@ impl Product {
             _ => (1, u32::MAX),
         };
         let groups = |n: u32, tile: u32| n.div_ceil(tile).clamp(1, MAX_GROUPS);
-        let grid = [groups(self.hidden, units), groups(self.batch, rows), self.directions];
+        // Chains before rows: a device that gives each of its processors neighbouring workgroups then keeps all of them busy where
+        // some chains of a launch have no step to make.
+        let grid = [groups(self.hidden, units), self.chains, groups(self.batch, rows)];
         Plan { kernel, variant, grid }
     }
 
@@ -378,11 +396,11 @@ mod tests {
             hidden in prop_oneof![1u32..5000, 1u32..200],
             columns in prop_oneof![Just(1u32), Just(3), Just(4)],
             inner in prop_oneof![1u32..20_000, 1u32..200],
-            directions in 1u32..3,
+            chains in 1u32..3,
             steps in 1u32..100_000,
             subgroup in any::<bool>(),
         ) {
-            let product = Product { batch, hidden, columns, inner, directions };
+            let product = Product { batch, hidden, columns, inner, chains };
             let limits = if subgroup { SUBGROUP } else { LEAST };
             let limits = Limits { processor: Processor::Software, ..limits };
             let chosen = product.schedule(&LSTM_FORWARD, steps, &limits);

@@ -15,7 +15,7 @@ recurrent_kernel! {
     /// Steps of the backward pass of a plain recurrent layer: da_t = (dy_t + dh + da·W_hh) ⊙ act'(a_t). The header of
     /// `shaders/rnn_backward.wgsl` has the equations with shapes, and the parameters.
     pub static RNN_BACKWARD = rnn_backward(RnnBackward {
-        batch: u32, hidden: u32, time: u32, start: u32, steps: u32, reverse: u32, directions: u32, fresh: u32, base: u32, relu: u32, ragged: u32,
+        batch: u32, hidden: u32, time: u32, start: i32, steps: u32, reverse: u32, chains: u32, lowest: u32, stagger: u32, fresh: u32, base: u32, relu: u32, ragged: u32,
     }; dy: read Float, w_hh: read Float, h: read Float, lengths: read I32, dh: update F32, da: update Kept);
     fast rnn_backward_fast;
     "rnn_backward.wgsl" in "recurrent_backward.wgsl": 1 columns of 1 hidden, 16 rows in 4 rounds,
@@ -30,7 +30,7 @@ impl RnnBackward {
             hidden: self.hidden,
             columns: 1,
             inner: self.hidden,
-            directions: self.directions,
+            chains: self.chains,
         }
     }
 }
@@ -47,15 +47,15 @@ pub fn rnn_backward<R: Real>(
 ) {
     let (steps, hidden) = (p.span(), p.hidden as usize);
     for step in steps.all_backward() {
-        let w_hh = &w_hh[p.product().first_weight(step.direction)..];
-        let dh = &mut dh[steps.row_of_carried(step.direction) * hidden..];
-        let h = &h[p.base as usize + steps.row_of_slot(step.direction, step.after) * hidden..];
-        let now = steps.row_of_step(step.direction, step.time) * hidden;
+        let w_hh = &w_hh[p.product().first_weight(step.chain)..];
+        let dh = &mut dh[steps.row_of_carried(step.chain) * hidden..];
+        let h = &h[p.base as usize + steps.row_of_slot(step.chain, step.after) * hidden..];
+        let now = steps.row_of_step(step.chain, step.time) * hidden;
         for i in 0..steps.batch * hidden {
             let (row, unit) = (i / hidden, i % hidden);
             let mut arriving = if p.fresh == 1 && step.first { R::zero() } else { dh[i] };
             if let Some(later) = step.later {
-                let later = (steps.row_of_step(step.direction, later) + row) * hidden;
+                let later = (steps.row_of_step(step.chain, later) + row) * hidden;
                 arriving = arriving + R::sum((0..hidden).map(|k| da[later + k] * w_hh[k * hidden + unit]));
             }
             if ended(p.ragged, lengths, row, step.time) {
@@ -89,12 +89,12 @@ pub fn rnn_backward_fast(
     let (steps, hidden) = (p.span(), p.hidden as usize);
     let (da, dtype) = da.parts();
     let (dh, da) = (Shared::new(dh), Shared::new(da));
-    let block = |w: Packed<'_>, direction: usize, rows: Range<usize>| {
+    let block = |w: Packed<'_>, chain: usize, rows: Range<usize>| {
         let len = rows.len() * hidden;
-        let at_step = |time: usize| (steps.row_of_step(direction, time) + rows.start) * hidden;
+        let at_step = |time: usize| (steps.row_of_step(chain, time) + rows.start) * hidden;
         // SAFETY: what belongs to the block's rows.
-        let dh = unsafe { dh.part((steps.row_of_carried(direction) + rows.start) * hidden, len) };
-        for step in steps.backward(direction) {
+        let dh = unsafe { dh.part((steps.row_of_carried(chain) + rows.start) * hidden, len) };
+        for step in steps.backward(chain) {
             if p.fresh == 1 && step.first {
                 dh.fill(0.0);
             }
@@ -104,10 +104,10 @@ pub fn rnn_backward_fast(
             }
             // SAFETY: the block's rows of another step.
             let da = unsafe { da.part(at_step(step.time), len) };
-            let slot = steps.row_of_slot(direction, step.after) + rows.start;
+            let slot = steps.row_of_slot(chain, step.after) + rows.start;
             let h = &h[p.base as usize + slot * hidden..][..len];
             // All rows of dy where they are neighbours, else each by itself.
-            let many = if steps.directions == 1 { rows.len() } else { 1 };
+            let many = if steps.outputs() == 1 { rows.len() } else { 1 };
             let chunk = (many * hidden).max(1);
             widest(
                 #[inline(always)]
@@ -133,8 +133,8 @@ pub fn rnn_backward_fast(
             }
         }
     };
-    Packed::with_all(steps.directions, Strided::dense(w_hh, hidden), hidden, hidden, |w| {
+    Packed::with_all(steps.chains, Strided::dense(w_hh, hidden), hidden, hidden, |w| {
         let work = p.product().work(p.steps);
-        steps.in_rows(work, |direction, rows| block(w.get(direction), direction, rows));
+        steps.in_rows(work, |chain, rows| block(w.get(chain), chain, rows));
     });
 }

@@ -16,8 +16,8 @@ recurrent_kernel! {
     /// Steps of a plain recurrent layer: h_t = act(xw_t + h·W_hhᵀ). The header of `shaders/rnn_forward.wgsl` has the equations
     /// with shapes, the parameters, and where the states lie.
     pub static RNN_FORWARD = rnn_forward(RnnForward {
-        batch: u32, hidden: u32, time: u32, start: u32, steps: u32, reverse: u32, directions: u32,
-        /// Whether the state before the first of the steps is 0 and not in its slot yet: it is written too.
+        batch: u32, hidden: u32, time: u32, start: i32, steps: u32, reverse: u32, chains: u32, lowest: u32, stagger: u32,
+        /// Whether the state before the first of all steps is 0 and not in its slot yet: it is written too.
         fresh: u32,
         base: u32, relu: u32, ragged: u32,
     }; xw: read Float, w_hh: read Float, lengths: read I32, h: update Kept);
@@ -34,7 +34,7 @@ impl RnnForward {
             hidden: self.hidden,
             columns: 1,
             inner: self.hidden,
-            directions: self.directions,
+            chains: self.chains,
         }
     }
 }
@@ -44,10 +44,10 @@ impl RnnForward {
 pub fn rnn_forward<R: Real>(p: &RnnForward, xw: &[R], w_hh: &[R], lengths: &[i32], mut h: Kept<'_, R>) {
     let (steps, hidden, base) = (p.span(), p.hidden as usize, p.base as usize);
     for step in steps.all_forward() {
-        let w_hh = &w_hh[p.product().first_weight(step.direction)..];
-        let now = steps.row_of_step(step.direction, step.time) * hidden;
+        let w_hh = &w_hh[p.product().first_weight(step.chain)..];
+        let now = steps.row_of_step(step.chain, step.time) * hidden;
         let [before, after] =
-            [step.before, step.after].map(|slot| base + steps.row_of_slot(step.direction, slot) * hidden);
+            [step.before, step.after].map(|slot| base + steps.row_of_slot(step.chain, slot) * hidden);
         if p.fresh == 1 && step.first {
             (before..before + steps.batch * hidden).for_each(|i| h.put(i, R::zero()));
         }
@@ -72,12 +72,12 @@ pub fn rnn_forward_fast(p: &RnnForward, xw: &[f32], w_hh: &[f32], lengths: &[i32
     let (steps, hidden) = (p.span(), p.hidden as usize);
     let (h, dtype) = h.parts();
     let h = Shared::new(&mut h[p.base as usize..]);
-    let block = |w: Packed<'_>, direction: usize, rows: Range<usize>| {
+    let block = |w: Packed<'_>, chain: usize, rows: Range<usize>| {
         let len = rows.len() * hidden;
-        for step in steps.forward(direction) {
-            let now = (steps.row_of_step(direction, step.time) + rows.start) * hidden;
-            let [before, after] = [step.before, step.after]
-                .map(|slot| (steps.row_of_slot(direction, slot) + rows.start) * hidden);
+        for step in steps.forward(chain) {
+            let now = (steps.row_of_step(chain, step.time) + rows.start) * hidden;
+            let [before, after] =
+                [step.before, step.after].map(|slot| (steps.row_of_slot(chain, slot) + rows.start) * hidden);
             // SAFETY: the states of the block's rows, in two different slots.
             let [previous, next] = [before, after].map(|at| unsafe { h.part(at, len) });
             next.copy_from_slice(&xw[now..][..len]);
@@ -100,8 +100,8 @@ pub fn rnn_forward_fast(p: &RnnForward, xw: &[f32], w_hh: &[f32], lengths: &[i32
             }
         }
     };
-    Packed::with_all(steps.directions, Strided::dense(w_hh, hidden), hidden, hidden, |w| {
+    Packed::with_all(steps.chains, Strided::dense(w_hh, hidden), hidden, hidden, |w| {
         let work = p.product().work(p.steps);
-        steps.in_rows(work, |direction, rows| block(w.get(direction), direction, rows));
+        steps.in_rows(work, |chain, rows| block(w.get(chain), chain, rows));
     });
 }

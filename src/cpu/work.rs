@@ -67,29 +67,32 @@ pub fn work(kernel: &Kernel, params: &[u8], counts: &[u64]) -> Work {
         }
         "rnn_forward" => {
             let p = params!(RnnForward);
-            let run = Run::forward(p.product(), p.steps);
+            let run = Run::forward(p.product(), p.span(), p.fresh);
+            set("w_hh", run.weights());
             set("xw", [run.units, 0]);
-            set("h", run.states(p.fresh));
+            set("h", run.states());
             run.operations(2)
         }
         "lstm_forward" => {
             let p = params!(LstmForward);
-            let run = Run::forward(p.product(), p.steps);
+            let run = Run::forward(p.product(), p.span(), p.fresh);
+            set("w_hh", run.weights());
             set("xw", [4 * run.units, 0]);
             set("gates", [0, 4 * run.units]);
-            set("c", run.states(p.fresh));
-            let [batch, width, hidden] = [p.batch * p.directions, p.width, p.hidden].map(u64::from);
-            let (slot, out) = (batch * width, if p.projected == 1 { batch * hidden } else { batch * width });
-            let fresh = u64::from(p.fresh) * slot;
-            set("h", [slot - fresh, fresh + u64::from(p.steps) * out]);
+            set("c", run.states());
+            let [batch, width] = [p.batch, p.width].map(u64::from);
+            let slot = batch * width;
+            let out = if p.projected == 1 { run.units } else { run.steps * slot };
+            set("h", [(run.begun - run.fresh) * slot, run.fresh * slot + out]);
             run.operations(13)
         }
         "gru_forward" => {
             let p = params!(GruForward);
-            let run = Run::forward(p.product(), p.steps);
+            let run = Run::forward(p.product(), p.span(), p.fresh);
+            set("w_hh", run.weights());
             set("xw", [3 * run.units, 0]);
             set("gates", [0, 4 * run.units]);
-            set("h", run.states(p.fresh));
+            set("h", run.states());
             run.operations(11 + 3 * u64::from(p.bias))
         }
         "rnn_backward" => {
@@ -108,7 +111,7 @@ pub fn work(kernel: &Kernel, params: &[u8], counts: &[u64]) -> Work {
             set("dy", [run.units, 0]);
             set("w_hh", run.weights());
             set("gates", [4 * run.units, 0]);
-            set("c", [run.units + run.slot, 0]);
+            set("c", [run.units + run.begun * run.slot, 0]);
             set("dh", run.carried());
             set("dc", run.carried());
             set("da", run.made(4));
@@ -215,68 +218,93 @@ pub fn work(kernel: &Kernel, params: &[u8], counts: &[u64]) -> Work {
     Work { operations: Some(operations), elements }
 }
 
-/// The steps of a launch of a recurrent kernel.
+/// The steps of a launch of a recurrent kernel, those of all its chains together.
 struct Run {
     product: Product,
-    /// Elements of a state.
+    /// Elements of a state of one chain.
     slot: u64,
-    /// Those of all steps.
+    /// Steps.
+    steps: u64,
+    /// Elements of the states of all steps.
     units: u64,
     /// The steps that make the product.
     multiplied: u64,
-    /// Whether the first of the steps makes it, from what an earlier launch has left.
-    goes_on: bool,
-    /// Whether what is carried is 0 at first, and not there yet.
-    fresh: bool,
+    /// The chains that make it.
+    weighted: u64,
+    /// The chains that make any step.
+    begun: u64,
+    /// Those whose first step makes the product from what an earlier launch has left.
+    goes_on: u64,
+    /// Those for which what is carried is 0 at first, and not there yet.
+    fresh: u64,
     backward: bool,
 }
 
 impl Run {
-    fn new(product: Product) -> Run {
-        let slot = u64::from(product.directions) * u64::from(product.batch) * u64::from(product.hidden);
-        Run { product, slot, units: 0, multiplied: 0, goes_on: false, fresh: false, backward: false }
+    fn forward(product: Product, steps: Steps, fresh: u32) -> Run {
+        let chains = (steps.lowest..steps.chains).map(|chain| steps.forward(chain).collect());
+        Run::new(product, chains, fresh, |_| true)
     }
 
-    fn forward(product: Product, steps: u32) -> Run {
-        let (run, count) = (Run::new(product), u64::from(steps));
-        Run { units: count * run.slot, multiplied: count, ..run }
-    }
-
-    /// The directions make mirrored steps: what is said of those of the first holds for both.
     fn backward(product: Product, steps: Steps, fresh: u32, multiplies: bool) -> Run {
-        let run = Run::new(product);
-        let steps: Vec<Step> = steps.backward(0).collect();
-        let later = |step: &&Step| multiplies && step.later.is_some();
+        let chains = (steps.lowest..steps.chains).map(|chain| steps.backward(chain).collect());
+        let run = Run::new(product, chains, fresh, |step| multiplies && step.later.is_some());
+        Run { backward: true, ..run }
+    }
+
+    /// Of steps by chain, and which of them make the product.
+    fn new(
+        product: Product,
+        chains: impl Iterator<Item = Vec<Step>>,
+        fresh: u32,
+        multiplies: impl Fn(&Step) -> bool,
+    ) -> Run {
+        let slot = u64::from(product.batch) * u64::from(product.hidden);
+        let [mut steps, mut multiplied, mut weighted, mut begun, mut goes_on, mut zeros] = [0; 6];
+        for chain in chains {
+            let Some(first) = chain.first() else { continue };
+            let many = chain.iter().filter(|step| multiplies(step)).count() as u64;
+            steps += chain.len() as u64;
+            multiplied += many;
+            weighted += u64::from(many > 0);
+            begun += 1;
+            goes_on += u64::from(multiplies(first));
+            zeros += u64::from(fresh == 1 && first.first);
+        }
+        let units = steps * slot;
         Run {
-            units: steps.len() as u64 * run.slot,
-            multiplied: steps.iter().filter(later).count() as u64,
-            goes_on: steps.first().as_ref().is_some_and(later),
-            fresh: fresh == 1 && steps.first().is_some_and(|step| step.first),
-            backward: true,
-            ..run
+            product,
+            slot,
+            steps,
+            units,
+            multiplied,
+            weighted,
+            begun,
+            goes_on,
+            fresh: zeros,
+            backward: false,
         }
     }
 
     /// The states of a forward pass: that before all steps, and those after them.
-    fn states(&self, fresh: u32) -> [u64; 2] {
-        let fresh = u64::from(fresh) * self.slot;
-        [self.slot - fresh, self.units + fresh]
+    fn states(&self) -> [u64; 2] {
+        let Run { slot, units, begun, fresh, .. } = self;
+        [(begun - fresh) * slot, units + fresh * slot]
     }
 
-    /// The weights of a backward pass, which a first step alone does not need.
+    /// The weights, which a first step alone of a backward pass does not need.
     fn weights(&self) -> [u64; 2] {
-        let needed = u64::from(self.multiplied > 0);
-        [needed * self.product.first_weight(self.product.directions as usize) as u64, 0]
+        [self.weighted * self.product.first_weight(1) as u64, 0]
     }
 
     /// What goes from step to step.
     fn carried(&self) -> [u64; 2] {
-        [if self.fresh { 0 } else { self.slot }, self.slot]
+        [(self.begun - self.fresh) * self.slot, self.begun * self.slot]
     }
 
     /// Gradients of so many gates.
     fn made(&self, gates: u64) -> [u64; 2] {
-        [if self.goes_on { gates * self.slot } else { 0 }, gates * self.units]
+        [self.goes_on * gates * self.slot, gates * self.units]
     }
 
     /// The product and what else each unit takes. Both passes add the sum to something.

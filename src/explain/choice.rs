@@ -105,27 +105,27 @@ fn product(launch: &Launch) -> Option<(Product, u32)> {
     Some(match launch.plan.kernel.name {
         "rnn_forward" => {
             let p = params!(RnnForward);
-            (p.product(), p.time)
+            (p.busy(), p.longest())
         }
         "lstm_forward" => {
             let p = params!(LstmForward);
-            (p.product(), if p.projected == 1 { 1 } else { p.time })
+            (p.busy(), if p.projected == 1 { 1 } else { p.longest() })
         }
         "gru_forward" => {
             let p = params!(GruForward);
-            (p.product(), p.time)
+            (p.busy(), p.longest())
         }
         "rnn_backward" => {
             let p = params!(RnnBackward);
-            (p.product(), p.time)
+            (p.busy(), p.longest())
         }
         "lstm_backward" => {
             let p = params!(LstmBackward);
-            (p.product(), if p.projected == 1 { 1 } else { p.time })
+            (p.busy(), if p.projected == 1 { 1 } else { p.longest() })
         }
         "gru_backward" => {
             let p = params!(GruBackward);
-            (p.product(), p.time)
+            (p.busy(), p.longest())
         }
         _ => return None,
     })

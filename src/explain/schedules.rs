@@ -7,13 +7,7 @@ use serde::Serialize;
 use super::choice;
 use super::steps::LayerSizes;
 use super::traffic;
-use crate::cpu::gru_backward::{GRU_BACKWARD, GruBackward};
-use crate::cpu::gru_forward::{GRU_FORWARD, GruForward};
-use crate::cpu::lstm_backward::{LSTM_BACKWARD, LstmBackward};
-use crate::cpu::lstm_forward::{LSTM_FORWARD, LstmForward};
 use crate::cpu::recurrence::Product;
-use crate::cpu::rnn_backward::{RNN_BACKWARD, RnnBackward};
-use crate::cpu::rnn_forward::{RNN_FORWARD, RnnForward};
 use crate::device::{Detail, Device, Profile};
 use crate::error::{Error, Result};
 use crate::kernel::{Kernel, Processor};
@@ -61,9 +55,9 @@ pub(super) fn layers_of(tape: &Tape) -> Result<Vec<LayerSizes>> {
     let mut layers = Vec::new();
     for NodeInfo { name, inputs, outputs, .. } in tape.nodes() {
         let cell = match name {
-            "rnn" => CellKind::Rnn,
-            "lstm" => CellKind::Lstm,
-            "gru" => CellKind::Gru,
+            "rnn" | "rnn_layers" => CellKind::Rnn,
+            "lstm" | "lstm_layers" => CellKind::Lstm,
+            "gru" | "gru_layers" => CellKind::Gru,
             _ => continue,
         };
         let (x, w_hh) = (tape.value_info(inputs[0])?.shape, tape.value_info(inputs[2])?.shape);
@@ -71,9 +65,14 @@ pub(super) fn layers_of(tape: &Tape) -> Result<Vec<LayerSizes>> {
         if output[2] > w_hh[1] {
             return Err(Error::argument("explain", "compares layers of one direction, and one has two"));
         }
-        let sizes = LayerSizes { cell, time: x[0], batch: x[1], input: x[2], hidden: w_hh[1] };
-        if !layers.contains(&sizes) {
-            layers.push(sizes);
+        let lowest = LayerSizes { cell, time: x[0], batch: x[1], input: x[2], hidden: w_hh[1] };
+        // Of layers one above the other each is compared by itself, and all but the lowest are alike.
+        let above = LayerSizes { input: w_hh[1], ..lowest };
+        let several = outputs.len() > 1 + cell.states();
+        for sizes in [lowest, above].into_iter().take(if several { 2 } else { 1 }) {
+            if !layers.contains(&sizes) {
+                layers.push(sizes);
+            }
         }
     }
     match layers.is_empty() {
@@ -108,7 +107,7 @@ fn compare(device: &Device, sizes: &LayerSizes) -> Result<LayerSchedules> {
     };
     add(None)?;
     if device.limits().processor != Processor::Cpu {
-        let kernels = kernels(sizes);
+        let kernels = cell.with(Nonlinearity::Tanh).passes([batch, hidden].map(|n| n as u32), 1);
         let names = |(kernel, product): &(&'static Kernel, Product)| {
             let all = product.schedules(kernel, time as u32, device.limits());
             all.iter().map(Way::name).collect::<Vec<_>>()
@@ -126,28 +125,6 @@ fn compare(device: &Device, sizes: &LayerSizes) -> Result<LayerSchedules> {
     }
     ways.push(single.compared("single operations".into(), &single));
     Ok(LayerSchedules { cell: cell.name(), sizes: [time, batch, input, hidden], ways })
-}
-
-/// The kernels of a layer, forward and backward, with the products of their steps.
-fn kernels(sizes: &LayerSizes) -> [(&'static Kernel, Product); 2] {
-    let [batch, hidden] = [sizes.batch, sizes.hidden].map(|n| n as u32);
-    match sizes.cell {
-        CellKind::Rnn => [
-            (&RNN_FORWARD, RnnForward { batch, hidden, directions: 1, ..Default::default() }.product()),
-            (&RNN_BACKWARD, RnnBackward { batch, hidden, directions: 1, ..Default::default() }.product()),
-        ],
-        CellKind::Lstm => [
-            (
-                &LSTM_FORWARD,
-                LstmForward { batch, hidden, directions: 1, width: hidden, ..Default::default() }.product(),
-            ),
-            (&LSTM_BACKWARD, LstmBackward { batch, hidden, directions: 1, ..Default::default() }.product()),
-        ],
-        CellKind::Gru => [
-            (&GRU_FORWARD, GruForward { batch, hidden, directions: 1, ..Default::default() }.product()),
-            (&GRU_BACKWARD, GruBackward { batch, hidden, directions: 1, ..Default::default() }.product()),
-        ],
-    }
 }
 
 /// What a way gave, and what it took.

@@ -89,6 +89,7 @@ const OPS: &[&str] = &[
     include_str!("../ops/sum.rs"),
     include_str!("../ops/unary.rs"),
     include_str!("../ops/recurrent/mod.rs"),
+    include_str!("../ops/recurrent/layers.rs"),
     include_str!("../ops/recurrent/lengths.rs"),
 ];
 

@@ -41,7 +41,8 @@ impl CellKind {
         if self == CellKind::Lstm { 2 } else { 1 }
     }
 
-    fn with(self, nonlinearity: Nonlinearity) -> Cell {
+    /// The cell, as operations take it.
+    pub(crate) fn with(self, nonlinearity: Nonlinearity) -> Cell {
         match self {
             CellKind::Rnn => Cell::Rnn(nonlinearity),
             CellKind::Lstm => Cell::Lstm,

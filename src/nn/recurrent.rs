@@ -1,8 +1,9 @@
 //! What the layers RNN, LSTM and GRU have in common: layers one above the other, directions, shapes, dropout between layers.
 
+use crate::device::Recorder;
 use crate::error::{Error, Result};
 use crate::ops::dropout;
-use crate::ops::recurrent::{Cell, Lengths, Order, RecurrentWeights, fits_both};
+use crate::ops::recurrent::{Cell, Chains, Lengths, Order, RecurrentWeights, Sizes, Stacked, fits, stagger};
 use crate::parameters::{Initializer, ParameterId};
 use crate::tape::{Tape, Var};
 
@@ -251,41 +252,24 @@ impl Stack {
             return self.refuse(&message);
         }
         let directions = self.config.directions();
-        // With a projection each step is launches of its own, which directions cannot share.
-        let device = tape.device();
-        let (sizes, binding) = ([time, batch, hidden_size], device.limits().binding);
-        let together =
-            self.config.proj_size == 0 && fits_both(cell, sizes, tape.value(sequence)?.dtype(), binding);
-        let mut last = Vec::with_capacity(num_layers * directions);
-        for (k, layer) in self.layers.iter().enumerate() {
-            let mut before = [[None; 2]; 2];
-            for (d, before) in before[..directions].iter_mut().enumerate() {
-                for (before, states) in before.iter_mut().zip(initial) {
-                    *before = states.map(|states| tape.select(states, 0, k * directions + d)).transpose()?;
-                }
+        let mut before = Vec::with_capacity(num_layers * directions);
+        for row in 0..num_layers * directions {
+            let mut states = [None; 2];
+            for (state, all) in states.iter_mut().zip(initial) {
+                *state = all.map(|all| tape.select(all, 0, row)).transpose()?;
             }
-            sequence = match &layer[..] {
-                [first, second] if together => {
-                    let both = [first, second];
-                    let (y, after) = Weights::run_both(both, tape, cell, sequence, before, lengths)?;
-                    last.extend(after);
-                    y
-                }
-                _ => {
-                    let mut outputs = Vec::with_capacity(directions);
-                    for (d, weights) in layer.iter().enumerate() {
-                        let order = Order { reverse: d == 1, lengths };
-                        let (y, after) = weights.run(tape, cell, sequence, before[d], order)?;
-                        outputs.push(y);
-                        last.push(after);
-                    }
-                    if directions == 2 { tape.concat(&outputs, 2)? } else { outputs[0] }
-                }
-            };
-            if k + 1 < num_layers {
-                sequence = tape.dropout(sequence, dropout)?;
-            }
+            before.push(states);
         }
+        let last;
+        (sequence, last) = match self.stagger(tape, sequence)? {
+            Some(stagger) => {
+                let weights =
+                    self.layers.iter().map(|layer| layer[0].on(tape)).collect::<Result<Vec<_>>>()?;
+                let stacked = Stacked { stagger, dropout, lengths };
+                tape.layers(cell, sequence, &before, &weights, stacked)?
+            }
+            None => self.one_after_the_other(tape, sequence, &before, lengths)?,
+        };
         let output = match unbatched {
             true => {
                 let width = tape.value(sequence)?.shape()[2];
@@ -295,6 +279,66 @@ impl Stack {
             false => sequence,
         };
         Ok(Output { output, last, unbatched })
+    }
+
+    /// How many steps of x [T, B, I] each layer is to be behind the one below; `None` where each begins when that has ended.
+    fn stagger(&self, tape: &Tape, x: Var) -> Result<Option<usize>> {
+        let Config {
+            cell, hidden_size: hidden, num_layers: layers, bidirectional, proj_size, dropout, ..
+        } = self.config;
+        let device = tape.device();
+        let dropout = dropout > 0.0 && tape.training().is_some();
+        // Whoever looks at the numbers of each layer wants each by itself.
+        let looked_at = device.recorder().is_some_and(Recorder::keeps_values);
+        if bidirectional || proj_size > 0 || looked_at {
+            return Ok(None);
+        }
+        let shape = tape.value(x)?.shape();
+        let sizes = Sizes { time: shape[0], batch: shape[1], hidden, layers, dropout };
+        Ok(stagger(cell, sizes, tape.parameter_dtype()?, device))
+    }
+
+    /// Runs x [T, B, I] through the layers, from the states before: the output, and the states after.
+    fn one_after_the_other(
+        &self,
+        tape: &mut Tape,
+        x: Var,
+        before: &[[Option<Var>; 2]],
+        lengths: Option<&Lengths>,
+    ) -> Result<(Var, Vec<[Option<Var>; 2]>)> {
+        let Config { cell, hidden_size, proj_size, dropout, .. } = self.config;
+        let (shape, dtype) = (tape.value(x)?.shape(), tape.parameter_dtype()?);
+        let (sizes, binding) = ([shape[0], shape[1], hidden_size], tape.device().limits().binding);
+        // With a projection each step is launches of its own, which directions cannot share.
+        let both = Chains::Directions { reverse: false };
+        let together = proj_size == 0 && fits(cell, both, 2, sizes, dtype, binding);
+        let (mut sequence, mut last) = (x, Vec::with_capacity(before.len()));
+        for (k, (layer, before)) in
+            self.layers.iter().zip(before.chunks(self.config.directions())).enumerate()
+        {
+            sequence = match (&layer[..], before) {
+                ([first, second], [before, before_reverse]) if together => {
+                    let (both, before) = ([first, second], [*before, *before_reverse]);
+                    let (y, after) = Weights::run_both(both, tape, cell, sequence, before, lengths)?;
+                    last.extend(after);
+                    y
+                }
+                _ => {
+                    let mut outputs = Vec::with_capacity(layer.len());
+                    for (d, (weights, before)) in layer.iter().zip(before).enumerate() {
+                        let order = Order { reverse: d == 1, lengths };
+                        let (y, after) = weights.run(tape, cell, sequence, *before, order)?;
+                        outputs.push(y);
+                        last.push(after);
+                    }
+                    if outputs.len() == 2 { tape.concat(&outputs, 2)? } else { outputs[0] }
+                }
+            };
+            if k + 1 < self.layers.len() {
+                sequence = tape.dropout(sequence, dropout)?;
+            }
+        }
+        Ok((sequence, last))
     }
 
     /// The error of this layer.

@@ -208,6 +208,11 @@ impl Tape {
         Ok(self.record(tensor, true, Kind::Parameter(id)))
     }
 
+    /// The type of the model's parameters as layers get them.
+    pub(crate) fn parameter_dtype(&self) -> Result<Dtype> {
+        Ok(self.parameters()?.precision().dtype())
+    }
+
     fn parameters(&self) -> Result<&Parameters> {
         let missing = || Error::argument("tape", "was made without parameters; make it with Tape::new");
         self.parameters.as_ref().ok_or_else(missing)
@@ -313,8 +318,32 @@ impl Tape {
         outputs: [Tensor; N],
         rule: impl FnOnce() -> Rule,
     ) -> Result<[Var; N]> {
+        let first = self.push_node(name, inputs, &outputs, rule)?;
+        Ok(std::array::from_fn(|k| Var { index: first + k, tape: self.id }))
+    }
+
+    /// [`Tape::push_all`] for an op whose number of results depends on its arguments.
+    pub(crate) fn push_list(
+        &mut self,
+        name: &'static str,
+        inputs: &[Var],
+        outputs: &[Tensor],
+        rule: impl FnOnce() -> Rule,
+    ) -> Result<Vec<Var>> {
+        let first = self.push_node(name, inputs, outputs, rule)?;
+        Ok((first..first + outputs.len()).map(|index| Var { index, tape: self.id }).collect())
+    }
+
+    /// Puts a node on the tape. Returns the index of its first result; the others follow.
+    fn push_node(
+        &mut self,
+        name: &'static str,
+        inputs: &[Var],
+        outputs: &[Tensor],
+        rule: impl FnOnce() -> Rule,
+    ) -> Result<usize> {
         if self.detect_nonfinite {
-            for output in &outputs {
+            for output in outputs {
                 assert_finite(output, || format!("the output of {name}"), self.nodes.len())?;
             }
         }
@@ -324,15 +353,18 @@ impl Tape {
         }
         needed &= self.recording;
         let first = self.values.len();
-        let vars = outputs.map(|output| self.record(output, needed, Kind::Output));
+        for output in outputs {
+            self.record(output.clone(), needed, Kind::Output);
+        }
         if needed {
             let inputs = inputs.iter().map(|input| input.index).collect();
-            self.nodes.push(Node { name, inputs, outputs: first..first + N, rule: Some(rule()) });
+            let outputs = first..first + outputs.len();
+            self.nodes.push(Node { name, inputs, outputs, rule: Some(rule()) });
         }
         if let Some(recorder) = self.device.recorder() {
             recorder.operation(name, needed.then(|| self.nodes.len() - 1));
         }
-        Ok(vars)
+        Ok(first)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Recurrent layers over a whole sequence, in one direction or in both: one node of the tape each.
+//! Recurrent layers over a whole sequence, in one direction or in both, or several one above the other: one node of the tape each.
 //!
 //! The three cells share their schedule (`sequence.rs`).
 //!
@@ -15,16 +15,19 @@
 //!
 //! The equations of the cells are in the headers of `shaders/rnn_forward.wgsl`, `rnn_backward.wgsl` and so on.
 
+mod layers;
 pub(super) mod lengths;
 mod sequence;
 mod steps;
 
 use crate::error::{Error, Result};
+use crate::ops::dropout::Mask;
 use crate::tape::{Tape, Var};
 use crate::tensor::{Shape, Tensor};
 
+pub(crate) use layers::{Sizes, stagger};
 pub use lengths::Lengths;
-pub(crate) use sequence::fits_both;
+pub(crate) use sequence::{Chains, fits};
 use sequence::{Places, Sequence, Weights};
 pub(crate) use steps::Cell;
 
@@ -63,6 +66,26 @@ pub struct Order<'a> {
     pub lengths: Option<&'a Lengths>,
 }
 
+/// How layers one above the other run.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Stacked<'a> {
+    /// How many steps each layer is behind the one below.
+    pub stagger: usize,
+    /// The probability of dropout on the outputs of every layer but the uppermost, while the tape is training.
+    pub dropout: f64,
+    /// The number of steps of each sequence, as in [`Order`].
+    pub lengths: Option<&'a Lengths>,
+}
+
+/// From the first step to the last; a second direction is the opposite.
+const FORWARD: Chains = Chains::Directions { reverse: false };
+
+impl<'a> From<Order<'a>> for (Chains, Option<&'a Lengths>) {
+    fn from(Order { reverse, lengths }: Order<'a>) -> Self {
+        (Chains::Directions { reverse }, lengths)
+    }
+}
+
 impl Tape {
     /// A plain recurrent layer in one direction over x [T, B, I], as torch.nn.RNN:
     ///
@@ -83,7 +106,8 @@ impl Tape {
         nonlinearity: Nonlinearity,
         order: Order<'_>,
     ) -> Result<[Var; 2]> {
-        let sequence = self.sequence(Cell::Rnn(nonlinearity), x, &[[h0, None]], &[weights], order)?;
+        let sequence =
+            self.sequence(Cell::Rnn(nonlinearity), x, &[[h0, None]], &[weights], order.into(), Vec::new())?;
         let outputs = [sequence.0.output()?, sequence.0.final_h(0)?];
         self.push_sequence("rnn", sequence, outputs)
     }
@@ -104,8 +128,8 @@ impl Tape {
         nonlinearity: Nonlinearity,
         lengths: Option<&Lengths>,
     ) -> Result<[Var; 3]> {
-        let (states, order) = (h0.map(|h0| [h0, None]), Order { reverse: false, lengths });
-        let sequence = self.sequence(Cell::Rnn(nonlinearity), x, &states, &weights, order)?;
+        let (states, order) = (h0.map(|h0| [h0, None]), (FORWARD, lengths));
+        let sequence = self.sequence(Cell::Rnn(nonlinearity), x, &states, &weights, order, Vec::new())?;
         let outputs = [sequence.0.output()?, sequence.0.final_h(0)?, sequence.0.final_h(1)?];
         self.push_sequence("rnn", sequence, outputs)
     }
@@ -130,7 +154,7 @@ impl Tape {
         weights: RecurrentWeights,
         order: Order<'_>,
     ) -> Result<[Var; 2]> {
-        let sequence = self.sequence(Cell::Gru, x, &[[h0, None]], &[weights], order)?;
+        let sequence = self.sequence(Cell::Gru, x, &[[h0, None]], &[weights], order.into(), Vec::new())?;
         let outputs = [sequence.0.output()?, sequence.0.final_h(0)?];
         self.push_sequence("gru", sequence, outputs)
     }
@@ -146,8 +170,8 @@ impl Tape {
         weights: [RecurrentWeights; 2],
         lengths: Option<&Lengths>,
     ) -> Result<[Var; 3]> {
-        let (states, order) = (h0.map(|h0| [h0, None]), Order { reverse: false, lengths });
-        let sequence = self.sequence(Cell::Gru, x, &states, &weights, order)?;
+        let (states, order) = (h0.map(|h0| [h0, None]), (FORWARD, lengths));
+        let sequence = self.sequence(Cell::Gru, x, &states, &weights, order, Vec::new())?;
         let outputs = [sequence.0.output()?, sequence.0.final_h(0)?, sequence.0.final_h(1)?];
         self.push_sequence("gru", sequence, outputs)
     }
@@ -173,7 +197,7 @@ impl Tape {
         weights: RecurrentWeights,
         order: Order<'_>,
     ) -> Result<[Var; 3]> {
-        let sequence = self.sequence(Cell::Lstm, x, &[states], &[weights], order)?;
+        let sequence = self.sequence(Cell::Lstm, x, &[states], &[weights], order.into(), Vec::new())?;
         let outputs = [sequence.0.output()?, sequence.0.final_h(0)?, sequence.0.final_c(0)?];
         self.push_sequence("lstm", sequence, outputs)
     }
@@ -193,8 +217,8 @@ impl Tape {
         weights: [RecurrentWeights; 2],
         lengths: Option<&Lengths>,
     ) -> Result<[Var; 5]> {
-        let order = Order { reverse: false, lengths };
-        let sequence = self.sequence(Cell::Lstm, x, &states, &weights, order)?;
+        let order = (FORWARD, lengths);
+        let sequence = self.sequence(Cell::Lstm, x, &states, &weights, order, Vec::new())?;
         let outputs = [
             sequence.0.output()?,
             sequence.0.final_h(0)?,
@@ -215,35 +239,47 @@ impl Tape {
         self.push_all(name, &inputs, outputs, || Box::new(move |g| sequence.backward(g)))
     }
 
-    /// Checks what a layer is given, of each direction states and weights, and runs it. Returns what backward needs, and the
-    /// node's inputs.
+    /// Checks what chains are given, of each its states and weights, and runs them. `masks` are what dropout leaves out of the outputs
+    /// of all layers but the uppermost; none where there is no dropout. Returns what backward needs, and the node's
+    /// inputs.
     fn sequence(
         &mut self,
         cell: Cell,
         x: Var,
         states: &[[Option<Var>; 2]],
         weights: &[RecurrentWeights],
-        Order { reverse, lengths }: Order<'_>,
+        (chains, lengths): (Chains, Option<&Lengths>),
+        masks: Vec<Mask>,
     ) -> Result<(Sequence, Vec<Var>)> {
         let op = cell.name();
         let input = self.value(x)?.clone();
         let mut inputs = vec![x];
         let (mut all, mut initial): (Vec<Weights>, _) = (Vec::with_capacity(2), Vec::with_capacity(2));
         for (states, weights) in states.iter().zip(weights) {
-            let (weights, states) = self.direction(cell, &input, *states, *weights, &mut inputs)?;
+            let below = all.last().filter(|_| matches!(chains, Chains::Layers { .. }));
+            let features = below.map(|below| below.w_hh.shape()[1]);
+            let (weights, states) = self.chain(cell, (&input, features), *states, *weights, &mut inputs)?;
             let other = all.first().is_some_and(|first| {
                 first.w_hh.shape() != weights.w_hh.shape()
                     || first.biases.is_some() != weights.biases.is_some()
             });
             if other {
-                return Err(Error::argument(
-                    op,
-                    "takes two directions of the same sizes, both with biases or without",
-                ));
+                let message = match chains {
+                    Chains::Directions { .. } => {
+                        "takes two directions of the same sizes, both with biases or without"
+                    }
+                    Chains::Layers { .. } => "takes layers of the same sizes, all with biases or without",
+                };
+                return Err(Error::argument(op, message));
             }
             let projected = all.iter().chain([&weights]).any(|weights| weights.w_hr.is_some());
             if projected && !all.is_empty() {
-                let message = "with a projection takes one direction: run the other by itself, in reverse";
+                let message = match chains {
+                    Chains::Directions { .. } => {
+                        "with a projection takes one direction: run the other by itself, in reverse"
+                    }
+                    Chains::Layers { .. } => "with a projection takes one layer: run each by itself",
+                };
                 return Err(Error::argument(op, message));
             }
             all.push(weights);
@@ -259,27 +295,29 @@ impl Tape {
                 lengths::masked(&input, lengths)?
             }
         };
-        let sequence = Sequence::new(cell, reverse, lengths, input, all)?;
+        let sequence = Sequence::new(cell, chains, lengths, input, all, masks)?;
         sequence.forward(&initial)?;
         Ok((sequence, inputs))
     }
 
-    /// Checks the weights and states of a direction, and adds them to the node's inputs.
-    fn direction(
+    /// Checks the weights and states of a chain, and adds them to the node's inputs. `features` is how many numbers each step takes
+    /// where that is not the input's own.
+    fn chain(
         &self,
         cell: Cell,
-        input: &Tensor,
+        (input, features): (&Tensor, Option<usize>),
         [h0, c0]: [Option<Var>; 2],
         weights: RecurrentWeights,
         inputs: &mut Vec<Var>,
     ) -> Result<(Weights, [Option<Tensor>; 2])> {
         let op = cell.name();
         let (w_ih, w_hh) = (self.value(weights.w_ih)?.clone(), self.value(weights.w_hh)?.clone());
-        let (&[time, batch, features], &[rows, _], &[_, width]) =
+        let (&[time, batch, own], &[rows, _], &[_, width]) =
             (&*input.shape(), &*w_ih.shape(), &*w_hh.shape())
         else {
             return fail(op, "input, W_ih and W_hh", "of 3, 2 and 2 dimensions", &[input, &w_ih, &w_hh]);
         };
+        let features = features.unwrap_or(own);
         if time == 0 {
             return Err(Error::argument(op, "takes a sequence of at least one step, got none"));
         }

@@ -1,7 +1,8 @@
 //! The schedule that all cells share: the order of the steps, where states lie, and the gradients over all steps.
 //!
-//! Both directions of a layer share their launches. An array has the parts of the directions one after the other, so that a
-//! part begins at an aligned element (`shaders/recurrent_steps.wgsl`).
+//! Several chains of steps share their launches: both directions of a layer, or layers one above the other, each some steps
+//! behind the one that it depends on. An array has the parts of the chains one after the other, so that a part begins at an
+//! aligned element (`shaders/recurrent_steps.wgsl`).
 
 use super::lengths::masked;
 use super::steps::Cell;
@@ -9,16 +10,16 @@ use crate::cpu::steps::Steps;
 use crate::error::Result;
 use crate::kernel::Dtype;
 use crate::ops::bias_add::sum_rows;
+use crate::ops::dropout::Mask;
 use crate::ops::matmul::{Matrix, product, product_with_biases};
 use crate::ops::strided::{copy_strided, permuted};
 use crate::tape::Gradients;
 use crate::tensor::{Shape, Tensor};
 
-/// A layer at work in one direction or in both, and all that its backward pass needs.
+/// A layer at work in one direction or in both, or several layers one above the other; and all that the backward pass needs.
 pub struct Sequence {
     pub cell: Cell,
-    /// Whether the first direction is from the last step to the first. The second is the opposite.
-    pub reverse: bool,
+    pub chains: Chains,
     /// `[B]`.
     pub lengths: Option<Tensor>,
     pub time: usize,
@@ -28,21 +29,62 @@ pub struct Sequence {
     pub width: usize,
     /// [T, B, I].
     input: Tensor,
-    /// Of each direction.
+    /// Of each chain.
     weights: Vec<Weights>,
     /// The states, from element `base` on, in T + 1 slots of [B, S]. Step t takes the state from slot t to slot t + 1, in reverse
     /// from slot t + 1 to slot t. So the states before all steps are neighbouring rows, and those after all steps too: one
     /// product takes all of them. `base` is such that the latter begin at an aligned element, and can be an output without a
-    /// copy where there is one direction. With a projection, what is projected, [T, B, H], lies behind the slots.
+    /// copy where there are not two directions. With a projection, what is projected, [T, B, H], lies behind the slots.
     pub h: Tensor,
     pub base: usize,
     /// The cell states in slots of [B, H].
     c: Option<Tensor>,
     /// What the kernels keep of the gates.
     gates: Option<Tensor>,
+    dropped: Option<Dropped>,
 }
 
-/// The weights of a direction.
+/// What dropout makes of the outputs of layers before the layers above take them.
+struct Dropped {
+    /// Of each layer but the uppermost.
+    masks: Vec<Mask>,
+    /// What is left of their outputs: as [L − 1, T, B, H], each layer's part aligned.
+    outputs: Tensor,
+}
+
+/// What the chains of a sequence are.
+#[derive(Clone, Copy, Debug)]
+pub enum Chains {
+    /// One direction, or two: whether the first is from the last step to the first. The second is the opposite.
+    Directions { reverse: bool },
+    /// Layers, each so many steps behind the one that it depends on.
+    Layers { stagger: usize },
+}
+
+impl Chains {
+    /// Where the rows of so many chains lie, of all steps together.
+    fn rows(self, [time, batch, hidden]: [usize; 3], chains: usize) -> Steps {
+        let (reverse, stagger) = match self {
+            Chains::Directions { reverse } => (reverse, 0),
+            Chains::Layers { stagger } => (false, stagger),
+        };
+        Steps { batch, hidden, time, start: 0, count: time, reverse, chains, lowest: 0, stagger }
+    }
+}
+
+/// The rounds of a pass: all steps of directions are one round. Layers make blocks of `stagger` steps: in the first round only
+/// one layer does, the lowest in a forward pass and the uppermost in a backward pass, and each other one begins a round later
+/// than the one that it depends on.
+pub struct Rounds {
+    /// How many steps of the pass come before the first round: below 0 where its block is shorter than the others.
+    pub first: i32,
+    /// How many rounds there are.
+    pub many: usize,
+    /// The steps of a block.
+    pub each: usize,
+}
+
+/// The weights of a chain.
 pub struct Weights {
     pub w_ih: Tensor,
     pub w_hh: Tensor,
@@ -58,7 +100,7 @@ impl Weights {
     }
 }
 
-/// Where the weights and states of a direction stand among a node's inputs.
+/// Where the weights and states of a chain stand among a node's inputs.
 pub struct Places {
     pub w_ih: usize,
     pub w_hh: usize,
@@ -94,10 +136,11 @@ pub struct Projection {
 impl Sequence {
     pub fn new(
         cell: Cell,
-        reverse: bool,
+        chains: Chains,
         lengths: Option<Tensor>,
         input: Tensor,
         weights: Vec<Weights>,
+        masks: Vec<Mask>,
     ) -> Result<Sequence> {
         let device = input.device();
         let (time, batch) = (input.shape()[0], input.shape()[1]);
@@ -106,36 +149,44 @@ impl Sequence {
         // What is kept is stored as the weights are; the input as it comes.
         let dtype = w_hh.dtype();
         let slot = batch * width;
-        let alone = !reverse && weights.len() == 1;
-        let base = if alone { slot.next_multiple_of(dtype.alignment()) - slot } else { 0 };
+        let rows = chains.rows([time, batch, hidden], weights.len());
+        let upwards = !rows.reverse && rows.outputs() == 1;
+        let base = if upwards { slot.next_multiple_of(dtype.alignment()) - slot } else { 0 };
         let projected = if w_hr.is_some() { time * batch * hidden } else { 0 };
-        let rows = rows([time, batch, hidden], reverse, weights.len());
         let empty = |count: usize| Tensor::empty(&device, dtype, [count]);
         let h = empty(base + rows.rows_of_slots() * width + projected)?;
         let c = matches!(cell, Cell::Lstm).then(|| empty(rows.rows_of_slots() * hidden)).transpose()?;
         let kept = cell.kept() * rows.rows_of_steps() * hidden;
         let gates = (cell.kept() > 0).then(|| empty(kept)).transpose()?;
-        Ok(Sequence { cell, reverse, lengths, time, batch, hidden, width, input, weights, h, base, c, gates })
-    }
-
-    /// D: 1 or 2.
-    pub fn directions(&self) -> usize {
-        self.weights.len()
+        let dropped = (!masks.is_empty())
+            .then(|| Ok(Dropped { outputs: empty(rows.row_of_step(masks.len(), 0) * hidden)?, masks }))
+            .transpose()?;
+        Ok(Sequence {
+            dropped,
+            cell,
+            chains,
+            lengths,
+            time,
+            batch,
+            hidden,
+            width,
+            input,
+            weights,
+            h,
+            base,
+            c,
+            gates,
+        })
     }
 
     /// Where rows lie.
-    fn rows(&self) -> Steps {
-        rows([self.time, self.batch, self.hidden], self.reverse, self.directions())
-    }
-
-    /// Whether a direction is from the last step to the first.
-    fn is_reverse(&self, direction: usize) -> bool {
-        self.reverse != (direction == 1)
+    pub fn rows(&self) -> Steps {
+        self.chains.rows([self.time, self.batch, self.hidden], self.weights.len())
     }
 
     /// The slots of the states before and after a step.
-    pub fn slots(&self, direction: usize, step: usize) -> [usize; 2] {
-        if self.is_reverse(direction) { [step + 1, step] } else { [step, step + 1] }
+    pub fn slots(&self, chain: usize, step: usize) -> [usize; 2] {
+        if self.rows().is_reverse(chain) { [step + 1, step] } else { [step, step + 1] }
     }
 
     /// The first element of what is projected.
@@ -143,7 +194,7 @@ impl Sequence {
         self.base + self.rows().rows_of_slots() * self.width
     }
 
-    /// The projection, which only a layer of one direction has.
+    /// The projection, which only a single chain has.
     pub fn w_hr(&self) -> Option<&Tensor> {
         self.weights[0].w_hr.as_ref()
     }
@@ -157,32 +208,32 @@ impl Sequence {
     }
 
     /// The step that the forward pass makes as its k-th.
-    pub fn forward_time(&self, direction: usize, k: usize) -> usize {
-        if self.is_reverse(direction) { self.time - 1 - k } else { k }
+    pub fn forward_time(&self, chain: usize, k: usize) -> usize {
+        if self.rows().is_reverse(chain) { self.time - 1 - k } else { k }
     }
 
     /// The first element of a slot of h.
-    fn h_at(&self, direction: usize, slot: usize) -> usize {
-        self.base + self.rows().row_of_slot(direction, slot) * self.width
+    fn h_at(&self, chain: usize, slot: usize) -> usize {
+        self.base + self.rows().row_of_slot(chain, slot) * self.width
     }
 
     /// The first element of a slot of c.
-    fn c_at(&self, direction: usize, slot: usize) -> usize {
-        self.rows().row_of_slot(direction, slot) * self.hidden
+    fn c_at(&self, chain: usize, slot: usize) -> usize {
+        self.rows().row_of_slot(chain, slot) * self.hidden
     }
 
-    /// A direction's part of an array of [T, B, width], aligned.
-    fn part_of_steps(&self, all: &Tensor, direction: usize, width: usize) -> Result<Tensor> {
-        all.slice(self.rows().row_of_step(direction, 0) * width, [self.time, self.batch, width])
+    /// A chain's part of an array of [T, B, width], aligned.
+    fn part_of_steps(&self, all: &Tensor, chain: usize, width: usize) -> Result<Tensor> {
+        all.slice(self.rows().row_of_step(chain, 0) * width, [self.time, self.batch, width])
     }
 
-    /// A direction's part of an array of [B, width], aligned.
-    fn part_of_carried(&self, all: &Tensor, direction: usize, width: usize) -> Result<Tensor> {
-        all.slice(self.rows().row_of_carried(direction) * width, [self.batch, width])
+    /// A chain's part of an array of [B, width], aligned.
+    fn part_of_carried(&self, all: &Tensor, chain: usize, width: usize) -> Result<Tensor> {
+        all.slice(self.rows().row_of_carried(chain) * width, [self.batch, width])
     }
 
-    /// Something of each direction in one tensor, as the kernels take it, or of each matrix its transpose; without a copy where
-    /// there is one direction and nothing to transpose.
+    /// Something of each chain in one tensor, as the kernels take it, or of each matrix its transpose; without a copy where there
+    /// is one chain and nothing to transpose.
     fn together(&self, of: impl Fn(&Weights) -> &Tensor, transposed: bool) -> Result<Tensor> {
         let parts: Vec<&Tensor> = self.weights.iter().map(of).collect();
         if let [only] = parts[..] {
@@ -190,38 +241,34 @@ impl Sequence {
         }
         let count = parts[0].count();
         let all = Tensor::empty(&parts[0].device(), parts[0].dtype(), [parts.len() * count])?;
-        for (direction, part) in parts.into_iter().enumerate() {
+        for (chain, part) in parts.into_iter().enumerate() {
             match (transposed, &*part.shape()) {
                 (true, &[rows, cols]) => {
-                    let to = (direction * count, &[rows, 1][..]);
+                    let to = (chain * count, &[rows, 1][..]);
                     copy_strided(&[cols, rows], part, (0, &[1, cols]), &all, to)?;
                 }
-                _ => part.copy_into(&all, direction * count)?,
+                _ => part.copy_into(&all, chain * count)?,
             }
         }
         Ok(all)
     }
 
-    /// Runs all steps from the initial states h and c of each direction, 0 where not given.
+    /// Runs all steps from the initial states h and c of each chain, 0 where not given.
     pub fn forward(&self, states: &[[Option<Tensor>; 2]]) -> Result<()> {
         // From zeros the kernels begin by themselves, but not with a projection.
         let fresh = states.iter().flatten().all(Option::is_none) && self.w_hr().is_none();
-        for (direction, [h0, c0]) in states.iter().enumerate().filter(|_| !fresh) {
-            let slot = if self.is_reverse(direction) { self.time } else { 0 };
-            begin(&self.h, self.h_at(direction, slot), self.batch * self.width, h0.as_ref())?;
+        for (chain, [h0, c0]) in states.iter().enumerate().filter(|_| !fresh) {
+            let slot = if self.rows().is_reverse(chain) { self.time } else { 0 };
+            begin(&self.h, self.h_at(chain, slot), self.batch * self.width, h0.as_ref())?;
             if let Some(c) = &self.c {
-                begin(c, self.c_at(direction, slot), self.batch * self.hidden, c0.as_ref())?;
+                begin(c, self.c_at(chain, slot), self.batch * self.hidden, c0.as_ref())?;
             }
         }
         let gates = self.cell.parts() * self.hidden;
         let xw = Tensor::empty(&self.h.device(), self.h.dtype(), [self.rows().rows_of_steps() * gates])?;
-        for (direction, Weights { w_ih, biases, .. }) in self.weights.iter().enumerate() {
-            let [b_ih, b_hh] = [0, 1].map(|which| biases.as_ref().map(|biases| &biases[which]));
-            // In a GRU r multiplies a sum that b_hh is a part of; in the other cells the two biases are simply added.
-            let b_hh = b_hh.filter(|_| self.cell != Cell::Gru);
-            let xw = self.part_of_steps(&xw, direction, gates)?;
-            let (input, w_ih) = (Matrix::new(&self.input), Matrix::new(w_ih).t());
-            product_with_biases(input, w_ih, [b_ih, b_hh], &xw, false)?;
+        // Of layers those above the lowest get theirs when the one below has made some steps.
+        for chain in 0..self.rows().outputs() {
+            self.project(chain, &self.input, &self.part_of_steps(&xw, chain, gates)?)?;
         }
         // Neighbouring threads then read neighbouring weights, and a CPU multiplies rows by columns.
         let w_hh = self.together(|weights| &weights.w_hh, true)?;
@@ -230,24 +277,106 @@ impl Sequence {
         self.all_forward(fresh, &xw, &w_hh, b_hh.as_ref())
     }
 
+    /// xw = x·W_ihᵀ with the biases, of some steps of a chain.
+    fn project(&self, chain: usize, x: &Tensor, xw: &Tensor) -> Result<()> {
+        let Weights { w_ih, biases, .. } = &self.weights[chain];
+        let [b_ih, b_hh] = [0, 1].map(|which| biases.as_ref().map(|biases| &biases[which]));
+        // In a GRU r multiplies a sum that b_hh is a part of; in the other cells the two biases are simply added.
+        let b_hh = b_hh.filter(|_| self.cell != Cell::Gru);
+        product_with_biases(Matrix::new(x), Matrix::new(w_ih).t(), [b_ih, b_hh], xw, false)
+    }
+
+    /// The rounds in which a pass makes its steps.
+    pub fn rounds(&self, downwards: bool) -> Rounds {
+        let Steps { time, chains, stagger, .. } = self.rows();
+        if stagger == 0 {
+            return Rounds { first: 0, many: 1, each: time };
+        }
+        let blocks = time.div_ceil(stagger);
+        // Blocks begin at multiples of `stagger`: the one that a pass downwards begins with is the shorter one.
+        let first = if downwards { time as i32 - (blocks * stagger) as i32 } else { 0 };
+        Rounds { first, many: blocks + chains - 1, each: stagger }
+    }
+
+    /// The blocks of steps that layers have made in a round: of each layer the first step, and how many there are.
+    fn made_in(&self, round: usize, downwards: bool) -> impl Iterator<Item = (usize, [usize; 2])> {
+        let Steps { time, chains, stagger, .. } = self.rows();
+        let blocks = if stagger == 0 { 0 } else { time.div_ceil(stagger) };
+        (0..chains).filter_map(move |layer| {
+            let behind = if downwards { chains - 1 - layer } else { layer };
+            let turn = round.checked_sub(behind).filter(|turn| *turn < blocks)?;
+            let first = stagger * if downwards { blocks - 1 - turn } else { turn };
+            Some((layer, [first, stagger.min(time - first)]))
+        })
+    }
+
+    /// Some steps of a chain in an array of [.., T, B, width].
+    fn block_of_steps(
+        &self,
+        all: &Tensor,
+        chain: usize,
+        [first, many]: [usize; 2],
+        width: usize,
+    ) -> Result<Tensor> {
+        all.slice(self.rows().row_of_step(chain, first) * width, [many, self.batch, width])
+    }
+
+    /// After a round of the forward pass: the steps that a layer has made are what the layer above takes next.
+    pub fn hand_up(&self, round: usize, xw: &Tensor) -> Result<()> {
+        let gates = self.cell.parts() * self.hidden;
+        for (layer, [first, many]) in
+            self.made_in(round, false).filter(|(layer, _)| layer + 1 < self.weights.len())
+        {
+            let start = self.h_at(layer, first + 1);
+            let mut x = self.h.slice(start, [many, self.batch, self.width])?;
+            if let Some(Dropped { masks, outputs }) = &self.dropped {
+                let left = self.block_of_steps(outputs, layer, [first, many], self.width)?;
+                masks[layer].apply(&x, first * self.batch * self.width, &left)?;
+                x = left;
+            }
+            self.project(layer + 1, &x, &self.block_of_steps(xw, layer + 1, [first, many], gates)?)?;
+        }
+        Ok(())
+    }
+
+    /// After a round of the backward pass: what a layer hands down is dy of the layer below.
+    pub fn hand_down(&self, round: usize, da: &Tensor, dy: &Tensor) -> Result<()> {
+        let gates = self.cell.parts() * self.hidden;
+        for (layer, block) in self.made_in(round, true).filter(|(layer, _)| *layer > 0) {
+            let da = self.block_of_steps(da, layer, block, gates)?;
+            let dy = self.block_of_steps(dy, layer - 1, block, self.width)?;
+            let of =
+                |dx: &Tensor| product(Matrix::new(&da), Matrix::new(&self.weights[layer].w_ih), dx, false);
+            match &self.dropped {
+                None => of(&dy)?,
+                Some(Dropped { masks, .. }) => {
+                    let dx = Tensor::empty(&dy.device(), dy.dtype(), dy.shape())?;
+                    of(&dx)?;
+                    masks[layer - 1].apply(&dx, block[0] * self.batch * self.width, &dy)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// The states before (0) or after (1) every step: [T, B, S].
-    fn states(&self, direction: usize, side: usize) -> Result<Tensor> {
-        let start = self.h_at(direction, self.slots(direction, 0)[side]);
+    fn states(&self, chain: usize, side: usize) -> Result<Tensor> {
+        let start = self.h_at(chain, self.slots(chain, 0)[side]);
         self.h.slice(start, [self.time, self.batch, self.width])
     }
 
-    /// h_t of every step, 0 behind each sequence's end: [T, B, D·S].
+    /// h_t of every step, 0 behind each sequence's end: [T, B, D·S], and of layers those of the uppermost.
     pub fn output(&self) -> Result<Tensor> {
-        let directions = self.directions();
-        let states = match directions {
-            1 => self.states(0, 1)?,
+        let outputs = self.rows().outputs();
+        let states = match outputs {
+            1 => self.states(self.weights.len() - 1, 1)?,
             _ => {
-                let pitch = directions * self.width;
+                let pitch = outputs * self.width;
                 let y = Tensor::empty(&self.h.device(), self.h.dtype(), [self.time, self.batch, pitch])?;
                 let block = [self.time * self.batch, self.width];
-                for direction in 0..directions {
-                    let from = self.h_at(direction, self.slots(direction, 0)[1]);
-                    let to = (direction * self.width, &[pitch, 1][..]);
+                for chain in 0..outputs {
+                    let from = self.h_at(chain, self.slots(chain, 0)[1]);
+                    let to = (chain * self.width, &[pitch, 1][..]);
                     copy_strided(&block, &self.h, (from, &[self.width, 1]), &y, to)?;
                 }
                 y
@@ -259,27 +388,36 @@ impl Sequence {
         }
     }
 
+    /// What a chain takes: x, or of a layer above the lowest the states of the one below, or what dropout left of them.
+    fn input_of(&self, chain: usize) -> Result<Tensor> {
+        match &self.dropped {
+            _ if chain < self.rows().outputs() => Ok(self.input.clone()),
+            None => self.states(chain - 1, 1),
+            Some(Dropped { outputs, .. }) => self.part_of_steps(outputs, chain - 1, self.width),
+        }
+    }
+
     /// The slot of the final states: sequences that end early have kept theirs.
-    fn last_slot(&self, direction: usize) -> usize {
-        if self.is_reverse(direction) { 0 } else { self.time }
+    fn last_slot(&self, chain: usize) -> usize {
+        if self.rows().is_reverse(chain) { 0 } else { self.time }
     }
 
     /// h after the last step: [B, S].
-    pub fn final_h(&self, direction: usize) -> Result<Tensor> {
-        self.h.slice(self.h_at(direction, self.last_slot(direction)), [self.batch, self.width])
+    pub fn final_h(&self, chain: usize) -> Result<Tensor> {
+        self.h.slice(self.h_at(chain, self.last_slot(chain)), [self.batch, self.width])
     }
 
     /// c after the last step: [B, H].
-    pub fn final_c(&self, direction: usize) -> Result<Tensor> {
-        self.c().slice(self.c_at(direction, self.last_slot(direction)), [self.batch, self.hidden])
+    pub fn final_c(&self, chain: usize) -> Result<Tensor> {
+        self.c().slice(self.c_at(chain, self.last_slot(chain)), [self.batch, self.hidden])
     }
 
-    /// The gradients of all inputs from those of the outputs: all h_t, and of each direction the final h and, of an LSTM, behind
-    /// all of these the final c.
+    /// The gradients of all inputs from those of the outputs: all h_t, and of each chain the final h and, of an LSTM, behind all of
+    /// these the final c.
     pub fn backward(&self, g: &mut Gradients<'_>) -> Result<()> {
         let device = self.h.device();
         let Sequence { time, batch, hidden, width, .. } = *self;
-        let (rows, directions) = (self.rows(), self.directions());
+        let (rows, chains) = (self.rows(), self.weights.len());
         let empty = |shape: &[usize]| Tensor::empty(&device, self.h.dtype(), shape);
         // What is added up from step to step.
         let wide = |shape: &[usize]| Tensor::empty(&device, Dtype::F32, shape);
@@ -289,17 +427,25 @@ impl Sequence {
             Ok(tensor)
         };
         let lstm = matches!(self.cell, Cell::Lstm);
-        let dy = g.output(0)?.map_or_else(|| zeros(&[time, batch, directions * width]), Ok)?;
-        let finals =
-            |first: usize| (first..first + directions).map(|k| g.output(k)).collect::<Result<Vec<_>>>();
-        let (dh, dc) = (finals(1)?, if lstm { finals(1 + directions)? } else { Vec::new() });
+        let dy = g.output(0)?.map_or_else(|| zeros(&[time, batch, rows.outputs() * width]), Ok)?;
+        let dy = match rows.stagger {
+            0 => dy,
+            // Of the uppermost layer; the others get theirs when the one above has made some steps.
+            _ => {
+                let all = Tensor::empty(&device, dy.dtype(), [rows.rows_of_outputs() * width])?;
+                dy.copy_into(&all, rows.row_of_step(chains - 1, 0) * width)?;
+                all
+            }
+        };
+        let finals = |first: usize| (first..first + chains).map(|k| g.output(k)).collect::<Result<Vec<_>>>();
+        let (dh, dc) = (finals(1)?, if lstm { finals(1 + chains)? } else { Vec::new() });
         // Where no gradient of a final state arrives, the kernels begin with zeros by themselves, but not with a projection.
         let fresh = dh.iter().chain(&dc).all(Option::is_none) && self.w_hr().is_none();
         // Copies, because they change from step to step.
         let arriving = |gradients: Vec<Option<Tensor>>, width: usize| {
             let all = wide(&[rows.rows_of_carried() * width])?;
-            for (direction, gradient) in gradients.into_iter().enumerate().filter(|_| !fresh) {
-                let part = self.part_of_carried(&all, direction, width)?;
+            for (chain, gradient) in gradients.into_iter().enumerate().filter(|_| !fresh) {
+                let part = self.part_of_carried(&all, chain, width)?;
                 match gradient {
                     None => part.fill(0.0)?,
                     Some(gradient) => gradient.copy_into(&part, 0)?,
@@ -324,23 +470,21 @@ impl Sequence {
         self.all_backward(fresh, &dy, &w_hh, &carried)?;
 
         let parts = |all: &Tensor| {
-            (0..directions)
-                .map(|direction| self.part_of_steps(all, direction, gates))
-                .collect::<Result<Vec<_>>>()
+            (0..chains).map(|chain| self.part_of_steps(all, chain, gates)).collect::<Result<Vec<_>>>()
         };
         let da = parts(&carried.da)?;
         let da_h = carried.da_h.as_ref().map_or_else(|| Ok(da.clone()), parts)?;
         g.give_with(0, |dx, more| {
-            let mut terms = da.iter().zip(&self.weights).enumerate();
-            terms.try_for_each(|(direction, (da, Weights { w_ih, .. }))| {
-                product(Matrix::new(da), Matrix::new(w_ih), dx, more || direction > 0)
+            let mut terms = da.iter().zip(&self.weights).take(rows.outputs()).enumerate();
+            terms.try_for_each(|(chain, (da, Weights { w_ih, .. }))| {
+                product(Matrix::new(da), Matrix::new(w_ih), dx, more || chain > 0)
             })
         })?;
-        for (direction, Weights { w_hh, biases, places, .. }) in self.weights.iter().enumerate() {
-            let (da, da_h) = (&da[direction], &da_h[direction]);
+        for (chain, Weights { w_hh, biases, places, .. }) in self.weights.iter().enumerate() {
+            let (da, da_h) = (&da[chain], &da_h[chain]);
             // ANCHOR: products
-            let (input, before) = (Matrix::new(&self.input), self.states(direction, 0)?);
-            g.give_with(places.w_ih, |dw, more| product(Matrix::new(da).t(), input, dw, more))?;
+            let (input, before) = (self.input_of(chain)?, self.states(chain, 0)?);
+            g.give_with(places.w_ih, |dw, more| product(Matrix::new(da).t(), Matrix::new(&input), dw, more))?;
             g.give_with(places.w_hh, |dw, more| {
                 product(Matrix::new(da_h).t(), Matrix::new(&before), dw, more)
             })?;
@@ -356,14 +500,14 @@ impl Sequence {
                 })?;
             }
             if places.h0 != Places::ABSENT && g.wanted(places.h0) {
-                let first = self.forward_time(direction, 0) * batch * gates;
+                let first = self.forward_time(chain, 0) * batch * gates;
                 let da = da_h.slice(first, [batch, gates])?;
-                let dh = self.part_of_carried(&carried.dh, direction, width)?;
+                let dh = self.part_of_carried(&carried.dh, chain, width)?;
                 product(Matrix::new(&da), Matrix::new(w_hh), &dh, true)?;
                 g.give(places.h0, dh)?;
             }
             if let Some(dc) = carried.dc.as_ref().filter(|_| places.c0 != Places::ABSENT) {
-                g.give(places.c0, self.part_of_carried(dc, direction, hidden)?)?;
+                g.give(places.c0, self.part_of_carried(dc, chain, hidden)?)?;
             }
         }
         Ok(())
@@ -375,18 +519,12 @@ impl Places {
     pub const ABSENT: usize = usize::MAX;
 }
 
-/// Where rows lie, of all steps together.
-fn rows([time, batch, hidden]: [usize; 3], reverse: bool, directions: usize) -> Steps {
-    Steps { batch, hidden, time, start: 0, count: time, reverse, directions }
-}
-
-/// Whether a layer can run both directions at once: what is of both lies in one buffer, and a device takes buffers of so many
-/// bytes.
-pub fn fits_both(cell: Cell, sizes: [usize; 3], dtype: Dtype, binding: u64) -> bool {
-    let (rows, hidden) = (rows(sizes, false, 2), sizes[2]);
+/// Whether chains can share their launches: what is of all lies in one buffer, and a device takes buffers of so many bytes.
+pub fn fits(cell: Cell, chains: Chains, many: usize, sizes: [usize; 3], dtype: Dtype, binding: u64) -> bool {
+    let (rows, hidden) = (chains.rows(sizes, many), sizes[2]);
     let states = rows.rows_of_slots().saturating_mul(hidden);
     let gates = rows.rows_of_steps().saturating_mul(cell.parts().max(cell.kept()) * hidden);
-    let weights = (2 * cell.parts() * hidden).saturating_mul(hidden);
+    let weights = many.saturating_mul(cell.parts() * hidden).saturating_mul(hidden);
     states.max(gates).max(weights).saturating_mul(dtype.size()) as u64 <= binding
 }
 
@@ -407,14 +545,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_directions_fit_where_every_buffer_does() {
-        let fits = |sizes, dtype| fits_both(Cell::Lstm, sizes, dtype, 128 << 20);
+    fn chains_fit_where_every_buffer_does() {
+        let chains = Chains::Directions { reverse: false };
+        let fits = |many, sizes, dtype| fits(Cell::Lstm, chains, many, sizes, dtype, 128 << 20);
         // Gates of 2·T·B·4H numbers: 128 MiB at T·B·H = 2²², without padding.
-        assert!(fits([256, 32, 512], Dtype::F32));
-        assert!(!fits([257, 32, 512], Dtype::F32));
-        assert!(fits([512, 32, 512], Dtype::F16));
+        assert!(fits(2, [256, 32, 512], Dtype::F32));
+        assert!(!fits(2, [257, 32, 512], Dtype::F32));
+        assert!(!fits(3, [256, 32, 512], Dtype::F32));
+        assert!(fits(2, [512, 32, 512], Dtype::F16));
         // Weights of 2·4H·H numbers.
-        assert!(fits([1, 1, 2048], Dtype::F32));
-        assert!(!fits([1, 1, 2049], Dtype::F32));
+        assert!(fits(2, [1, 1, 2048], Dtype::F32));
+        assert!(!fits(2, [1, 1, 2049], Dtype::F32));
     }
 }

@@ -1,7 +1,7 @@
 //! The launches of each cell: which kernels it runs, and in how many steps at a time.
 
 use super::Nonlinearity;
-use super::sequence::{Carried, Sequence};
+use super::sequence::{Carried, Rounds, Sequence};
 use crate::cpu::gru_backward::{GRU_BACKWARD, GruBackward};
 use crate::cpu::gru_forward::{GRU_FORWARD, GruForward};
 use crate::cpu::lstm_backward::{LSTM_BACKWARD, LstmBackward};
@@ -11,6 +11,7 @@ use crate::cpu::lstm_project_forward::{LSTM_PROJECT_FORWARD, LstmProjectForward}
 use crate::cpu::recurrence::{Product, Schedule};
 use crate::cpu::rnn_backward::{RNN_BACKWARD, RnnBackward};
 use crate::cpu::rnn_forward::{RNN_FORWARD, RnnForward};
+use crate::cpu::steps::Steps;
 use crate::device::Arg;
 use crate::error::Result;
 use crate::kernel::{Kernel, Plan};
@@ -43,6 +44,27 @@ impl Cell {
         }
     }
 
+    /// The name of several layers.
+    pub fn layers(self) -> &'static str {
+        match self {
+            Cell::Rnn(_) => "rnn_layers",
+            Cell::Lstm => "lstm_layers",
+            Cell::Gru => "gru_layers",
+        }
+    }
+
+    /// The kernels of the passes, forward and backward, without a projection: each with the product of a step.
+    pub fn passes(self, [batch, hidden]: [u32; 2], chains: u32) -> [(&'static Kernel, Product); 2] {
+        let product = |columns, inner| Product { batch, hidden, columns, inner, chains };
+        let [forward, backward] = [(self.parts() as u32, hidden), (1, self.parts() as u32 * hidden)];
+        let kernels: [&'static Kernel; 2] = match self {
+            Cell::Rnn(_) => [&RNN_FORWARD, &RNN_BACKWARD],
+            Cell::Lstm => [&LSTM_FORWARD, &LSTM_BACKWARD],
+            Cell::Gru => [&GRU_FORWARD, &GRU_BACKWARD],
+        };
+        [(kernels[0], product(forward.0, forward.1)), (kernels[1], product(backward.0, backward.1))]
+    }
+
     /// How many numbers each unit keeps of a step for backward, beside the states.
     pub fn kept(self) -> usize {
         match self {
@@ -66,35 +88,46 @@ fn scheduled(states: &Tensor, kernel: &'static Kernel, product: Product, steps: 
 }
 
 impl Sequence {
-    /// Launches a kernel as often as its schedule asks for, with the parameters for each part: its first step, counted in
-    /// the order of the pass, and the number of its steps.
+    /// Launches a kernel as often as its schedule asks for, with the parameters for each part: the lowest chain that makes steps, how
+    /// many steps of the pass come before, and how many each chain makes. Layers make theirs in rounds, and `between` runs after each, with its number.
     fn in_parts<P: bytemuck::Pod>(
         &self,
-        kernel: &'static Kernel,
-        product: Product,
-        params: impl Fn(usize, u32) -> P,
+        (kernel, product): (&'static Kernel, Product),
+        downwards: bool,
+        params: impl Fn(u32, i32, u32) -> P,
         args: &[Arg<'_>],
+        between: impl Fn(usize) -> Result<()>,
     ) -> Result<()> {
-        let device = self.h.device();
-        let schedule = scheduled(&self.h, kernel, product, self.time as u32);
-        for from in (0..self.time).step_by(schedule.steps as usize) {
-            let steps = schedule.steps.min((self.time - from) as u32);
-            device.launch(&schedule.plan, &params(from, steps), args)?;
+        let (device, Rounds { first, many, each }) = (self.h.device(), self.rounds(downwards));
+        for round in 0..many {
+            let start = first + (round * each) as i32;
+            // Only for chains that have steps to make there are workgroups: of layers not all in the first and the last rounds.
+            let busy = |start: i32, count: usize| Steps { start, count, ..self.rows() }.busy(downwards);
+            let working = busy(start, each);
+            let product = Product { chains: working.len() as u32, ..product };
+            let Schedule { plan, steps } = scheduled(&self.h, kernel, product, each as u32);
+            for from in (0..each).step_by(steps as usize) {
+                let (start, steps) = (start + from as i32, steps.min((each - from) as u32));
+                if !busy(start, steps as usize).is_empty() {
+                    device.launch(&plan, &params(working.start as u32, start, steps), args)?;
+                }
+            }
+            between(round)?;
         }
         Ok(())
     }
 
     /// Makes all steps, from the initial states: those in the slots or, where `fresh`, 0. `xw` is x·W_ihᵀ with its biases, as
-    /// [`Sequence::forward`] makes it; `w_hh` is W_hhᵀ, and of a GRU with biases `b_hh` is there.
+    /// [`Sequence::forward`] makes it, of layers for the lowest alone; `w_hh` is W_hhᵀ, and of a GRU with biases `b_hh` is there.
     pub fn all_forward(&self, fresh: bool, xw: &Tensor, w_hh: &Tensor, b_hh: Option<&Tensor>) -> Result<()> {
         let [batch, hidden, width, time, base] =
             [self.batch, self.hidden, self.width, self.time, self.base].map(|n| n as u32);
-        let (reverse, ragged) = (self.reverse.into(), self.lengths.is_some().into());
-        let directions = self.directions() as u32;
+        let Steps { reverse, chains, stagger, .. } = self.rows();
+        let [chains, stagger] = [chains, stagger].map(|n| n as u32);
+        let [fresh, reverse, ragged] = [fresh, reverse, self.lengths.is_some()].map(u32::from);
         let lengths = maybe(self.lengths.as_ref());
-        let start = |from: usize| self.forward_time(0, from) as u32;
-        let fresh = |from: usize| (fresh && from == 0).into();
         let h = self.h.update();
+        let hand_up = |round: usize| self.hand_up(round, xw);
         match self.cell {
             Cell::Rnn(nonlinearity) => {
                 let relu = (nonlinearity == Nonlinearity::Relu).into();
@@ -105,15 +138,17 @@ impl Sequence {
                     start: 0,
                     steps: 0,
                     reverse,
-                    directions,
-                    fresh: 0,
+                    chains,
+                    lowest: 0,
+                    stagger,
+                    fresh,
                     base,
                     relu,
                     ragged,
                 };
                 let args = [xw.read(), w_hh.read(), lengths, h];
-                let params = |from, steps| RnnForward { start: start(from), steps, fresh: fresh(from), ..p };
-                self.in_parts(&RNN_FORWARD, p.product(), params, &args)
+                let params = |lowest, start, steps| RnnForward { lowest, start, steps, ..p };
+                self.in_parts((&RNN_FORWARD, p.product()), false, params, &args, hand_up)
             }
             Cell::Gru => {
                 let p = GruForward {
@@ -123,15 +158,17 @@ impl Sequence {
                     start: 0,
                     steps: 0,
                     reverse,
-                    directions,
-                    fresh: 0,
+                    chains,
+                    lowest: 0,
+                    stagger,
+                    fresh,
                     base,
                     bias: b_hh.is_some().into(),
                     ragged,
                 };
                 let args = [xw.read(), w_hh.read(), maybe(b_hh), lengths, self.gates().update(), h];
-                let params = |from, steps| GruForward { start: start(from), steps, fresh: fresh(from), ..p };
-                self.in_parts(&GRU_FORWARD, p.product(), params, &args)
+                let params = |lowest, start, steps| GruForward { lowest, start, steps, ..p };
+                self.in_parts((&GRU_FORWARD, p.product()), false, params, &args, hand_up)
             }
             Cell::Lstm => {
                 let projected = self.w_hr().is_some().into();
@@ -143,8 +180,10 @@ impl Sequence {
                     start: 0,
                     steps: 0,
                     reverse,
-                    directions,
-                    fresh: 0,
+                    chains,
+                    lowest: 0,
+                    stagger,
+                    fresh,
                     base,
                     projected,
                     ragged,
@@ -152,14 +191,14 @@ impl Sequence {
                 let (gates, c) = (self.gates().update(), self.c().update());
                 let args = [xw.read(), w_hh.read(), lengths, gates, c, h];
                 let Some(w_hr) = self.w_hr() else {
-                    let params =
-                        |from, steps| LstmForward { start: start(from), steps, fresh: fresh(from), ..p };
-                    return self.in_parts(&LSTM_FORWARD, p.product(), params, &args);
+                    let params = |lowest, start, steps| LstmForward { lowest, start, steps, ..p };
+                    return self.in_parts((&LSTM_FORWARD, p.product()), false, params, &args, hand_up);
                 };
                 let device = self.h.device();
                 let plan = scheduled(&self.h, &LSTM_FORWARD, p.product(), 1).plan;
-                for step in (0..self.time).map(|k| self.forward_time(0, k)) {
-                    let one = LstmForward { start: step as u32, steps: 1, ..p };
+                for place in 0..self.time {
+                    let step = self.forward_time(0, place);
+                    let one = LstmForward { start: place as i32, steps: 1, ..p };
                     device.launch(&plan, &one, &args)?;
                     let [before, after] = self.slots(0, step).map(|slot| slot as u32);
                     let source = (self.projected() + step * self.batch * self.hidden) as u32;
@@ -183,17 +222,18 @@ impl Sequence {
         }
     }
 
-    /// Makes the gradients da of all steps from dy [T, B, D·S] and the gradients of the final states: those in `carried` or, where
+    /// Makes the gradients da of all steps from dy [T, B, D·S], of layers that of the uppermost, and the gradients of the final states: those in `carried` or, where
     /// `fresh`, 0.
     pub fn all_backward(&self, fresh: bool, dy: &Tensor, w_hh: &Tensor, carried: &Carried) -> Result<()> {
         let [batch, hidden, width, time, base] =
             [self.batch, self.hidden, self.width, self.time, self.base].map(|n| n as u32);
-        let (reverse, ragged) = (self.reverse.into(), self.lengths.is_some().into());
+        let Steps { reverse, chains, stagger, .. } = self.rows();
+        let [chains, stagger] = [chains, stagger].map(|n| n as u32);
+        let [fresh, reverse, ragged] = [fresh, reverse, self.lengths.is_some()].map(u32::from);
         let lengths = maybe(self.lengths.as_ref());
-        let (h, directions) = (&self.h, self.directions() as u32);
+        let h = &self.h;
         let Carried { dh, dc, da, da_h, projection } = carried;
-        let start = |from: usize| self.forward_time(0, self.time - 1 - from) as u32;
-        let fresh = fresh.into();
+        let hand_down = |round: usize| self.hand_down(round, da, dy);
         match self.cell {
             Cell::Rnn(nonlinearity) => {
                 let relu = (nonlinearity == Nonlinearity::Relu).into();
@@ -204,15 +244,17 @@ impl Sequence {
                     start: 0,
                     steps: 0,
                     reverse,
-                    directions,
+                    chains,
+                    lowest: 0,
+                    stagger,
                     fresh,
                     base,
                     relu,
                     ragged,
                 };
                 let args = [dy.read(), w_hh.read(), h.read(), lengths, dh.update(), da.update()];
-                let params = |from, steps| RnnBackward { start: start(from), steps, ..p };
-                self.in_parts(&RNN_BACKWARD, p.product(), params, &args)
+                let params = |lowest, start, steps| RnnBackward { lowest, start, steps, ..p };
+                self.in_parts((&RNN_BACKWARD, p.product()), true, params, &args, hand_down)
             }
             Cell::Gru => {
                 let p = GruBackward {
@@ -222,7 +264,9 @@ impl Sequence {
                     start: 0,
                     steps: 0,
                     reverse,
-                    directions,
+                    chains,
+                    lowest: 0,
+                    stagger,
                     fresh,
                     base,
                     ragged,
@@ -238,8 +282,8 @@ impl Sequence {
                     da.update(),
                     da_h.update(),
                 ];
-                let params = |from, steps| GruBackward { start: start(from), steps, ..p };
-                self.in_parts(&GRU_BACKWARD, p.product(), params, &args)
+                let params = |lowest, start, steps| GruBackward { lowest, start, steps, ..p };
+                self.in_parts((&GRU_BACKWARD, p.product()), true, params, &args, hand_down)
             }
             Cell::Lstm => {
                 let projected = self.w_hr().is_some().into();
@@ -250,7 +294,9 @@ impl Sequence {
                     start: 0,
                     steps: 0,
                     reverse,
-                    directions,
+                    chains,
+                    lowest: 0,
+                    stagger,
                     fresh,
                     projected,
                     ragged,
@@ -259,8 +305,8 @@ impl Sequence {
                 let (gates, c) = (self.gates().read(), self.c().read());
                 let args = [dy.read(), w_hh.read(), gates, c, lengths, dh.update(), dc, da.update()];
                 let (Some(w_hr), Some(projection)) = (self.w_hr(), projection) else {
-                    let params = |from, steps| LstmBackward { start: start(from), steps, ..p };
-                    return self.in_parts(&LSTM_BACKWARD, p.product(), params, &args);
+                    let params = |lowest, start, steps| LstmBackward { lowest, start, steps, ..p };
+                    return self.in_parts((&LSTM_BACKWARD, p.product()), true, params, &args, hand_down);
                 };
                 let (dp, dm) = (&projection.dp, &projection.dm);
                 let args =
@@ -268,7 +314,8 @@ impl Sequence {
                 let device = self.h.device();
                 let plan = scheduled(&self.h, &LSTM_BACKWARD, p.product(), 1).plan;
                 let mut later = None;
-                for step in (0..self.time).rev().map(|k| self.forward_time(0, k)) {
+                for place in 0..self.time {
+                    let step = self.forward_time(0, self.time - 1 - place);
                     if let Some(later) = later.replace(step) {
                         let da =
                             da.slice(later * self.batch * 4 * self.hidden, [self.batch, 4 * self.hidden])?;
@@ -280,7 +327,7 @@ impl Sequence {
                     device.launch(&elements, &through, &given)?;
                     let dp = dp.slice(step * self.batch * self.width, [self.batch, self.width])?;
                     product(Matrix::new(&dp), Matrix::new(w_hr), dm, false)?;
-                    let one = LstmBackward { start: step as u32, steps: 1, ..p };
+                    let one = LstmBackward { start: place as i32, steps: 1, ..p };
                     device.launch(&plan, &one, &args)?;
                 }
                 Ok(())

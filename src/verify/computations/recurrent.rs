@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::nn::{
     CellConfig, Gru, GruCell, GruConfig, Lstm, LstmCell, LstmConfig, Rnn, RnnCell, RnnCellConfig, RnnConfig,
 };
-use crate::ops::recurrent::{Lengths, Nonlinearity, Order, RecurrentWeights};
+use crate::ops::recurrent::{Cell, Lengths, Nonlinearity, Order, RecurrentWeights, Stacked};
 use crate::parameters::Initializer;
 use crate::tape::{DropoutStream, Tape, Var};
 use crate::verify::gradients::Computation;
@@ -22,6 +22,13 @@ pub fn layers() -> Vec<Computation> {
     for op in [Op::Lstm { projected: false }, Op::Lstm { projected: true }, Op::Gru] {
         table.extend([(false, false), (true, true)].map(|(bias, state)| operation(op, bias, state)));
     }
+    table.extend([
+        staggered(Cell::Rnn(Nonlinearity::Tanh), 3, true, false),
+        staggered(Cell::Rnn(Nonlinearity::Tanh), 2, false, true),
+        staggered(Cell::Lstm, 2, true, true),
+        staggered(Cell::Gru, 2, true, true),
+        staggered(Cell::Gru, 2, false, false),
+    ]);
     let rnn = RnnConfig { input_size: 2, hidden_size: 3, ..RnnConfig::default() };
     let lstm = LstmConfig { input_size: 2, hidden_size: 3, ..LstmConfig::default() };
     let gru = GruConfig { input_size: 2, hidden_size: 3, ..GruConfig::default() };
@@ -133,6 +140,55 @@ fn operation(op: Op, bias: bool, state: bool) -> Computation {
             Op::Lstm { .. } => tape.lstm(v[0], [h0, c0], weights, order)?[0],
             Op::Gru => tape.gru(v[0], h0, weights, order)?[0],
         })
+    })
+}
+
+/// Layers that share their launches, each some steps behind the one below, with gradients of everything that goes in. With
+/// `bias` there is dropout between them; with `states` they begin from initial states, and sequences end early. The result is Σ output ⊙ c + Σ h_n ⊙ d over the final
+/// states, of which each has a weight of its own.
+fn staggered(cell: Cell, layers: usize, bias: bool, states: bool) -> Computation {
+    // Two whole blocks and a part of one.
+    const TIME: usize = 10;
+    const BATCH: usize = 4;
+    const HIDDEN: usize = 4;
+    let name =
+        format!("{layers} layers at once of {cell:?}, bias {bias}, initial states and lengths {states}");
+    let rows = cell.parts() * HIDDEN;
+    let (first, weight, column, state) = ([rows, 2], [rows, HIDDEN], [rows], [BATCH, HIDDEN]);
+    let kinds = if cell == Cell::Lstm { 2 } else { 1 };
+    let mut inputs: Vec<(&str, &[usize])> = vec![("x", &[TIME, BATCH, 2]), ("c", &[TIME, BATCH, HIDDEN])];
+    for layer in 0..layers {
+        inputs.push(("w_ih", if layer == 0 { &first } else { &weight }));
+        inputs.push(("w_hh", &weight));
+        inputs.extend([("b", &column[..]); 2].into_iter().filter(|_| bias));
+        inputs.extend([("state", &state[..]); 2].into_iter().take(kinds).filter(|_| states));
+        inputs.extend([("d", &state[..]); 2].into_iter().take(kinds));
+    }
+    Computation::new(name, &inputs, move |tape, v| {
+        let mut rest = v[2..].iter().copied();
+        let mut next = || rest.next().expect("as many inputs as were named");
+        let (mut all, mut initial, mut finals) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..layers {
+            let [w_ih, w_hh] = [next(), next()];
+            let biases = bias.then(|| [next(), next()]);
+            all.push(RecurrentWeights { w_ih, w_hh, biases, w_hr: None });
+            let h0 = states.then(&mut next);
+            let c0 = (states && kinds == 2).then(&mut next);
+            initial.push([h0, c0]);
+            finals.extend((0..kinds).map(|_| next()));
+        }
+        let stagger = tape.value(v[0])?.dtype().alignment() / (BATCH * HIDDEN);
+        let lengths = states.then(|| Lengths::new(tape.device(), &[10, 3, 4, 1])).transpose()?;
+        tape.set_training(Some(DropoutStream { seed: 3, calls: 0 }));
+        let dropout = if bias { 0.3 } else { 0.0 };
+        let stacked = Stacked { stagger, dropout, lengths: lengths.as_ref() };
+        let (y, last) = tape.layers(cell, v[0], &initial, &all, stacked)?;
+        let mut total = weighted(tape, y, v[1])?;
+        for (state, weight) in last.into_iter().flatten().flatten().zip(finals) {
+            let part = weighted(tape, state, weight)?;
+            total = tape.add(total, part)?;
+        }
+        Ok(total)
     })
 }
 

@@ -15,28 +15,19 @@ use crate::cpu::steps::Steps;
 use crate::kernel::{GROUP, Kernel, Plan};
 use crate::verify::{Case, Draw, Size, Value};
 
-/// The plans for some steps. Those that hold the weights sometimes have fewer workgroups than rows, so that each takes
-/// several rows, one after the other.
-fn plans(draw: &mut Draw, product: Product, kernel: &'static Kernel, steps: u32) -> Vec<Plan> {
-    let turns = draw.pick(&[1, 2, 3]);
-    let mut plans = product.plans(kernel, steps);
-    for plan in plans.iter_mut().filter(|plan| plan.kernel.variants[plan.variant].name.starts_with("held")) {
-        plan.grid[1] = plan.grid[1].div_ceil(turns);
-    }
-    plans
-}
-
-/// Sizes of a recurrence and some of its steps, in either direction or in both.
+/// Sizes of a recurrence and some of its steps: in either direction or in both, or in layers one behind the other.
 struct Recurrence {
     batch: u32,
     hidden: u32,
     time: u32,
     /// Steps of the launch.
     steps: u32,
-    /// The lowest of them.
-    lowest: u32,
+    /// The steps of the pass that come before them, in the chain that begins first.
+    start: i32,
     reverse: u32,
-    directions: u32,
+    chains: u32,
+    lowest: u32,
+    stagger: u32,
     fresh: u32,
     base: u32,
     ragged: u32,
@@ -59,45 +50,51 @@ impl Recurrence {
         };
         let many = 1 + draw.below(time);
         let steps = draw.pick(&[1, many]);
-        let (lowest, reverse) = (draw.below(time + 1 - steps), draw.flag());
+        let (stagger, reverse) = (draw.pick(&[0, 0, 1, 2, 3]), draw.flag());
+        let chains = 1 + draw.below(if stagger == 0 { 2 } else { 3 });
+        // Of layers some may not have begun, or have ended. The first steps of all are something else than the others.
+        let behind = (chains - 1) * stagger;
+        let start = match draw.flag() {
+            0 => 0,
+            _ => draw.below(time + 1 - steps + 2 * behind) as i32 - behind as i32,
+        };
         // Slot 1 is aligned.
         let (base, ragged) = (draw.pick(&[0, 36]), draw.flag());
-        let directions = draw.pick(&[1, 2]);
         Recurrence {
             batch,
             hidden,
             time,
             steps,
-            lowest,
+            start,
             reverse,
-            directions,
+            chains,
+            lowest: draw.below(chains),
+            stagger,
             fresh: draw.flag(),
             base,
             ragged,
         }
     }
 
-    /// The first step of the launch, in a pass from low to high steps, or `downwards`.
-    fn start(&self, downwards: bool) -> u32 {
-        if downwards { self.lowest + self.steps - 1 } else { self.lowest }
-    }
-
-    /// The first step of the launch in a forward pass.
-    fn forward(&self) -> u32 {
-        self.start(self.reverse == 1)
-    }
-
-    /// The first step of the launch in a backward pass.
-    fn backward(&self) -> u32 {
-        self.start(self.reverse == 0)
+    /// The plans for the steps. Those that hold the weights sometimes have fewer workgroups than rows, so that each takes several
+    /// rows, one after the other.
+    fn plans(&self, draw: &mut Draw, product: Product, kernel: &'static Kernel) -> Vec<Plan> {
+        let turns = draw.pick(&[1, 2, 3]);
+        let product = Product { chains: self.chains - self.lowest, ..product };
+        let mut plans = product.plans(kernel, self.steps);
+        let held = |plan: &&mut Plan| plan.kernel.variants[plan.variant].name.starts_with("held");
+        for plan in plans.iter_mut().filter(held) {
+            plan.grid[2] = plan.grid[2].div_ceil(turns);
+        }
+        plans
     }
 
     /// Where rows lie.
     fn rows(&self) -> Steps {
-        let Recurrence { batch, hidden, time, steps, reverse, directions, .. } = *self;
-        let [batch, hidden, time, count, directions] =
-            [batch, hidden, time, steps, directions].map(|n| n as usize);
-        Steps { batch, hidden, time, start: 0, count, reverse: reverse == 1, directions }
+        let Recurrence { batch, hidden, time, steps, start, reverse, chains, lowest, stagger, .. } = *self;
+        let [batch, hidden, time, count] = [batch, hidden, time, steps].map(|n| n as usize);
+        let [chains, lowest, stagger] = [chains, lowest, stagger].map(|n| n as usize);
+        Steps { batch, hidden, time, start, count, reverse: reverse == 1, chains, lowest, stagger }
     }
 
     /// Something of every step: [D, T, B, width].
@@ -105,9 +102,9 @@ impl Recurrence {
         draw.reals(self.rows().rows_of_steps() as u32 * width)
     }
 
-    /// What arrives from outside: [T, B, D, H].
+    /// What arrives from outside: [T, B, D, H], or of layers [D, T, B, H].
     fn outputs(&self, draw: &mut Draw) -> Value {
-        draw.reals(self.time * self.batch * self.directions * self.hidden)
+        draw.reals(self.rows().rows_of_outputs() as u32 * self.hidden)
     }
 
     /// What goes from step to step: [D, B, width].
@@ -117,7 +114,7 @@ impl Recurrence {
 
     /// W_hh, or its transpose.
     fn weights(&self, draw: &mut Draw, product: Product) -> Value {
-        draw.reals(product.first_weight(self.directions as usize) as u32)
+        draw.reals(product.first_weight(self.chains as usize) as u32)
     }
 
     /// Gates, which lie in [low, 1].
@@ -144,19 +141,75 @@ impl Recurrence {
 
 pub fn rnn_forward(draw: &mut Draw) -> Case {
     let r = Recurrence::draw(draw);
-    let Recurrence { batch, hidden, time, steps, reverse, directions, fresh, base, ragged, .. } = r;
-    let (start, relu) = (r.forward(), draw.flag());
-    let p = RnnForward { batch, hidden, time, start, steps, reverse, directions, fresh, base, relu, ragged };
+    let Recurrence {
+        batch,
+        hidden,
+        time,
+        start,
+        steps,
+        reverse,
+        chains,
+        lowest,
+        stagger,
+        fresh,
+        base,
+        ragged,
+        ..
+    } = r;
+    let relu = draw.flag();
+    let p = RnnForward {
+        batch,
+        hidden,
+        time,
+        start,
+        steps,
+        reverse,
+        chains,
+        lowest,
+        stagger,
+        fresh,
+        base,
+        relu,
+        ragged,
+    };
     let (xw, w_hh) = (r.steps(draw, hidden), r.weights(draw, p.product()));
     let values = vec![xw, w_hh, r.lengths(draw), r.states(draw, hidden, 0)];
-    Case::new(p, plans(draw, p.product(), &RNN_FORWARD, steps), values)
+    Case::new(p, r.plans(draw, p.product(), &RNN_FORWARD), values)
 }
 
 pub fn rnn_backward(draw: &mut Draw) -> Case {
     let r = Recurrence::draw(draw);
-    let Recurrence { batch, hidden, time, steps, reverse, directions, fresh, base, ragged, .. } = r;
-    let (start, relu) = (r.backward(), draw.flag());
-    let p = RnnBackward { batch, hidden, time, start, steps, reverse, directions, fresh, base, relu, ragged };
+    let Recurrence {
+        batch,
+        hidden,
+        time,
+        start,
+        steps,
+        reverse,
+        chains,
+        lowest,
+        stagger,
+        fresh,
+        base,
+        ragged,
+        ..
+    } = r;
+    let relu = draw.flag();
+    let p = RnnBackward {
+        batch,
+        hidden,
+        time,
+        start,
+        steps,
+        reverse,
+        chains,
+        lowest,
+        stagger,
+        fresh,
+        base,
+        relu,
+        ragged,
+    };
     let values = vec![
         r.outputs(draw),
         r.weights(draw, p.product()),
@@ -165,19 +218,32 @@ pub fn rnn_backward(draw: &mut Draw) -> Case {
         r.carried(draw, hidden),
         r.steps(draw, hidden),
     ];
-    Case::new(p, plans(draw, p.product(), &RNN_BACKWARD, steps), values)
+    Case::new(p, r.plans(draw, p.product(), &RNN_BACKWARD), values)
 }
 
 pub fn lstm_forward(draw: &mut Draw) -> Case {
     let mut r = Recurrence::draw(draw);
     let projected = draw.flag();
     if projected == 1 {
-        // The projection comes between two steps of one direction, and the initial state is as wide as what is projected to.
-        (r.steps, r.fresh, r.directions) = (1, 0, 1);
+        // The projection comes between two steps of one chain, and the initial state is as wide as what is projected to.
+        (r.steps, r.fresh, r.chains, r.lowest, r.stagger) = (1, 0, 1, 0, 0);
     }
-    let Recurrence { batch, hidden, time, steps, reverse, directions, fresh, base, ragged, .. } = r;
+    let Recurrence {
+        batch,
+        hidden,
+        time,
+        start,
+        steps,
+        reverse,
+        chains,
+        lowest,
+        stagger,
+        fresh,
+        base,
+        ragged,
+        ..
+    } = r;
     let width = if projected == 1 { draw.dim(8) * draw.pick(&[1, 4]) } else { hidden };
-    let start = r.forward();
     let p = LstmForward {
         batch,
         hidden,
@@ -186,7 +252,9 @@ pub fn lstm_forward(draw: &mut Draw) -> Case {
         start,
         steps,
         reverse,
-        directions,
+        chains,
+        lowest,
+        stagger,
         fresh,
         base,
         projected,
@@ -201,18 +269,32 @@ pub fn lstm_forward(draw: &mut Draw) -> Case {
         r.cells(draw, 1.0),
         r.states(draw, width, projected * time * batch * hidden),
     ];
-    Case::new(p, plans(draw, p.product(), &LSTM_FORWARD, steps), values)
+    Case::new(p, r.plans(draw, p.product(), &LSTM_FORWARD), values)
 }
 
 pub fn lstm_backward(draw: &mut Draw) -> Case {
     let mut r = Recurrence::draw(draw);
     let projected = draw.flag();
     if projected == 1 {
-        (r.steps, r.directions) = (1, 1);
+        (r.steps, r.chains, r.lowest, r.stagger) = (1, 1, 0, 0);
     }
-    let Recurrence { batch, hidden, time, steps, reverse, directions, fresh, ragged, .. } = r;
-    let start = r.backward();
-    let p = LstmBackward { batch, hidden, time, start, steps, reverse, directions, fresh, projected, ragged };
+    let Recurrence {
+        batch, hidden, time, start, steps, reverse, chains, lowest, stagger, fresh, ragged, ..
+    } = r;
+    let p = LstmBackward {
+        batch,
+        hidden,
+        time,
+        start,
+        steps,
+        reverse,
+        chains,
+        lowest,
+        stagger,
+        fresh,
+        projected,
+        ragged,
+    };
     let values = vec![
         r.outputs(draw),
         r.weights(draw, p.product()),
@@ -223,12 +305,13 @@ pub fn lstm_backward(draw: &mut Draw) -> Case {
         r.carried(draw, hidden),
         r.steps(draw, 4 * hidden),
     ];
-    Case::new(p, plans(draw, p.product(), &LSTM_BACKWARD, steps), values)
+    Case::new(p, r.plans(draw, p.product(), &LSTM_BACKWARD), values)
 }
 
 pub fn lstm_project_forward(draw: &mut Draw) -> Case {
-    let r = Recurrence { directions: 1, ..Recurrence::draw(draw) };
-    let Recurrence { batch, hidden, time, lowest: step, reverse, base, ragged, .. } = r;
+    let r = Recurrence { chains: 1, lowest: 0, stagger: 0, ..Recurrence::draw(draw) };
+    let Recurrence { batch, hidden, time, reverse, base, ragged, .. } = r;
+    let step = draw.below(time);
     let (before, after) = (step + reverse, step + 1 - reverse);
     let width = draw.dim(8);
     let source = base + (time + 1) * batch * width + step * batch * hidden;
@@ -239,8 +322,9 @@ pub fn lstm_project_forward(draw: &mut Draw) -> Case {
 }
 
 pub fn lstm_project_backward(draw: &mut Draw) -> Case {
-    let r = Recurrence { directions: 1, ..Recurrence::draw(draw) };
-    let Recurrence { batch, lowest: step, ragged, .. } = r;
+    let r = Recurrence { chains: 1, lowest: 0, stagger: 0, ..Recurrence::draw(draw) };
+    let Recurrence { batch, time, ragged, .. } = r;
+    let step = draw.below(time);
     let width = draw.dim(8);
     let p = LstmProjectBackward { batch, width, step, ragged };
     let values = vec![r.steps(draw, width), r.lengths(draw), draw.reals(batch * width), r.steps(draw, width)];
@@ -249,20 +333,74 @@ pub fn lstm_project_backward(draw: &mut Draw) -> Case {
 
 pub fn gru_forward(draw: &mut Draw) -> Case {
     let r = Recurrence::draw(draw);
-    let Recurrence { batch, hidden, time, steps, reverse, directions, fresh, base, ragged, .. } = r;
-    let (start, bias) = (r.forward(), draw.flag());
-    let p = GruForward { batch, hidden, time, start, steps, reverse, directions, fresh, base, bias, ragged };
+    let Recurrence {
+        batch,
+        hidden,
+        time,
+        start,
+        steps,
+        reverse,
+        chains,
+        lowest,
+        stagger,
+        fresh,
+        base,
+        ragged,
+        ..
+    } = r;
+    let bias = draw.flag();
+    let p = GruForward {
+        batch,
+        hidden,
+        time,
+        start,
+        steps,
+        reverse,
+        chains,
+        lowest,
+        stagger,
+        fresh,
+        base,
+        bias,
+        ragged,
+    };
     let (xw, w_hh) = (r.steps(draw, 3 * hidden), r.weights(draw, p.product()));
-    let b_hh = if bias == 1 { draw.reals(directions * 3 * hidden) } else { Value::Absent };
+    let b_hh = if bias == 1 { draw.reals(chains * 3 * hidden) } else { Value::Absent };
     let values = vec![xw, w_hh, b_hh, r.lengths(draw), r.steps(draw, 4 * hidden), r.states(draw, hidden, 0)];
-    Case::new(p, plans(draw, p.product(), &GRU_FORWARD, steps), values)
+    Case::new(p, r.plans(draw, p.product(), &GRU_FORWARD), values)
 }
 
 pub fn gru_backward(draw: &mut Draw) -> Case {
     let r = Recurrence::draw(draw);
-    let Recurrence { batch, hidden, time, steps, reverse, directions, fresh, base, ragged, .. } = r;
-    let start = r.backward();
-    let p = GruBackward { batch, hidden, time, start, steps, reverse, directions, fresh, base, ragged };
+    let Recurrence {
+        batch,
+        hidden,
+        time,
+        start,
+        steps,
+        reverse,
+        chains,
+        lowest,
+        stagger,
+        fresh,
+        base,
+        ragged,
+        ..
+    } = r;
+    let p = GruBackward {
+        batch,
+        hidden,
+        time,
+        start,
+        steps,
+        reverse,
+        chains,
+        lowest,
+        stagger,
+        fresh,
+        base,
+        ragged,
+    };
     let values = vec![
         r.outputs(draw),
         r.weights(draw, p.product()),
@@ -273,7 +411,7 @@ pub fn gru_backward(draw: &mut Draw) -> Case {
         r.steps(draw, 3 * hidden),
         r.steps(draw, 3 * hidden),
     ];
-    Case::new(p, plans(draw, p.product(), &GRU_BACKWARD, steps), values)
+    Case::new(p, r.plans(draw, p.product(), &GRU_BACKWARD), values)
 }
 
 pub fn mask_steps(draw: &mut Draw) -> Case {
@@ -288,6 +426,7 @@ pub fn dropout(draw: &mut Draw) -> Case {
     let rate = draw.pick(&[0.0, 0.25, 0.5, 0.9]);
     let p = Dropout {
         count: draw.dim(4 * GROUP),
+        first: 4 * draw.below(9),
         seed_low: draw.below(u32::MAX),
         seed_high: draw.below(u32::MAX),
         call_low: draw.below(u32::MAX),
