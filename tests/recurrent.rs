@@ -611,10 +611,10 @@ fn all_ways_to_run_layers_agree() {
             num_layers: 3,
             dropout: 0.5,
         };
-        let mut init = Initializer::in_precision(&device, 3, precision);
+        let mut init = Initializer::in_precision(device, 3, precision);
         let rnn = Recurrent::new(&mut init, "rnn", &config).unwrap();
         let parameters = init.build().unwrap();
-        let x = Tensor::uniform(&device, [time, batch, size], [-1.0, 1.0], 5, 0).unwrap();
+        let x = Tensor::uniform(device, [time, batch, size], [-1.0, 1.0], 5, 0).unwrap();
         let x = x.cast(precision.dtype()).unwrap();
         let run = |training: bool| {
             let mut tape = Tape::new(&parameters);

@@ -106,7 +106,7 @@ fn a_wrong_shader_is_caught() {
         // Of layers one behind the other.
         ("rnn_forward", 1, "return chain * p.stagger", "return p.stagger"),
         ("lstm_forward", 0, "begin + i32(p.steps)", "p.start + i32(p.steps)"),
-        ("gru_forward", 3, "if places.x == places.y {\n        return;\n    }", ""),
+        ("gru_forward", 3, "let chain = p.lowest + group.y", "let chain = group.y"),
         ("lstm_backward", 1, "(p.chains - 1u - chain)", "chain"),
         ("gru_backward", 0, "select(row_of_step(step, row), beside, p.stagger == 0u)", "beside"),
         ("rnn_backward", 3, "u32(clamp(begin, 0, i32(p.time)))", "u32(max(begin, 0))"),

@@ -87,7 +87,7 @@ impl Steps {
         };
         let mut busy = (0..self.chains).filter(|chain| !self.places(behind(*chain)).is_empty());
         let Some(first) = busy.next() else { return 0..0 };
-        first..busy.last().unwrap_or(first) + 1
+        first..busy.next_back().unwrap_or(first) + 1
     }
 
     /// The places, in the order of the pass, of the steps that a chain makes which is so many steps behind.
