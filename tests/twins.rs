@@ -109,7 +109,7 @@ fn a_wrong_shader_is_caught() {
         ("gru_forward", 3, "let chain = p.lowest + group.y", "let chain = group.y"),
         ("lstm_backward", 1, "(p.chains - 1u - chain)", "chain"),
         ("gru_backward", 0, "select(row_of_step(step, row), beside, p.stagger == 0u)", "beside"),
-        ("rnn_backward", 3, "u32(clamp(begin, 0, i32(p.time)))", "u32(max(begin, 0))"),
+        ("rnn_backward", 3, "clamp(begin, 0, i32(p.time))", "clamp(begin, 1, i32(p.time))"),
         ("gru_forward", 1, "/ step * step", "/ step * step + 1u"),
         ("rnn_backward", 0, "dh[carried] = arriving", "dh[carried] = 0.0"),
         ("rnn_forward", 0, "k < SLICES", "k + 1u < SLICES"),
