@@ -7,26 +7,30 @@
 // The last is e²/2 within ±delta and delta·(|e| - delta/2) beyond. The gradient of the label is -dx.
 //
 // p: count, kind, delta, scale (1/count for a mean).
-// Threads: one an element, in a loop over the grid, so that any count works.
+// Threads: one an element, or one for four neighbours (elements_of_one.wgsl or elements_of_four.wgsl, which follows), in
+// a loop over the grid.
 // Twin: src/cpu/regression_loss.rs.
 
-@group(0) @binding(0) var<storage, read> x: array<f32>; // [count]
-@group(0) @binding(1) var<storage, read> labels: array<f32>; // [count]
-@group(0) @binding(2) var<storage, read_write> losses: array<f32>; // [count]
-@group(0) @binding(3) var<storage, read_write> dx: array<f32>; // [count]
+@group(0) @binding(0) var<storage, read> x: array<Elements>; // [count]
+@group(0) @binding(1) var<storage, read> labels: array<Elements>; // [count]
+@group(0) @binding(2) var<storage, read_write> losses: array<Elements>; // [count]
+@group(0) @binding(3) var<storage, read_write> dx: array<Elements>; // [count]
 
 @compute @workgroup_size(GROUP)
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-    for (var i = id.x; i < p.count; i += groups.x * GROUP) {
-        let e = load_x(i) - load_labels(i);
+    for (var i = id.x; i < p.count / WIDE; i += groups.x * GROUP) {
+        let x_i = load_x(i);
+        let label = load_labels(i);
+        let e = x_i - label;
         var loss = e * e;
         var slope = 2.0 * e;
         if p.kind == 1u {
             loss = abs(e);
             // By comparison: of numbers that are nearly equal a GPU may make the difference 0.
-            slope = keep_nan(e, f32(load_x(i) > load_labels(i)) - f32(load_x(i) < load_labels(i)));
+            let above = select(Elements(0.0), Elements(1.0), x_i > label);
+            slope = keep_nan_of_each(e, above - select(Elements(0.0), Elements(1.0), x_i < label));
         } else if p.kind == 2u {
-            slope = keep_nan(e, clamp(e, -p.delta, p.delta));
+            slope = keep_nan_of_each(e, clamp(e, Elements(-p.delta), Elements(p.delta)));
             loss = slope * (e - 0.5 * slope);
         }
         losses[i] = p.scale * loss;

@@ -145,8 +145,8 @@ fn a_wrong_shader_is_caught() {
         ("cross_entropy_soft", 1, "p.smoothing / f32(p.classes)", "p.smoothing"),
         ("scale_by", 0, "load_factor(i / p.width)", "load_factor(0u)"),
         ("regression_loss", 0, "2.0 * e", "e"),
-        ("regression_loss", 0, "f32(load_x(i) > load_labels(i))", "f32(load_x(i) >= load_labels(i))"),
-        ("regression_loss", 0, "0.5 * slope", "slope"),
+        ("regression_loss", 0, "x_i > label", "x_i >= label"),
+        ("regression_loss", 1, "0.5 * slope", "slope"),
         ("philox_uniform", 0, "p.stream, 0u", "p.stream, 1u"),
         // Held weights: of another k, of another unit; a state that the next step does not get; one slice taken for all.
         ("rnn_forward", 3, "let k = min(first + n,", "let k = min(first + n + 1u,"),

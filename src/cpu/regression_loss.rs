@@ -22,7 +22,10 @@ kernel! {
     pub static REGRESSION_LOSS = regression_loss(RegressionLoss { count: u32, kind: u32, delta: f32, scale: f32 };
         x: read Float, labels: read Float, losses: write F32, dx: write Float);
     fast regression_loss_fast;
-    variants [{ "elements", "regression_loss.wgsl", [] }]
+    variants [
+        { "elements", "regression_loss.wgsl" & "elements_of_one.wgsl", [] },
+        { "fours", "regression_loss.wgsl" & "elements_of_four.wgsl", [] },
+    ]
 }
 
 /// See [`REGRESSION_LOSS`].

@@ -80,7 +80,7 @@ impl Tape {
         let losses = Tensor::empty(&device, Dtype::F32, shape)?;
         let dx = Tensor::empty(&device, kept_as(x.dtype()), shape)?;
         let args = [x.read(), target.read(), losses.write(), dx.write()];
-        device.launch(&Plan::elements(&REGRESSION_LOSS, shape.count()), &params, &args)?;
+        device.launch(&Plan::fours(&REGRESSION_LOSS, shape.count()), &params, &args)?;
         let [loss, dx] = reduce.finish(op, losses, dx)?;
         let dtype = x.dtype();
         self.push(op, &inputs, loss, || {

@@ -80,7 +80,7 @@ pub fn regression_loss(draw: &mut Draw) -> Case {
         x.iter_mut().zip(labels).skip(1).step_by(3).for_each(|(x, label)| *x = *label);
     }
     let [losses, dx] = [Value::Output(p.count as usize), Value::Output(p.count as usize)];
-    Case::new(p, draw.elements(&REGRESSION_LOSS, p.count), vec![x, labels, losses, dx])
+    Case::new(p, draw.fours(&REGRESSION_LOSS, p.count), vec![x, labels, losses, dx])
 }
 
 pub fn cast(draw: &mut Draw) -> Case {
