@@ -41,8 +41,8 @@ fn reverse_of(chain: u32) -> u32 {
     return select(p.reverse, p.reverse ^ chain, p.stagger == 0u);
 }
 
-// What is of a chain lies together: the second's part of an array begins as many rows after the first's as that has, rounded
-// up so that it is aligned: to a multiple of 128 numbers, a row being a multiple of H of them.
+// What is of a chain lies together: each one's part of an array, [D, ..] of D chains, begins as many rows after the one before
+// as that has, rounded up so that it is aligned: to a multiple of 128 numbers, a row being a multiple of H of them.
 fn rows_apart(rows: u32) -> u32 {
     let step = 128u >> min(countTrailingZeros(p.hidden), 7u);
     return select(rows, (rows + step - 1u) / step * step, p.chains > 1u);

@@ -1,4 +1,5 @@
-//! Which way a kernel runs that can run in several: matrix products and recurrent kernels. Cost models choose, which are pure
+//! Which way a kernel runs that can run in several: matrix products and recurrent kernels; and how recurrent layers one above the
+//! other do. Cost models choose, which are pure
 //! functions of shape and limits, unless a measurement on this adapter (`bptt tune`) has found a better way.
 
 use std::collections::{BTreeMap, HashMap};
@@ -16,15 +17,22 @@ use crate::files::{json, read_whole, write_whole};
 /// Ways that were found by measurement: for a [`Site`], as text, the name of the way.
 pub type Plans = BTreeMap<String, String>;
 
-/// What a way is chosen for: a kernel and the sizes that it computes.
+/// What a way is chosen for: a kernel, or layers, and the sizes that they compute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Site {
-    /// The kernel.
+    /// The kernel; of layers the operation, `lstm_layers` say.
     pub kernel: &'static str,
     /// All sizes that a way may depend on.
     pub shape: [u32; 6],
     /// Whether any of its arguments is stored in half precision.
     pub half: bool,
+}
+
+impl Site {
+    /// Whether it is of layers, whose way decides which shapes their kernels get.
+    pub fn is_of_layers(&self) -> bool {
+        self.kernel.ends_with("_layers")
+    }
 }
 
 impl fmt::Display for Site {

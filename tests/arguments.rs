@@ -17,7 +17,7 @@ use bptt::ops::indices::Indices;
 use bptt::ops::recurrent::{Nonlinearity, Order, RecurrentWeights, Stacked};
 use bptt::optim::{Adam, AdamConfig, Optimizer, Sgd, SgdConfig};
 use bptt::parameters::{Init, Initializer, Parameters};
-use bptt::tape::{Tape, Var};
+use bptt::tape::{DropoutStream, Tape, Var};
 use bptt::tensor::{Shape, Tensor};
 use common::{assert_refused, devices, gpu, refused};
 
@@ -50,7 +50,7 @@ fn layers(tape: &mut Tape, states: usize, weights: &[[Var; 2]], x: Var, stagger:
         .iter()
         .map(|[w_ih, w_hh]| RecurrentWeights { w_ih: *w_ih, w_hh: *w_hh, biases: None, w_hr: None })
         .collect();
-    Ok(tape.gru_layers(x, &vec![None; states], &weights, Stacked { stagger, ..Stacked::default() })?.0)
+    Ok(tape.gru_layers(x, &vec![None; states], &weights, Stacked { stagger, dropout: 0.0, lengths: None })?.0)
 }
 
 fn too_often_dropped(tape: &mut Tape, v: &[Var]) -> Result<Var> {
@@ -60,9 +60,14 @@ fn too_often_dropped(tape: &mut Tape, v: &[Var]) -> Result<Var> {
 }
 
 fn projected_layers(tape: &mut Tape, v: &[Var]) -> Result<Var> {
+    let stream = Some(DropoutStream { seed: 1, calls: 2 });
+    tape.set_training(stream);
     let weights =
         [None, Some(v[5])].map(|w_hr| RecurrentWeights { w_ih: v[1], w_hh: v[2], biases: None, w_hr });
-    Ok(tape.lstm_layers(v[0], &[[None; 2]; 2], &weights, Stacked { stagger: 4, ..Stacked::default() })?.0)
+    let stacked = Stacked { stagger: 4, dropout: 0.5, lengths: None };
+    let refused = tape.lstm_layers(v[0], &[[None; 2]; 2], &weights, stacked);
+    assert_eq!(tape.training(), stream, "what is refused draws no random numbers");
+    Ok(refused?.0)
 }
 
 fn embedding(tape: &mut Tape, v: &[Var]) -> Result<Var> {
@@ -211,25 +216,25 @@ fn wrong_shapes_are_named() {
         ),
         ("rnn_layers", too_often_dropped, &[&[4, 2, 4], &[4, 4], &[4, 4]], &["from 0 to 1", "1.5"]),
         (
-            "gru",
+            "gru_layers",
             |t, v| layers(t, 2, &[[v[1], v[2]], [v[3], v[4]]], v[0], 8),
             &[&[40, 2, 3], &[12, 3], &[12, 4], &[12, 3], &[12, 4]],
             &["W_ih", "[12, 4]", "[12, 3]"],
         ),
         (
-            "gru",
+            "gru_layers",
             |t, v| layers(t, 2, &[[v[1], v[2]], [v[3], v[4]]], v[0], 8),
             &[&[40, 2, 3], &[12, 3], &[12, 4], &[15, 4], &[15, 5]],
             &["layers of the same sizes"],
         ),
         (
-            "gru",
+            "gru_layers",
             |t, v| layers(t, 1, &[[v[1], v[2]]], v[0], 8),
             &[&[], &[12, 3], &[12, 4]],
             &["of 3, 2 and 2 dimensions"],
         ),
         (
-            "lstm",
+            "lstm_layers",
             projected_layers,
             &[&[4, 2, 4], &[16, 4], &[16, 4], &[1], &[1], &[4, 4]],
             &["with a projection takes one layer"],

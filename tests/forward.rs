@@ -240,6 +240,7 @@ fn operations_compute_their_formulas() {
         ),
         ("narrow to nothing", |t, v| t.narrow(v[0], 1, 4, 0), &[&[2, 4]], &[2, 0], |_| vec![]),
         ("concat", |t, v| t.concat(v, 0), &[&[1, 2], &[2, 2]], &[3, 2], |v| v.concat()),
+        ("concat with nothing", |t, v| t.concat(v, 0), &[&[0], &[3]], &[3], |v| v[1].clone()),
         (
             "concat of rows",
             |t, v| t.concat(v, 1),

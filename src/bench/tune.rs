@@ -46,33 +46,38 @@ pub fn tune(
 ) -> Result<Plans> {
     let mut bench = (case.prepare)(device, Precision::F32)?;
     let before = device.plans();
-    let seen = device.record_plans(|| run(&mut *bench, 1).map(drop))?;
+    run(&mut *bench, 1)?;
     let count = (SAMPLE / run(&mut *bench, 1)?).ceil().max(1.0) as usize;
     let mut found = Plans::new();
-    for (site, seen) in seen {
-        let mut old = seen.taken.clone();
-        for new in seen.ways.into_iter().filter(|way| *way != seen.taken) {
-            let with = |way: &String| {
-                let mut plans = before.clone();
-                plans.extend(found.clone());
-                plans.insert(site.to_string(), way.clone());
-                plans
-            };
-            let (ratio, high) = compare(device, &mut *bench, [with(&old), with(&new)], count, seconds)?;
-            let taken = ratio < GAIN && high < 1.0;
-            on_compared(&Compared {
-                site: site.to_string(),
-                old: old.clone(),
-                new: new.clone(),
-                ratio,
-                taken,
-            })?;
-            if taken {
-                old = new;
+    // How layers run decides for which shapes kernels do, so that comes first.
+    for of_layers in [true, false] {
+        device.set_plans(before.clone().into_iter().chain(found.clone()).collect());
+        let seen = device.record_plans(|| run(&mut *bench, 1).map(drop))?;
+        for (site, seen) in seen.into_iter().filter(|(site, _)| site.is_of_layers() == of_layers) {
+            let mut old = seen.taken.clone();
+            for new in seen.ways.into_iter().filter(|way| *way != seen.taken) {
+                let with = |way: &String| {
+                    let mut plans = before.clone();
+                    plans.extend(found.clone());
+                    plans.insert(site.to_string(), way.clone());
+                    plans
+                };
+                let (ratio, high) = compare(device, &mut *bench, [with(&old), with(&new)], count, seconds)?;
+                let taken = ratio < GAIN && high < 1.0;
+                on_compared(&Compared {
+                    site: site.to_string(),
+                    old: old.clone(),
+                    new: new.clone(),
+                    ratio,
+                    taken,
+                })?;
+                if taken {
+                    old = new;
+                }
             }
-        }
-        if old != seen.taken {
-            found.insert(site.to_string(), old);
+            if old != seen.taken {
+                found.insert(site.to_string(), old);
+            }
         }
     }
     let mut plans = before;

@@ -66,7 +66,9 @@ impl Copy {
         let [[n0, x0, y0], rest @ ..] = self.walk();
         // The stride of a dimension of size 1 means nothing.
         let whole = |[n, x, y]: [u32; 3]| n <= 1 || x.is_multiple_of(4) && y.is_multiple_of(4);
-        [x0, y0] == [1, 1]
+        // Of nothing not even the four that a vector takes need be there.
+        self.count > 0
+            && [x0, y0] == [1, 1]
             && [n0, self.start, self.to].into_iter().all(|n| n.is_multiple_of(4))
             && rest.into_iter().all(whole)
     }

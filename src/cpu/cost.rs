@@ -49,7 +49,7 @@ pub fn seconds(plan: &Plan, params: &[u8], bytes: u64, limits: &Limits) -> f64 {
     macro_rules! recurrent {
         ($params:ty) => {{
             let p: $params = bytemuck::pod_read_unaligned(params);
-            p.busy().seconds(plan, p.steps, limits)
+            p.product().seconds(plan, p.steps, limits)
         }};
     }
     let computing = match plan.kernel.name {

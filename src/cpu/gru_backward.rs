@@ -17,7 +17,8 @@ recurrent_kernel! {
     /// Steps of the backward pass of a GRU layer: from dh_t = dy_t + dh + da_h·W_hh to da_x and da_h, the gradients of both products.
     /// The header of `shaders/gru_backward.wgsl` has the equations with shapes, and the parameters.
     pub static GRU_BACKWARD = gru_backward(GruBackward {
-        batch: u32, hidden: u32, time: u32, start: i32, steps: u32, reverse: u32, chains: u32, lowest: u32, stagger: u32, fresh: u32, base: u32, ragged: u32,
+        batch: u32, hidden: u32, time: u32, start: i32, steps: u32, reverse: u32, chains: u32, lowest: u32, stagger: u32,
+        fresh: u32, base: u32, ragged: u32,
     }; dy: read Float, w_hh: read Float, gates: read Float, h: read Float, lengths: read I32, dh: update F32,
        da_x: update Float, da_h: update Kept);
     fast gru_backward_fast;

@@ -18,7 +18,8 @@ recurrent_kernel! {
     /// Steps of a GRU layer: r, z = σ(..), n = tanh(..) of xw_t and h·W_hhᵀ + b_hh, h_t = (1 − z) ⊙ n + z ⊙ h. The header of
     /// `shaders/gru_forward.wgsl` has the equations with shapes, the parameters, and where the states lie.
     pub static GRU_FORWARD = gru_forward(GruForward {
-        batch: u32, hidden: u32, time: u32, start: i32, steps: u32, reverse: u32, chains: u32, lowest: u32, stagger: u32, fresh: u32, base: u32, bias: u32, ragged: u32,
+        batch: u32, hidden: u32, time: u32, start: i32, steps: u32, reverse: u32, chains: u32, lowest: u32, stagger: u32,
+        fresh: u32, base: u32, bias: u32, ragged: u32,
     }; xw: read Float, w_hh: read Float, b_hh: read Float, lengths: read I32, gates: update Float,
        h: update Kept);
     fast gru_forward_fast;

@@ -18,7 +18,8 @@ recurrent_kernel! {
     /// Steps of the backward pass of an LSTM layer: from dh_t = dy_t + dh + da·W_hh and dc_t to da_t = (da_i, da_f, da_g, da_o). The
     /// header of `shaders/lstm_backward.wgsl` has the equations with shapes, and the parameters.
     pub static LSTM_BACKWARD = lstm_backward(LstmBackward {
-        batch: u32, hidden: u32, time: u32, start: i32, steps: u32, reverse: u32, chains: u32, lowest: u32, stagger: u32, fresh: u32, projected: u32, ragged: u32,
+        batch: u32, hidden: u32, time: u32, start: i32, steps: u32, reverse: u32, chains: u32, lowest: u32, stagger: u32,
+        fresh: u32, projected: u32, ragged: u32,
     }; dy: read Float, w_hh: read Float, gates: read Float, c: read Float, lengths: read I32, dh: update F32,
        dc: update F32, da: update Kept);
     fast lstm_backward_fast;

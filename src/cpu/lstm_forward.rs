@@ -18,7 +18,8 @@ recurrent_kernel! {
     /// Steps of an LSTM layer: i, f, o = σ(..), g = tanh(..) of xw_t + h·W_hhᵀ, c_t = f ⊙ c + i ⊙ g, h_t = o ⊙ tanh(c_t). The header of
     /// `shaders/lstm_forward.wgsl` has the equations with shapes, the parameters, and where the states lie.
     pub static LSTM_FORWARD = lstm_forward(LstmForward {
-        batch: u32, hidden: u32, width: u32, time: u32, start: i32, steps: u32, reverse: u32, chains: u32, lowest: u32, stagger: u32, fresh: u32, base: u32,
+        batch: u32, hidden: u32, width: u32, time: u32, start: i32, steps: u32, reverse: u32, chains: u32, lowest: u32, stagger: u32,
+        fresh: u32, base: u32,
         projected: u32, ragged: u32,
     }; xw: read Float, w_hh: read Float, lengths: read I32, gates: update Float,
        c: update Kept, h: update Kept);

@@ -17,7 +17,7 @@ pub struct Product {
     pub columns: u32,
     /// The number of products in each sum.
     pub inner: u32,
-    /// Chains of steps side by side, each with weights of its own: chains, or layers.
+    /// Chains of steps side by side, each with weights of its own: directions, or layers.
     pub chains: u32,
 }
 
@@ -70,15 +70,22 @@ macro_rules! recurrent_kernel {
             ]
         }
 
-        impl $params {
-            /// The product of a step in the chains that make any: as many in either pass.
-            pub fn busy(&self) -> $crate::cpu::recurrence::Product {
-                $crate::cpu::recurrence::Product { chains: self.span().busy(false).len() as u32, ..self.product() }
+        impl From<$crate::cpu::steps::Steps> for $params {
+            /// The parameters of a launch that makes these steps; all others are 0.
+            fn from(steps: $crate::cpu::steps::Steps) -> Self {
+                let $crate::cpu::steps::Steps { start, reverse, .. } = steps;
+                let [batch, hidden, time, steps, chains, lowest, stagger] =
+                    [steps.batch, steps.hidden, steps.time, steps.count, steps.chains, steps.lowest, steps.stagger]
+                        .map(|n| n as u32);
+                let reverse = reverse.into();
+                Self { batch, hidden, time, start, steps, reverse, chains, lowest, stagger, ..Self::default() }
             }
+        }
 
+        impl $params {
             /// How many steps a schedule divides among launches: all, or of layers those that one is behind another.
             pub fn longest(&self) -> u32 {
-                if self.stagger == 0 { self.time } else { self.stagger.min(self.time) }
+                if self.stagger == 0 { self.time } else { self.stagger }
             }
 
             /// The steps of the launch.

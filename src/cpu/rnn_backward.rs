@@ -15,7 +15,8 @@ recurrent_kernel! {
     /// Steps of the backward pass of a plain recurrent layer: da_t = (dy_t + dh + da·W_hh) ⊙ act'(a_t). The header of
     /// `shaders/rnn_backward.wgsl` has the equations with shapes, and the parameters.
     pub static RNN_BACKWARD = rnn_backward(RnnBackward {
-        batch: u32, hidden: u32, time: u32, start: i32, steps: u32, reverse: u32, chains: u32, lowest: u32, stagger: u32, fresh: u32, base: u32, relu: u32, ragged: u32,
+        batch: u32, hidden: u32, time: u32, start: i32, steps: u32, reverse: u32, chains: u32, lowest: u32, stagger: u32,
+        fresh: u32, base: u32, relu: u32, ragged: u32,
     }; dy: read Float, w_hh: read Float, h: read Float, lengths: read I32, dh: update F32, da: update Kept);
     fast rnn_backward_fast;
     "rnn_backward.wgsl" in "recurrent_backward.wgsl": 1 columns of 1 hidden, 16 rows in 4 rounds,

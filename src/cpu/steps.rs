@@ -82,12 +82,19 @@ impl Steps {
 
     /// The chains that have steps to make, in a pass forward or backward.
     pub fn busy(self, backward: bool) -> Range<usize> {
-        let behind = |chain: usize| {
-            if backward { self.last_behind() - chain * self.stagger } else { chain * self.stagger }
-        };
-        let mut busy = (0..self.chains).filter(|chain| !self.places(behind(*chain)).is_empty());
+        let mut busy = (0..self.chains).filter(|chain| !self.times(*chain, backward).is_empty());
         let Some(first) = busy.next() else { return 0..0 };
         first..busy.next_back().unwrap_or(first) + 1
+    }
+
+    /// The times t of the steps that a chain makes, which are neighbours, in a pass forward or backward.
+    pub fn times(self, chain: usize, backward: bool) -> Range<usize> {
+        let behind = chain * self.stagger;
+        let places = self.places(if backward { self.last_behind() - behind } else { behind });
+        match backward == self.is_reverse(chain) {
+            true => places,
+            false => self.time - places.end..self.time - places.start,
+        }
     }
 
     /// The places, in the order of the pass, of the steps that a chain makes which is so many steps behind.

@@ -53,6 +53,8 @@ pub(super) fn of(device: &Device, launch: &Launch) -> Option<Choice> {
         return Some(choice(device, whole.site(half, limits), taken.name(), whole.estimates(limits), rule));
     }
     let (product, time) = product(launch)?;
+    // Of layers one above the other not all have workgroups in each launch.
+    let product = Product { chains: launch.plan.grid[1], ..product };
     let step = product.step(kernel, launch.plan.variant);
     let steps = launch.params[kernel.params.iter().position(|(name, _)| *name == "steps")?];
     let steps = if launch.plan.grid == step.grid && steps == 1 { 1 } else { steps.max(2) };
@@ -105,28 +107,65 @@ fn product(launch: &Launch) -> Option<(Product, u32)> {
     Some(match launch.plan.kernel.name {
         "rnn_forward" => {
             let p = params!(RnnForward);
-            (p.busy(), p.longest())
+            (p.product(), p.longest())
         }
         "lstm_forward" => {
             let p = params!(LstmForward);
-            (p.busy(), if p.projected == 1 { 1 } else { p.longest() })
+            (p.product(), if p.projected == 1 { 1 } else { p.longest() })
         }
         "gru_forward" => {
             let p = params!(GruForward);
-            (p.busy(), p.longest())
+            (p.product(), p.longest())
         }
         "rnn_backward" => {
             let p = params!(RnnBackward);
-            (p.busy(), p.longest())
+            (p.product(), p.longest())
         }
         "lstm_backward" => {
             let p = params!(LstmBackward);
-            (p.busy(), if p.projected == 1 { 1 } else { p.longest() })
+            (p.product(), if p.projected == 1 { 1 } else { p.longest() })
         }
         "gru_backward" => {
             let p = params!(GruBackward);
-            (p.busy(), p.longest())
+            (p.product(), p.longest())
         }
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::of;
+    use crate::device::{Detail, Device, GpuOptions};
+    use crate::ops::recurrent::{RecurrentWeights, Stacked};
+    use crate::plans::Plans;
+    use crate::tape::Tape;
+    use crate::tensor::Tensor;
+
+    /// Of layers one above the other fewer have steps to make in the first and the last rounds, and in a short block's launches.
+    #[test]
+    fn launches_of_layers_say_which_way_was_taken() {
+        let device = Device::gpu("gpu", &GpuOptions::default()).unwrap();
+        let (batch, hidden) = (4, 32);
+        let site = |chains: usize| format!("gru_forward 4 {batch} {hidden} 3 {hidden} {}", chains - 1);
+        for way in ["tiles, step", "tiles, sequence"] {
+            device.set_plans(Plans::from([1, 2].map(|chains| (site(chains), way.to_string()))));
+            let mut tape = Tape::without_parameters(&device);
+            let mut input =
+                |shape: &[usize]| tape.input(&Tensor::uniform(&device, shape, [-0.1, 0.1], 1, 0).unwrap());
+            let (x, w) = (input(&[10, batch, hidden]), input(&[3 * hidden, hidden]));
+            let weights = RecurrentWeights { w_ih: w, w_hh: w, biases: None, w_hr: None };
+            let stacked = Stacked { stagger: 4, dropout: 0.0, lengths: None };
+            device.start_profile(Detail::Launches).unwrap();
+            tape.gru_layers(x, &[None; 2], &[weights; 2], stacked).unwrap();
+            let profile = device.finish_profile().unwrap();
+            let launches = profile.launches.iter().filter(|launch| launch.plan.kernel.name == "gru_forward");
+            let choices: Vec<_> = launches.map(|launch| of(&device, launch).unwrap()).collect();
+            // Ten steps of the one, and of the other four behind; or a launch a round.
+            assert_eq!(choices.len(), if way == "tiles, step" { 14 } else { 4 });
+            for choice in choices {
+                assert_eq!((&*choice.taken, &*choice.reason), (way, "the quickest when bptt tune measured"));
+            }
+        }
+    }
 }

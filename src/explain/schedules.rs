@@ -25,7 +25,7 @@ pub struct LayerSchedules {
     pub cell: &'static str,
     /// T, B, I and H.
     pub sizes: [usize; 4],
-    /// The ways: that which training takes, all schedules that the device allows, and single operations.
+    /// The ways of the layer by itself: that which is chosen, all schedules that the device allows, and single operations.
     pub ways: Vec<Compared>,
 }
 
@@ -158,7 +158,7 @@ impl Ran {
         }
     }
 
-    /// What training takes: the ways of both passes.
+    /// What is chosen: the ways of both passes.
     fn chosen(&self) -> String {
         let taken = |end: &str| {
             let mut launches = self.profile.launches.iter();

@@ -288,8 +288,8 @@ impl Stack {
         } = self.config;
         let device = tape.device();
         let dropout = dropout > 0.0 && tape.training().is_some();
-        // Whoever looks at the numbers of each layer wants each by itself.
-        let looked_at = device.recorder().is_some_and(Recorder::keeps_values);
+        // Whoever looks at the numbers of each layer wants each by itself, and so does the search for those that are not finite.
+        let looked_at = device.recorder().is_some_and(Recorder::keeps_values) || tape.detects_nonfinite();
         if bidirectional || proj_size > 0 || looked_at {
             return Ok(None);
         }

@@ -19,6 +19,8 @@
 //! | `F.cross_entropy` | [`cross_entropy`](crate::tape::Tape::cross_entropy), [`cross_entropy_probabilities`](crate::tape::Tape::cross_entropy_probabilities) |
 //! | `F.mse_loss`, `F.l1_loss`, `F.huber_loss` | [`mse_loss`](crate::tape::Tape::mse_loss), [`l1_loss`](crate::tape::Tape::l1_loss), [`huber_loss`](crate::tape::Tape::huber_loss) |
 //! | one layer and direction of `nn.RNN`, `nn.LSTM`, `nn.GRU` | [`rnn`](crate::tape::Tape::rnn), [`lstm`](crate::tape::Tape::lstm), [`gru`](crate::tape::Tape::gru) |
+//! | both directions of a layer | [`bidirectional_rnn`](crate::tape::Tape::bidirectional_rnn), [`bidirectional_lstm`](crate::tape::Tape::bidirectional_lstm), [`bidirectional_gru`](crate::tape::Tape::bidirectional_gru) |
+//! | layers one above the other | [`rnn_layers`](crate::tape::Tape::rnn_layers), [`lstm_layers`](crate::tape::Tape::lstm_layers), [`gru_layers`](crate::tape::Tape::gru_layers) |
 //! | `nn.utils.rnn.pack_padded_sequence` | [`Lengths`](recurrent::Lengths), [`mask_steps`](crate::tape::Tape::mask_steps) |
 //! | `to(dtype)` | [`cast`](crate::tape::Tape::cast) |
 //! | `detach`, `no_grad` | [`detach`](crate::tape::Tape::detach), [`no_grad`](crate::tape::Tape::no_grad) |

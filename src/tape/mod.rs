@@ -176,6 +176,11 @@ impl Tape {
         self.detect_nonfinite = on;
     }
 
+    /// Whether [`Tape::detect_nonfinite`] is on.
+    pub(crate) fn detects_nonfinite(&self) -> bool {
+        self.detect_nonfinite
+    }
+
     /// Runs `f` without recording, as torch.no_grad: no gradients flow through what it computes, and no rules are kept. (The
     /// values themselves are kept until [`Tape::clear`].)
     ///

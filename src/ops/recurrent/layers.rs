@@ -3,7 +3,8 @@
 //! Step t of a layer needs step t of the layer below and step t − 1 of its own. So layers can work at once, like the stages of a
 //! pipeline: while a layer makes a block of steps, the one above makes the block before it. Where one layer leaves most of the
 //! device idle, L layers then take little longer than one. What it costs are launches: each block is one of its own, and so is the
-//! product W_ih·x between two layers.
+//! product W_ih·x between two layers. It also costs memory: what one layer needs for a pass, all of them then have at the same
+//! time.
 
 use super::sequence::{Chains, fits};
 use super::steps::Cell;
@@ -11,7 +12,7 @@ use super::{Nonlinearity, RecurrentWeights, Stacked};
 use crate::cpu::cost;
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::kernel::{Dtype, Processor};
+use crate::kernel::{Dtype, Limits, MAX_GROUPS, Processor};
 use crate::ops::dropout::is_probability;
 use crate::plans::{Site, Way};
 use crate::tape::{Tape, Var};
@@ -59,8 +60,8 @@ impl Tape {
     /// [`Tape::rnn_layers`] of long short-term memory: as [`Tape::lstm`] over the output of [`Tape::lstm`]. Of each layer `states`
     /// are h0 and c0, and the final states h and c.
     ///
-    /// # Errors
-    /// As [`Tape::rnn_layers`]; also when there is a projection: its steps are launches of their own, and layers share none.
+    /// # Errors As [`Tape::rnn_layers`]; also when there are several layers and a projection: its steps are launches of their own,
+    /// and layers share none.
     pub fn lstm_layers(
         &mut self,
         x: Var,
@@ -81,7 +82,7 @@ impl Tape {
         weights: &[RecurrentWeights],
         Stacked { stagger, dropout, lengths }: Stacked<'_>,
     ) -> Result<(Var, Vec<[Option<Var>; 2]>)> {
-        let name = cell.layers();
+        let name = cell.name_of_layers();
         let many = weights.len();
         if many == 0 || states.len() != many {
             let message =
@@ -102,8 +103,7 @@ impl Tape {
         }
         let chains =
             Chains::Layers { stagger: stagger.min(shape.first().copied().unwrap_or_default()).max(1) };
-        let masks = (1..many).map_while(|_| self.next_mask(dropout)).collect();
-        let (sequence, inputs) = self.sequence(cell, x, states, weights, (chains, lengths), masks)?;
+        let (sequence, inputs) = self.sequence(cell, x, states, weights, (chains, lengths), dropout)?;
         let mut outputs = vec![sequence.output()?];
         for layer in 0..many {
             outputs.push(sequence.final_h(layer)?);
@@ -154,18 +154,19 @@ pub struct Sizes {
 /// How many steps each layer is to be behind the one below, where that is quicker than one layer after the other: by estimate, or
 /// as measured (`bptt tune`).
 pub fn stagger(cell: Cell, sizes: Sizes, dtype: Dtype, device: &Device) -> Option<usize> {
+    let limits = device.limits();
     // On a CPU it was 1.1 times as fast at most, and often slower: rows share its threads, and every launch packs W_hh again.
-    if sizes.layers < 2 || device.limits().processor == Processor::Cpu {
+    if !(2..=MAX_GROUPS as usize).contains(&sizes.layers) || limits.processor == Processor::Cpu {
         return None;
     }
-    let ways = || ways(cell, sizes, dtype, device.limits().binding);
-    let seconds = |way: &Stagger| seconds(cell, sizes, *way, device);
-    let quickest = ways().into_iter().min_by(|a, b| seconds(a).total_cmp(&seconds(b)));
+    let ways = || ways(cell, sizes, dtype, limits.binding);
+    let estimates = ways().into_iter().map(|way| (way, seconds(cell, sizes, way, limits)));
+    let (quickest, _) = estimates.min_by(|(_, a), (_, b)| a.total_cmp(b))?;
     let Sizes { time, batch, hidden, layers, dropout } = sizes;
     let shape = [time, batch, hidden, layers, usize::from(dropout), 0].map(|n| n as u32);
-    let site = || Site { kernel: cell.layers(), shape, half: dtype.is_half() };
-    let chosen = device.choose(site, ways, quickest.unwrap_or(Stagger(0)));
-    Some(chosen.0).filter(|steps| *steps > 0)
+    let site = || Site { kernel: cell.name_of_layers(), shape, half: dtype.is_half() };
+    let Stagger(steps) = device.choose(site, ways, quickest);
+    Some(steps).filter(|steps| *steps > 0)
 }
 
 /// All ways that a device allows.
@@ -185,9 +186,8 @@ fn seconds(
     cell: Cell,
     Sizes { time, batch, hidden, layers, dropout }: Sizes,
     Stagger(stagger): Stagger,
-    device: &Device,
+    limits: &Limits,
 ) -> f64 {
-    let limits = device.limits();
     let launch = cost::launch(limits);
     // Both passes of so many steps in a launch each.
     let block = |steps: usize, chains: usize| {
@@ -203,9 +203,10 @@ fn seconds(
     let most = layers.min(blocks);
     let joining: f64 = (1..most).map(|chains| 2.0 * block(stagger, chains)).sum();
     let full = (blocks + layers + 1 - 2 * most) as f64 * block(stagger, most);
-    // A product of a block has to read W_ih again, and is small for a launch; dropout is another. All W_hh are copied to lie together.
+    // Between two layers each block is a product, small for a launch, which reads W_ih again, and perhaps a dropout.
     let weights = cost::memory((4 * cell.parts() * hidden * hidden) as f64, limits);
-    let between = if dropout { 3.0 } else { 2.0 };
-    let products = 2.0 * (between * launch + weights) * ((layers - 1) * blocks) as f64;
-    joining + full + products + (launch + 2.0 * weights) * layers as f64
+    let small = 2.0 * launch + weights + if dropout { launch } else { 0.0 };
+    let between = 2.0 * small * ((layers - 1) * blocks) as f64;
+    // All W_hh are copied to lie together: read and written.
+    joining + full + between + (launch + 2.0 * weights) * layers as f64
 }

@@ -21,7 +21,6 @@ mod sequence;
 mod steps;
 
 use crate::error::{Error, Result};
-use crate::ops::dropout::Mask;
 use crate::tape::{Tape, Var};
 use crate::tensor::{Shape, Tensor};
 
@@ -67,7 +66,7 @@ pub struct Order<'a> {
 }
 
 /// How layers one above the other run.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Stacked<'a> {
     /// How many steps each layer is behind the one below.
     pub stagger: usize,
@@ -107,7 +106,7 @@ impl Tape {
         order: Order<'_>,
     ) -> Result<[Var; 2]> {
         let sequence =
-            self.sequence(Cell::Rnn(nonlinearity), x, &[[h0, None]], &[weights], order.into(), Vec::new())?;
+            self.sequence(Cell::Rnn(nonlinearity), x, &[[h0, None]], &[weights], order.into(), 0.0)?;
         let outputs = [sequence.0.output()?, sequence.0.final_h(0)?];
         self.push_sequence("rnn", sequence, outputs)
     }
@@ -129,7 +128,7 @@ impl Tape {
         lengths: Option<&Lengths>,
     ) -> Result<[Var; 3]> {
         let (states, order) = (h0.map(|h0| [h0, None]), (FORWARD, lengths));
-        let sequence = self.sequence(Cell::Rnn(nonlinearity), x, &states, &weights, order, Vec::new())?;
+        let sequence = self.sequence(Cell::Rnn(nonlinearity), x, &states, &weights, order, 0.0)?;
         let outputs = [sequence.0.output()?, sequence.0.final_h(0)?, sequence.0.final_h(1)?];
         self.push_sequence("rnn", sequence, outputs)
     }
@@ -154,7 +153,7 @@ impl Tape {
         weights: RecurrentWeights,
         order: Order<'_>,
     ) -> Result<[Var; 2]> {
-        let sequence = self.sequence(Cell::Gru, x, &[[h0, None]], &[weights], order.into(), Vec::new())?;
+        let sequence = self.sequence(Cell::Gru, x, &[[h0, None]], &[weights], order.into(), 0.0)?;
         let outputs = [sequence.0.output()?, sequence.0.final_h(0)?];
         self.push_sequence("gru", sequence, outputs)
     }
@@ -171,7 +170,7 @@ impl Tape {
         lengths: Option<&Lengths>,
     ) -> Result<[Var; 3]> {
         let (states, order) = (h0.map(|h0| [h0, None]), (FORWARD, lengths));
-        let sequence = self.sequence(Cell::Gru, x, &states, &weights, order, Vec::new())?;
+        let sequence = self.sequence(Cell::Gru, x, &states, &weights, order, 0.0)?;
         let outputs = [sequence.0.output()?, sequence.0.final_h(0)?, sequence.0.final_h(1)?];
         self.push_sequence("gru", sequence, outputs)
     }
@@ -197,7 +196,7 @@ impl Tape {
         weights: RecurrentWeights,
         order: Order<'_>,
     ) -> Result<[Var; 3]> {
-        let sequence = self.sequence(Cell::Lstm, x, &[states], &[weights], order.into(), Vec::new())?;
+        let sequence = self.sequence(Cell::Lstm, x, &[states], &[weights], order.into(), 0.0)?;
         let outputs = [sequence.0.output()?, sequence.0.final_h(0)?, sequence.0.final_c(0)?];
         self.push_sequence("lstm", sequence, outputs)
     }
@@ -218,7 +217,7 @@ impl Tape {
         lengths: Option<&Lengths>,
     ) -> Result<[Var; 5]> {
         let order = (FORWARD, lengths);
-        let sequence = self.sequence(Cell::Lstm, x, &states, &weights, order, Vec::new())?;
+        let sequence = self.sequence(Cell::Lstm, x, &states, &weights, order, 0.0)?;
         let outputs = [
             sequence.0.output()?,
             sequence.0.final_h(0)?,
@@ -239,8 +238,8 @@ impl Tape {
         self.push_all(name, &inputs, outputs, || Box::new(move |g| sequence.backward(g)))
     }
 
-    /// Checks what chains are given, of each its states and weights, and runs them. `masks` are what dropout leaves out of the outputs
-    /// of all layers but the uppermost; none where there is no dropout. Returns what backward needs, and the node's
+    /// Checks what chains are given, of each its states and weights, and runs them. `dropout` is its probability between
+    /// layers. Returns what backward needs, and the node's
     /// inputs.
     fn sequence(
         &mut self,
@@ -249,16 +248,20 @@ impl Tape {
         states: &[[Option<Var>; 2]],
         weights: &[RecurrentWeights],
         (chains, lengths): (Chains, Option<&Lengths>),
-        masks: Vec<Mask>,
+        dropout: f64,
     ) -> Result<(Sequence, Vec<Var>)> {
-        let op = cell.name();
+        let op = match chains {
+            Chains::Directions { .. } => cell.name(),
+            Chains::Layers { .. } => cell.name_of_layers(),
+        };
         let input = self.value(x)?.clone();
         let mut inputs = vec![x];
-        let (mut all, mut initial): (Vec<Weights>, _) = (Vec::with_capacity(2), Vec::with_capacity(2));
+        let (mut all, mut initial): (Vec<Weights>, _) = (Vec::new(), Vec::new());
         for (states, weights) in states.iter().zip(weights) {
             let below = all.last().filter(|_| matches!(chains, Chains::Layers { .. }));
             let features = below.map(|below| below.w_hh.shape()[1]);
-            let (weights, states) = self.chain(cell, (&input, features), *states, *weights, &mut inputs)?;
+            let (weights, states) =
+                self.chain((op, cell), (&input, features), *states, *weights, &mut inputs)?;
             let other = all.first().is_some_and(|first| {
                 first.w_hh.shape() != weights.w_hh.shape()
                     || first.biases.is_some() != weights.biases.is_some()
@@ -295,6 +298,8 @@ impl Tape {
                 lengths::masked(&input, lengths)?
             }
         };
+        // Behind all checks, so that a mistake draws no masks.
+        let masks = (1..all.len()).map_while(|_| self.next_mask(dropout)).collect();
         let sequence = Sequence::new(cell, chains, lengths, input, all, masks)?;
         sequence.forward(&initial)?;
         Ok((sequence, inputs))
@@ -304,13 +309,12 @@ impl Tape {
     /// where that is not the input's own.
     fn chain(
         &self,
-        cell: Cell,
+        (op, cell): (&'static str, Cell),
         (input, features): (&Tensor, Option<usize>),
         [h0, c0]: [Option<Var>; 2],
         weights: RecurrentWeights,
         inputs: &mut Vec<Var>,
     ) -> Result<(Weights, [Option<Tensor>; 2])> {
-        let op = cell.name();
         let (w_ih, w_hh) = (self.value(weights.w_ih)?.clone(), self.value(weights.w_hh)?.clone());
         let (&[time, batch, own], &[rows, _], &[_, width]) =
             (&*input.shape(), &*w_ih.shape(), &*w_hh.shape())

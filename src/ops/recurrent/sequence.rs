@@ -287,26 +287,30 @@ impl Sequence {
     }
 
     /// The rounds in which a pass makes its steps.
-    pub fn rounds(&self, downwards: bool) -> Rounds {
+    pub fn rounds(&self, backward: bool) -> Rounds {
         let Steps { time, chains, stagger, .. } = self.rows();
         if stagger == 0 {
             return Rounds { first: 0, many: 1, each: time };
         }
         let blocks = time.div_ceil(stagger);
-        // Blocks begin at multiples of `stagger`: the one that a pass downwards begins with is the shorter one.
-        let first = if downwards { time as i32 - (blocks * stagger) as i32 } else { 0 };
+        // Blocks begin at multiples of `stagger`: the one that the backward pass begins with is the shorter one.
+        let first = if backward { time as i32 - (blocks * stagger) as i32 } else { 0 };
         Rounds { first, many: blocks + chains - 1, each: stagger }
     }
 
-    /// The blocks of steps that layers have made in a round: of each layer the first step, and how many there are.
-    fn made_in(&self, round: usize, downwards: bool) -> impl Iterator<Item = (usize, [usize; 2])> {
-        let Steps { time, chains, stagger, .. } = self.rows();
-        let blocks = if stagger == 0 { 0 } else { time.div_ceil(stagger) };
-        (0..chains).filter_map(move |layer| {
-            let behind = if downwards { chains - 1 - layer } else { layer };
-            let turn = round.checked_sub(behind).filter(|turn| *turn < blocks)?;
-            let first = stagger * if downwards { blocks - 1 - turn } else { turn };
-            Some((layer, [first, stagger.min(time - first)]))
+    /// The steps of a round of a pass.
+    pub fn steps_of_round(&self, round: usize, backward: bool) -> Steps {
+        let Rounds { first, each, .. } = self.rounds(backward);
+        Steps { start: first + (round * each) as i32, count: each, ..self.rows() }
+    }
+
+    /// The layers that have made steps in a round, each with the first step and how many there are.
+    fn made_in(&self, round: usize, backward: bool) -> impl Iterator<Item = (usize, [usize; 2])> {
+        let steps = self.steps_of_round(round, backward);
+        let layers = if steps.stagger == 0 { 0..0 } else { steps.busy(backward) };
+        layers.map(move |layer| {
+            let times = steps.times(layer, backward);
+            (layer, [times.start, times.len()])
         })
     }
 
@@ -432,7 +436,8 @@ impl Sequence {
             0 => dy,
             // Of the uppermost layer; the others get theirs when the one above has made some steps.
             _ => {
-                let all = Tensor::empty(&device, dy.dtype(), [rows.rows_of_outputs() * width])?;
+                let dtype = dy.dtype().promote(self.h.dtype());
+                let all = Tensor::empty(&device, dtype, [rows.rows_of_outputs() * width])?;
                 dy.copy_into(&all, rows.row_of_step(chains - 1, 0) * width)?;
                 all
             }
@@ -522,10 +527,13 @@ impl Places {
 /// Whether chains can share their launches: what is of all lies in one buffer, and a device takes buffers of so many bytes.
 pub fn fits(cell: Cell, chains: Chains, many: usize, sizes: [usize; 3], dtype: Dtype, binding: u64) -> bool {
     let (rows, hidden) = (chains.rows(sizes, many), sizes[2]);
-    let states = rows.rows_of_slots().saturating_mul(hidden);
+    // Less than the alignment may lie before the states.
+    let states = rows.rows_of_slots().saturating_mul(hidden).saturating_add(dtype.alignment());
     let gates = rows.rows_of_steps().saturating_mul(cell.parts().max(cell.kept()) * hidden);
     let weights = many.saturating_mul(cell.parts() * hidden).saturating_mul(hidden);
-    states.max(gates).max(weights).saturating_mul(dtype.size()) as u64 <= binding
+    // The gradients that arrive may be of 32 bits whatever the layers are.
+    let arriving = rows.rows_of_outputs().saturating_mul(hidden).saturating_mul(Dtype::F32.size());
+    states.max(gates).max(weights).saturating_mul(dtype.size()).max(arriving) as u64 <= binding
 }
 
 /// Puts an initial state of `count` elements, 0 where not given, at element `at`, before any step is made.
@@ -546,6 +554,7 @@ mod tests {
 
     #[test]
     fn chains_fit_where_every_buffer_does() {
+        use crate::ops::recurrent::Nonlinearity;
         let chains = Chains::Directions { reverse: false };
         let fits = |many, sizes, dtype| fits(Cell::Lstm, chains, many, sizes, dtype, 128 << 20);
         // Gates of 2·T·B·4H numbers: 128 MiB at T·B·H = 2²², without padding.
@@ -553,6 +562,13 @@ mod tests {
         assert!(!fits(2, [257, 32, 512], Dtype::F32));
         assert!(!fits(3, [256, 32, 512], Dtype::F32));
         assert!(fits(2, [512, 32, 512], Dtype::F16));
+        // The gradients of 3 layers' outputs, 3·T·B·H numbers of 32 bits, where nothing else has as many bytes.
+        let layers = Chains::Layers { stagger: 1 };
+        let rnn = |many, time| {
+            let (cell, sizes) = (Cell::Rnn(Nonlinearity::Tanh), [time, 16384, 256]);
+            super::fits(cell, layers, many, sizes, Dtype::F16, 128 << 20)
+        };
+        assert!(rnn(2, 4) && !rnn(3, 4) && rnn(3, 2));
         // Weights of 2·4H·H numbers.
         assert!(fits(2, [1, 1, 2048], Dtype::F32));
         assert!(!fits(2, [1, 1, 2049], Dtype::F32));

@@ -1,7 +1,7 @@
 //! The launches of each cell: which kernels it runs, and in how many steps at a time.
 
 use super::Nonlinearity;
-use super::sequence::{Carried, Rounds, Sequence};
+use super::sequence::{Carried, Sequence};
 use crate::cpu::gru_backward::{GRU_BACKWARD, GruBackward};
 use crate::cpu::gru_forward::{GRU_FORWARD, GruForward};
 use crate::cpu::lstm_backward::{LSTM_BACKWARD, LstmBackward};
@@ -44,8 +44,8 @@ impl Cell {
         }
     }
 
-    /// The name of several layers.
-    pub fn layers(self) -> &'static str {
+    /// The name of layers one above the other that share their launches.
+    pub fn name_of_layers(self) -> &'static str {
         match self {
             Cell::Rnn(_) => "rnn_layers",
             Cell::Lstm => "lstm_layers",
@@ -88,28 +88,28 @@ fn scheduled(states: &Tensor, kernel: &'static Kernel, product: Product, steps: 
 }
 
 impl Sequence {
-    /// Launches a kernel as often as its schedule asks for, with the parameters for each part: the lowest chain that makes steps, how
-    /// many steps of the pass come before, and how many each chain makes. Layers make theirs in rounds, and `between` runs after each, with its number.
+    /// Launches a kernel as often as its schedule asks for, with the parameters and arguments for each part of the steps. Layers
+    /// make theirs in rounds, and `between` runs after each, with its number.
     fn in_parts<P: bytemuck::Pod>(
         &self,
         (kernel, product): (&'static Kernel, Product),
-        downwards: bool,
-        params: impl Fn(u32, i32, u32) -> P,
+        backward: bool,
+        params: impl Fn(Steps) -> P,
         args: &[Arg<'_>],
         between: impl Fn(usize) -> Result<()>,
     ) -> Result<()> {
-        let (device, Rounds { first, many, each }) = (self.h.device(), self.rounds(downwards));
-        for round in 0..many {
-            let start = first + (round * each) as i32;
-            // Only for chains that have steps to make there are workgroups: of layers not all in the first and the last rounds.
-            let busy = |start: i32, count: usize| Steps { start, count, ..self.rows() }.busy(downwards);
-            let working = busy(start, each);
-            let product = Product { chains: working.len() as u32, ..product };
-            let Schedule { plan, steps } = scheduled(&self.h, kernel, product, each as u32);
-            for from in (0..each).step_by(steps as usize) {
-                let (start, steps) = (start + from as i32, steps.min((each - from) as u32));
-                if !busy(start, steps as usize).is_empty() {
-                    device.launch(&plan, &params(working.start as u32, start, steps), args)?;
+        let device = self.h.device();
+        for round in 0..self.rounds(backward).many {
+            let all = self.steps_of_round(round, backward);
+            // Only chains that have steps to make get workgroups: of layers not all in the first and the last rounds.
+            let busy = all.busy(backward);
+            let product = Product { chains: busy.len() as u32, ..product };
+            let schedule = scheduled(&self.h, kernel, product, all.count as u32);
+            for from in (0..all.count).step_by(schedule.steps as usize) {
+                let count = (all.count - from).min(schedule.steps as usize);
+                let part = Steps { start: all.start + from as i32, count, lowest: busy.start, ..all };
+                if !part.busy(backward).is_empty() {
+                    device.launch(&schedule.plan, &params(part), args)?;
                 }
             }
             between(round)?;
@@ -120,86 +120,39 @@ impl Sequence {
     /// Makes all steps, from the initial states: those in the slots or, where `fresh`, 0. `xw` is x·W_ihᵀ with its biases, as
     /// [`Sequence::forward`] makes it, of layers for the lowest alone; `w_hh` is W_hhᵀ, and of a GRU with biases `b_hh` is there.
     pub fn all_forward(&self, fresh: bool, xw: &Tensor, w_hh: &Tensor, b_hh: Option<&Tensor>) -> Result<()> {
-        let [batch, hidden, width, time, base] =
-            [self.batch, self.hidden, self.width, self.time, self.base].map(|n| n as u32);
-        let Steps { reverse, chains, stagger, .. } = self.rows();
-        let [chains, stagger] = [chains, stagger].map(|n| n as u32);
-        let [fresh, reverse, ragged] = [fresh, reverse, self.lengths.is_some()].map(u32::from);
+        let [batch, hidden, width, base] = [self.batch, self.hidden, self.width, self.base].map(|n| n as u32);
+        let [fresh, ragged] = [fresh, self.lengths.is_some()].map(u32::from);
         let lengths = maybe(self.lengths.as_ref());
-        let h = self.h.update();
+        let (rows, h) = (self.rows(), self.h.update());
         let hand_up = |round: usize| self.hand_up(round, xw);
         match self.cell {
             Cell::Rnn(nonlinearity) => {
                 let relu = (nonlinearity == Nonlinearity::Relu).into();
-                let p = RnnForward {
-                    batch,
-                    hidden,
-                    time,
-                    start: 0,
-                    steps: 0,
-                    reverse,
-                    chains,
-                    lowest: 0,
-                    stagger,
-                    fresh,
-                    base,
-                    relu,
-                    ragged,
-                };
+                let params = |steps: Steps| RnnForward { fresh, base, relu, ragged, ..steps.into() };
                 let args = [xw.read(), w_hh.read(), lengths, h];
-                let params = |lowest, start, steps| RnnForward { lowest, start, steps, ..p };
-                self.in_parts((&RNN_FORWARD, p.product()), false, params, &args, hand_up)
+                self.in_parts((&RNN_FORWARD, params(rows).product()), false, params, &args, hand_up)
             }
             Cell::Gru => {
-                let p = GruForward {
-                    batch,
-                    hidden,
-                    time,
-                    start: 0,
-                    steps: 0,
-                    reverse,
-                    chains,
-                    lowest: 0,
-                    stagger,
-                    fresh,
-                    base,
-                    bias: b_hh.is_some().into(),
-                    ragged,
-                };
+                let bias = b_hh.is_some().into();
+                let params = |steps: Steps| GruForward { fresh, base, bias, ragged, ..steps.into() };
                 let args = [xw.read(), w_hh.read(), maybe(b_hh), lengths, self.gates().update(), h];
-                let params = |lowest, start, steps| GruForward { lowest, start, steps, ..p };
-                self.in_parts((&GRU_FORWARD, p.product()), false, params, &args, hand_up)
+                self.in_parts((&GRU_FORWARD, params(rows).product()), false, params, &args, hand_up)
             }
             Cell::Lstm => {
                 let projected = self.w_hr().is_some().into();
-                let p = LstmForward {
-                    batch,
-                    hidden,
-                    width,
-                    time,
-                    start: 0,
-                    steps: 0,
-                    reverse,
-                    chains,
-                    lowest: 0,
-                    stagger,
-                    fresh,
-                    base,
-                    projected,
-                    ragged,
-                };
-                let (gates, c) = (self.gates().update(), self.c().update());
-                let args = [xw.read(), w_hh.read(), lengths, gates, c, h];
+                let params =
+                    |steps: Steps| LstmForward { width, fresh, base, projected, ragged, ..steps.into() };
+                let product = params(rows).product();
+                let args = [xw.read(), w_hh.read(), lengths, self.gates().update(), self.c().update(), h];
                 let Some(w_hr) = self.w_hr() else {
-                    let params = |lowest, start, steps| LstmForward { lowest, start, steps, ..p };
-                    return self.in_parts((&LSTM_FORWARD, p.product()), false, params, &args, hand_up);
+                    return self.in_parts((&LSTM_FORWARD, product), false, params, &args, hand_up);
                 };
                 let device = self.h.device();
-                let plan = scheduled(&self.h, &LSTM_FORWARD, p.product(), 1).plan;
+                let plan = scheduled(&self.h, &LSTM_FORWARD, product, 1).plan;
                 for place in 0..self.time {
-                    let step = self.forward_time(0, place);
-                    let one = LstmForward { start: place as i32, steps: 1, ..p };
+                    let one = params(Steps { start: place as i32, count: 1, ..rows });
                     device.launch(&plan, &one, &args)?;
+                    let step = self.forward_time(0, place);
                     let [before, after] = self.slots(0, step).map(|slot| slot as u32);
                     let source = (self.projected() + step * self.batch * self.hidden) as u32;
                     let step = step as u32;
@@ -222,97 +175,44 @@ impl Sequence {
         }
     }
 
-    /// Makes the gradients da of all steps from dy [T, B, D·S], of layers that of the uppermost, and the gradients of the final states: those in `carried` or, where
-    /// `fresh`, 0.
+    /// Makes the gradients da of all steps from dy [T, B, D·S], or of layers [L, T, B, H] that of the uppermost, and the gradients
+    /// of the final states: those in `carried` or, where `fresh`, 0.
     pub fn all_backward(&self, fresh: bool, dy: &Tensor, w_hh: &Tensor, carried: &Carried) -> Result<()> {
-        let [batch, hidden, width, time, base] =
-            [self.batch, self.hidden, self.width, self.time, self.base].map(|n| n as u32);
-        let Steps { reverse, chains, stagger, .. } = self.rows();
-        let [chains, stagger] = [chains, stagger].map(|n| n as u32);
-        let [fresh, reverse, ragged] = [fresh, reverse, self.lengths.is_some()].map(u32::from);
+        let [batch, width, base] = [self.batch, self.width, self.base].map(|n| n as u32);
+        let [fresh, ragged] = [fresh, self.lengths.is_some()].map(u32::from);
         let lengths = maybe(self.lengths.as_ref());
-        let h = &self.h;
+        let (rows, h) = (self.rows(), &self.h);
         let Carried { dh, dc, da, da_h, projection } = carried;
         let hand_down = |round: usize| self.hand_down(round, da, dy);
         match self.cell {
             Cell::Rnn(nonlinearity) => {
                 let relu = (nonlinearity == Nonlinearity::Relu).into();
-                let p = RnnBackward {
-                    batch,
-                    hidden,
-                    time,
-                    start: 0,
-                    steps: 0,
-                    reverse,
-                    chains,
-                    lowest: 0,
-                    stagger,
-                    fresh,
-                    base,
-                    relu,
-                    ragged,
-                };
+                let params = |steps: Steps| RnnBackward { fresh, base, relu, ragged, ..steps.into() };
                 let args = [dy.read(), w_hh.read(), h.read(), lengths, dh.update(), da.update()];
-                let params = |lowest, start, steps| RnnBackward { lowest, start, steps, ..p };
-                self.in_parts((&RNN_BACKWARD, p.product()), true, params, &args, hand_down)
+                self.in_parts((&RNN_BACKWARD, params(rows).product()), true, params, &args, hand_down)
             }
             Cell::Gru => {
-                let p = GruBackward {
-                    batch,
-                    hidden,
-                    time,
-                    start: 0,
-                    steps: 0,
-                    reverse,
-                    chains,
-                    lowest: 0,
-                    stagger,
-                    fresh,
-                    base,
-                    ragged,
-                };
-                let da_h = da_h.as_ref().expect("a GRU's recurrent gradients are kept apart");
-                let args = [
-                    dy.read(),
-                    w_hh.read(),
-                    self.gates().read(),
-                    h.read(),
-                    lengths,
-                    dh.update(),
-                    da.update(),
-                    da_h.update(),
-                ];
-                let params = |lowest, start, steps| GruBackward { lowest, start, steps, ..p };
-                self.in_parts((&GRU_BACKWARD, p.product()), true, params, &args, hand_down)
+                let params = |steps: Steps| GruBackward { fresh, base, ragged, ..steps.into() };
+                let da_h = da_h.as_ref().expect("a GRU's recurrent gradients are kept apart").update();
+                let (gates, dh, da) = (self.gates().read(), dh.update(), da.update());
+                let args = [dy.read(), w_hh.read(), gates, h.read(), lengths, dh, da, da_h];
+                self.in_parts((&GRU_BACKWARD, params(rows).product()), true, params, &args, hand_down)
             }
             Cell::Lstm => {
                 let projected = self.w_hr().is_some().into();
-                let p = LstmBackward {
-                    batch,
-                    hidden,
-                    time,
-                    start: 0,
-                    steps: 0,
-                    reverse,
-                    chains,
-                    lowest: 0,
-                    stagger,
-                    fresh,
-                    projected,
-                    ragged,
-                };
+                let params = |steps: Steps| LstmBackward { fresh, projected, ragged, ..steps.into() };
+                let product_of_step = params(rows).product();
                 let dc = dc.as_ref().expect("an LSTM carries the gradient of its cell state").update();
                 let (gates, c) = (self.gates().read(), self.c().read());
                 let args = [dy.read(), w_hh.read(), gates, c, lengths, dh.update(), dc, da.update()];
                 let (Some(w_hr), Some(projection)) = (self.w_hr(), projection) else {
-                    let params = |lowest, start, steps| LstmBackward { lowest, start, steps, ..p };
-                    return self.in_parts((&LSTM_BACKWARD, p.product()), true, params, &args, hand_down);
+                    return self.in_parts((&LSTM_BACKWARD, product_of_step), true, params, &args, hand_down);
                 };
                 let (dp, dm) = (&projection.dp, &projection.dm);
                 let args =
                     [dm.read(), w_hh.read(), gates, c, lengths, projection.nothing.update(), dc, da.update()];
                 let device = self.h.device();
-                let plan = scheduled(&self.h, &LSTM_BACKWARD, p.product(), 1).plan;
+                let plan = scheduled(&self.h, &LSTM_BACKWARD, product_of_step, 1).plan;
                 let mut later = None;
                 for place in 0..self.time {
                     let step = self.forward_time(0, self.time - 1 - place);
@@ -327,7 +227,7 @@ impl Sequence {
                     device.launch(&elements, &through, &given)?;
                     let dp = dp.slice(step * self.batch * self.width, [self.batch, self.width])?;
                     product(Matrix::new(&dp), Matrix::new(w_hr), dm, false)?;
-                    let one = LstmBackward { start: place as i32, steps: 1, ..p };
+                    let one = params(Steps { start: place as i32, count: 1, ..rows });
                     device.launch(&plan, &one, &args)?;
                 }
                 Ok(())

@@ -143,9 +143,9 @@ fn operation(op: Op, bias: bool, state: bool) -> Computation {
     })
 }
 
-/// Layers that share their launches, each some steps behind the one below, with gradients of everything that goes in. With
-/// `bias` there is dropout between them; with `states` they begin from initial states, and sequences end early. The result is Σ output ⊙ c + Σ h_n ⊙ d over the final
-/// states, of which each has a weight of its own.
+/// Layers that share their launches, each some steps behind the one below, with gradients of everything that goes in. With `bias`
+/// there is dropout between them; with `states` they begin from initial states, and sequences end early. The result is Σ output ⊙ c
+/// + Σ h_n ⊙ d over the final states, of which each has a weight of its own.
 fn staggered(cell: Cell, layers: usize, bias: bool, states: bool) -> Computation {
     // Two whole blocks and a part of one.
     const TIME: usize = 10;

@@ -115,7 +115,8 @@ pub fn copy(draw: &mut Draw) -> Case {
         (std::array::from_fn(|d| [sizes[d], x_strides[d], y_strides[d]]), x, y)
     };
     let count = walk.iter().map(|[n, ..]| n).product();
-    let values = vec![draw.reals(start + x + 3), draw.reals(to + y + 5)];
+    let [x, y] = [start + x, to + y].map(|least| least + draw.pick(&[0, 5]));
+    let values = vec![draw.reals(x), draw.reals(y)];
     let p = Copy::new(count, start, to, &walk);
     let plans = p.plans().into_iter().map(|plan| draw.strided(plan)).collect();
     Case::new(p, plans, values)

@@ -15,19 +15,10 @@ use crate::cpu::steps::Steps;
 use crate::kernel::{GROUP, Kernel, Plan};
 use crate::verify::{Case, Draw, Size, Value};
 
-/// Sizes of a recurrence and some of its steps: in either direction or in both, or in layers one behind the other.
+/// Some steps of a recurrence: in either direction or in both, or in layers one behind the other.
+#[derive(Clone, Copy)]
 struct Recurrence {
-    batch: u32,
-    hidden: u32,
-    time: u32,
-    /// Steps of the launch.
-    steps: u32,
-    /// The steps of the pass that come before them, in the chain that begins first.
-    start: i32,
-    reverse: u32,
-    chains: u32,
-    lowest: u32,
-    stagger: u32,
+    rows: Steps,
     fresh: u32,
     base: u32,
     ragged: u32,
@@ -49,39 +40,40 @@ impl Recurrence {
             false => hidden,
         };
         let many = 1 + draw.below(time);
-        let steps = draw.pick(&[1, many]);
-        let (stagger, reverse) = (draw.pick(&[0, 0, 1, 2, 3]), draw.flag());
+        let count = draw.pick(&[1, many]);
+        let (stagger, reverse) = (draw.pick(&[0, 0, 1, 2, 3]), draw.flag() == 1);
         let chains = 1 + draw.below(if stagger == 0 { 2 } else { 3 });
         // Of layers some may not have begun, or have ended. The first steps of all are something else than the others.
         let behind = (chains - 1) * stagger;
         let start = match draw.flag() {
             0 => 0,
-            _ => draw.below(time + 1 - steps + 2 * behind) as i32 - behind as i32,
+            _ => draw.below(time + 1 - count + 2 * behind) as i32 - behind as i32,
         };
         // Slot 1 is aligned.
         let (base, ragged) = (draw.pick(&[0, 36]), draw.flag());
-        Recurrence {
-            batch,
-            hidden,
-            time,
-            steps,
-            start,
-            reverse,
-            chains,
-            lowest: draw.below(chains),
-            stagger,
-            fresh: draw.flag(),
-            base,
-            ragged,
-        }
+        let lowest = draw.below(chains);
+        let [batch, hidden, time, count, chains, lowest, stagger] =
+            [batch, hidden, time, count, chains, lowest, stagger].map(|n| n as usize);
+        let rows = Steps { batch, hidden, time, start, count, reverse, chains, lowest, stagger };
+        Recurrence { rows, fresh: draw.flag(), base, ragged }
+    }
+
+    /// The same steps of a single chain.
+    fn alone(self) -> Self {
+        Recurrence { rows: Steps { chains: 1, lowest: 0, stagger: 0, ..self.rows }, ..self }
+    }
+
+    /// B, H and T.
+    fn sizes(&self) -> [u32; 3] {
+        [self.rows.batch, self.rows.hidden, self.rows.time].map(|n| n as u32)
     }
 
     /// The plans for the steps. Those that hold the weights sometimes have fewer workgroups than rows, so that each takes several
     /// rows, one after the other.
     fn plans(&self, draw: &mut Draw, product: Product, kernel: &'static Kernel) -> Vec<Plan> {
         let turns = draw.pick(&[1, 2, 3]);
-        let product = Product { chains: self.chains - self.lowest, ..product };
-        let mut plans = product.plans(kernel, self.steps);
+        let product = Product { chains: (self.rows.chains - self.rows.lowest) as u32, ..product };
+        let mut plans = product.plans(kernel, self.rows.count as u32);
         let held = |plan: &&mut Plan| plan.kernel.variants[plan.variant].name.starts_with("held");
         for plan in plans.iter_mut().filter(held) {
             plan.grid[2] = plan.grid[2].div_ceil(turns);
@@ -89,89 +81,54 @@ impl Recurrence {
         plans
     }
 
-    /// Where rows lie.
-    fn rows(&self) -> Steps {
-        let Recurrence { batch, hidden, time, steps, start, reverse, chains, lowest, stagger, .. } = *self;
-        let [batch, hidden, time, count] = [batch, hidden, time, steps].map(|n| n as usize);
-        let [chains, lowest, stagger] = [chains, lowest, stagger].map(|n| n as usize);
-        Steps { batch, hidden, time, start, count, reverse: reverse == 1, chains, lowest, stagger }
-    }
-
     /// Something of every step: [D, T, B, width].
     fn steps(&self, draw: &mut Draw, width: u32) -> Value {
-        draw.reals(self.rows().rows_of_steps() as u32 * width)
+        draw.reals(self.rows.rows_of_steps() as u32 * width)
     }
 
     /// What arrives from outside: [T, B, D, H], or of layers [D, T, B, H].
     fn outputs(&self, draw: &mut Draw) -> Value {
-        draw.reals(self.rows().rows_of_outputs() as u32 * self.hidden)
+        draw.reals(self.rows.rows_of_outputs() as u32 * self.rows.hidden as u32)
     }
 
     /// What goes from step to step: [D, B, width].
     fn carried(&self, draw: &mut Draw, width: u32) -> Value {
-        draw.reals(self.rows().rows_of_carried() as u32 * width)
+        draw.reals(self.rows.rows_of_carried() as u32 * width)
     }
 
     /// W_hh, or its transpose.
     fn weights(&self, draw: &mut Draw, product: Product) -> Value {
-        draw.reals(product.first_weight(self.chains as usize) as u32)
+        draw.reals(product.first_weight(self.rows.chains) as u32)
     }
 
     /// Gates, which lie in [low, 1].
     fn gates(&self, draw: &mut Draw, width: u32, low: f32) -> Value {
-        draw.between(self.rows().rows_of_steps() as u32 * width, low, 1.0)
+        draw.between(self.rows.rows_of_steps() as u32 * width, low, 1.0)
     }
 
     /// The cell states, in a slot of [B, H] before and after every step.
     fn cells(&self, draw: &mut Draw, most: f32) -> Value {
-        draw.between(self.rows().rows_of_slots() as u32 * self.hidden, -most, most)
+        draw.between(self.rows.rows_of_slots() as u32 * self.rows.hidden as u32, -most, most)
     }
 
     /// The states: `base` elements that mean nothing, then a slot of [B, width] before and after every step, then `more`.
     fn states(&self, draw: &mut Draw, width: u32, more: u32) -> Value {
-        draw.between(self.base + self.rows().rows_of_slots() as u32 * width + more, -1.0, 1.0)
+        draw.between(self.base + self.rows.rows_of_slots() as u32 * width + more, -1.0, 1.0)
     }
 
     /// Lengths from 1 to T, where there are any.
     fn lengths(&self, draw: &mut Draw) -> Value {
-        let lengths = draw.ints(self.batch, self.time).into_iter().map(|length| length + 1).collect();
+        let [batch, _, time] = self.sizes();
+        let lengths = draw.ints(batch, time).into_iter().map(|length| length + 1).collect();
         if self.ragged == 1 { Value::Ints(lengths) } else { Value::Absent }
     }
 }
 
 pub fn rnn_forward(draw: &mut Draw) -> Case {
     let r = Recurrence::draw(draw);
-    let Recurrence {
-        batch,
-        hidden,
-        time,
-        start,
-        steps,
-        reverse,
-        chains,
-        lowest,
-        stagger,
-        fresh,
-        base,
-        ragged,
-        ..
-    } = r;
+    let (Recurrence { fresh, base, ragged, .. }, [_, hidden, _]) = (r, r.sizes());
     let relu = draw.flag();
-    let p = RnnForward {
-        batch,
-        hidden,
-        time,
-        start,
-        steps,
-        reverse,
-        chains,
-        lowest,
-        stagger,
-        fresh,
-        base,
-        relu,
-        ragged,
-    };
+    let p = RnnForward { fresh, base, relu, ragged, ..r.rows.into() };
     let (xw, w_hh) = (r.steps(draw, hidden), r.weights(draw, p.product()));
     let values = vec![xw, w_hh, r.lengths(draw), r.states(draw, hidden, 0)];
     Case::new(p, r.plans(draw, p.product(), &RNN_FORWARD), values)
@@ -179,37 +136,9 @@ pub fn rnn_forward(draw: &mut Draw) -> Case {
 
 pub fn rnn_backward(draw: &mut Draw) -> Case {
     let r = Recurrence::draw(draw);
-    let Recurrence {
-        batch,
-        hidden,
-        time,
-        start,
-        steps,
-        reverse,
-        chains,
-        lowest,
-        stagger,
-        fresh,
-        base,
-        ragged,
-        ..
-    } = r;
+    let (Recurrence { fresh, base, ragged, .. }, [_, hidden, _]) = (r, r.sizes());
     let relu = draw.flag();
-    let p = RnnBackward {
-        batch,
-        hidden,
-        time,
-        start,
-        steps,
-        reverse,
-        chains,
-        lowest,
-        stagger,
-        fresh,
-        base,
-        relu,
-        ragged,
-    };
+    let p = RnnBackward { fresh, base, relu, ragged, ..r.rows.into() };
     let values = vec![
         r.outputs(draw),
         r.weights(draw, p.product()),
@@ -226,40 +155,12 @@ pub fn lstm_forward(draw: &mut Draw) -> Case {
     let projected = draw.flag();
     if projected == 1 {
         // The projection comes between two steps of one chain, and the initial state is as wide as what is projected to.
-        (r.steps, r.fresh, r.chains, r.lowest, r.stagger) = (1, 0, 1, 0, 0);
+        r = Recurrence { fresh: 0, ..r.alone() };
+        r.rows.count = 1;
     }
-    let Recurrence {
-        batch,
-        hidden,
-        time,
-        start,
-        steps,
-        reverse,
-        chains,
-        lowest,
-        stagger,
-        fresh,
-        base,
-        ragged,
-        ..
-    } = r;
+    let (Recurrence { fresh, base, ragged, .. }, [batch, hidden, time]) = (r, r.sizes());
     let width = if projected == 1 { draw.dim(8) * draw.pick(&[1, 4]) } else { hidden };
-    let p = LstmForward {
-        batch,
-        hidden,
-        width,
-        time,
-        start,
-        steps,
-        reverse,
-        chains,
-        lowest,
-        stagger,
-        fresh,
-        base,
-        projected,
-        ragged,
-    };
+    let p = LstmForward { width, fresh, base, projected, ragged, ..r.rows.into() };
     let (xw, w_hh) = (r.steps(draw, 4 * hidden), r.weights(draw, p.product()));
     let values = vec![
         xw,
@@ -276,25 +177,11 @@ pub fn lstm_backward(draw: &mut Draw) -> Case {
     let mut r = Recurrence::draw(draw);
     let projected = draw.flag();
     if projected == 1 {
-        (r.steps, r.chains, r.lowest, r.stagger) = (1, 1, 0, 0);
+        r = r.alone();
+        r.rows.count = 1;
     }
-    let Recurrence {
-        batch, hidden, time, start, steps, reverse, chains, lowest, stagger, fresh, ragged, ..
-    } = r;
-    let p = LstmBackward {
-        batch,
-        hidden,
-        time,
-        start,
-        steps,
-        reverse,
-        chains,
-        lowest,
-        stagger,
-        fresh,
-        projected,
-        ragged,
-    };
+    let (Recurrence { fresh, ragged, .. }, [_, hidden, _]) = (r, r.sizes());
+    let p = LstmBackward { fresh, projected, ragged, ..r.rows.into() };
     let values = vec![
         r.outputs(draw),
         r.weights(draw, p.product()),
@@ -309,9 +196,10 @@ pub fn lstm_backward(draw: &mut Draw) -> Case {
 }
 
 pub fn lstm_project_forward(draw: &mut Draw) -> Case {
-    let r = Recurrence { chains: 1, lowest: 0, stagger: 0, ..Recurrence::draw(draw) };
-    let Recurrence { batch, hidden, time, reverse, base, ragged, .. } = r;
+    let r = Recurrence::draw(draw).alone();
+    let (Recurrence { base, ragged, .. }, [batch, hidden, time]) = (r, r.sizes());
     let step = draw.below(time);
+    let reverse = u32::from(r.rows.reverse);
     let (before, after) = (step + reverse, step + 1 - reverse);
     let width = draw.dim(8);
     let source = base + (time + 1) * batch * width + step * batch * hidden;
@@ -322,8 +210,8 @@ pub fn lstm_project_forward(draw: &mut Draw) -> Case {
 }
 
 pub fn lstm_project_backward(draw: &mut Draw) -> Case {
-    let r = Recurrence { chains: 1, lowest: 0, stagger: 0, ..Recurrence::draw(draw) };
-    let Recurrence { batch, time, ragged, .. } = r;
+    let r = Recurrence::draw(draw).alone();
+    let (Recurrence { ragged, .. }, [batch, _, time]) = (r, r.sizes());
     let step = draw.below(time);
     let width = draw.dim(8);
     let p = LstmProjectBackward { batch, width, step, ragged };
@@ -333,74 +221,19 @@ pub fn lstm_project_backward(draw: &mut Draw) -> Case {
 
 pub fn gru_forward(draw: &mut Draw) -> Case {
     let r = Recurrence::draw(draw);
-    let Recurrence {
-        batch,
-        hidden,
-        time,
-        start,
-        steps,
-        reverse,
-        chains,
-        lowest,
-        stagger,
-        fresh,
-        base,
-        ragged,
-        ..
-    } = r;
+    let (Recurrence { fresh, base, ragged, .. }, [_, hidden, _]) = (r, r.sizes());
     let bias = draw.flag();
-    let p = GruForward {
-        batch,
-        hidden,
-        time,
-        start,
-        steps,
-        reverse,
-        chains,
-        lowest,
-        stagger,
-        fresh,
-        base,
-        bias,
-        ragged,
-    };
+    let p = GruForward { fresh, base, bias, ragged, ..r.rows.into() };
     let (xw, w_hh) = (r.steps(draw, 3 * hidden), r.weights(draw, p.product()));
-    let b_hh = if bias == 1 { draw.reals(chains * 3 * hidden) } else { Value::Absent };
+    let b_hh = if bias == 1 { draw.reals(r.rows.chains as u32 * 3 * hidden) } else { Value::Absent };
     let values = vec![xw, w_hh, b_hh, r.lengths(draw), r.steps(draw, 4 * hidden), r.states(draw, hidden, 0)];
     Case::new(p, r.plans(draw, p.product(), &GRU_FORWARD), values)
 }
 
 pub fn gru_backward(draw: &mut Draw) -> Case {
     let r = Recurrence::draw(draw);
-    let Recurrence {
-        batch,
-        hidden,
-        time,
-        start,
-        steps,
-        reverse,
-        chains,
-        lowest,
-        stagger,
-        fresh,
-        base,
-        ragged,
-        ..
-    } = r;
-    let p = GruBackward {
-        batch,
-        hidden,
-        time,
-        start,
-        steps,
-        reverse,
-        chains,
-        lowest,
-        stagger,
-        fresh,
-        base,
-        ragged,
-    };
+    let (Recurrence { fresh, base, ragged, .. }, [_, hidden, _]) = (r, r.sizes());
+    let p = GruBackward { fresh, base, ragged, ..r.rows.into() };
     let values = vec![
         r.outputs(draw),
         r.weights(draw, p.product()),
