@@ -19,8 +19,8 @@ use crate::tape::{Tape, Var};
 
 impl Tape {
     /// Plain recurrent layers one above the other, in one direction over x [T, B, I], as [`Tape::rnn`] over the output of
-    /// [`Tape::rnn`]. They share their launches: each layer is [`Stacked::stagger`] steps behind the one
-    /// below. Dropout between them is as by [`Tape::dropout`].
+    /// [`Tape::rnn`]. They share their launches: each layer is [`Stacked::stagger`] steps behind the one below. Dropout between
+    /// them is as by [`Tape::dropout`].
     ///
     /// Returns all h_t of the uppermost layer [T, B, H], and of each layer the final state [B, H]. The initial states `h0`, one
     /// [B, H] of each layer, are 0 where they are not given.
@@ -60,8 +60,9 @@ impl Tape {
     /// [`Tape::rnn_layers`] of long short-term memory: as [`Tape::lstm`] over the output of [`Tape::lstm`]. Of each layer `states`
     /// are h0 and c0, and the final states h and c.
     ///
-    /// # Errors As [`Tape::rnn_layers`]; also when there are several layers and a projection: its steps are launches of their own,
-    /// and layers share none.
+    /// # Errors
+    /// As [`Tape::rnn_layers`]; also when there are several layers and a projection: its steps are launches of their own, and
+    /// layers share none.
     pub fn lstm_layers(
         &mut self,
         x: Var,
