@@ -4,7 +4,7 @@
 mod common;
 
 use bptt::cpu::real::Bounded;
-use bptt::device::{Device, GpuOptions, Host};
+use bptt::device::{Detail, Device, GpuOptions, Host};
 use bptt::kernel::Dtype;
 use bptt::nn::{CellKind, Recurrent, RecurrentConfig};
 use bptt::ops::recurrent::{Order, RecurrentWeights, Stacked};
@@ -709,5 +709,53 @@ fn layers_at_once_take_gradients_of_other_types() {
         });
         let close = gradients[0].iter().zip(&gradients[1]).all(|(a, b)| (a - b).abs() < 1e-5);
         assert!(close, "{device:?}: {gradients:?}");
+    }
+}
+
+/// W_ih multiplies the rows of an embedding where these are fewer than the steps, else those of the steps.
+#[test]
+fn few_tokens_are_multiplied_once() {
+    let (time, batch, hidden) = (8, 2, 4);
+    for device in devices() {
+        for (tokens, rows) in [(8, 8), (9, time * batch)] {
+            let mut tape = Tape::without_parameters(&device);
+            let mut input =
+                |shape: &[usize]| tape.input(&Tensor::uniform(&device, shape, [-1.0, 1.0], 1, 0).unwrap());
+            let (table, w_ih, w_hh) = (input(&[tokens, 3]), input(&[hidden, 3]), input(&[hidden; 2]));
+            let weights = RecurrentWeights { w_ih, w_hh, biases: None, w_hr: None };
+            let indices = Indices::new(&device, [time, batch], &[1; 16]).unwrap();
+            device.start_profile(Detail::Launches).unwrap();
+            let x = tape.embedding(&indices, table, None).unwrap();
+            let [y, _] = tape.rnn(x, None, weights, Nonlinearity::Tanh, Order::default()).unwrap();
+            let cotangent = tape.value(y).unwrap().clone();
+            tape.backward_from(y, &cotangent).unwrap();
+            let profile = device.finish_profile().unwrap();
+            let products = profile.launches.iter().filter(|launch| launch.plan.kernel.name == "matmul");
+            let sizes: Vec<[u32; 3]> = products.map(|launch| [0, 1, 2].map(|k| launch.params[k])).collect();
+            let (rows, hidden, steps) = (rows as u32, hidden as u32, (time * batch) as u32);
+            // xw; dx, dW_ih and dW_hh.
+            let expected = [[rows, hidden, 3], [rows, 3, hidden], [hidden, 3, rows], [hidden, hidden, steps]];
+            assert_eq!(sizes, expected, "{device:?}");
+        }
+    }
+}
+
+/// A look-up without gradients stays one, also where a layer multiplies the table in the place of what was looked up.
+#[test]
+fn a_look_up_without_gradients_gives_none() {
+    let device = Device::cpu();
+    for tokens in [2, 9] {
+        let mut tape = Tape::without_parameters(&device);
+        let mut input =
+            |shape: &[usize]| tape.input(&Tensor::uniform(&device, shape, [-1.0, 1.0], 1, 0).unwrap());
+        let (table, w_ih, w_hh) = (input(&[tokens, 3]), input(&[4, 3]), input(&[4, 4]));
+        let weights = RecurrentWeights { w_ih, w_hh, biases: None, w_hr: None };
+        let indices = Indices::new(&device, [8, 2], &[1; 16]).unwrap();
+        let x = tape.no_grad(|tape| tape.embedding(&indices, table, None)).unwrap();
+        let [y, _] = tape.rnn(x, None, weights, Nonlinearity::Tanh, Order::default()).unwrap();
+        let loss = tape.sum(y).unwrap();
+        tape.backward(loss).unwrap();
+        let given = [table, w_ih].map(|var| tape.gradient(var).unwrap().is_some());
+        assert_eq!(given, [false, true], "{tokens} tokens");
     }
 }

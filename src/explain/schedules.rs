@@ -60,12 +60,12 @@ pub(super) fn layers_of(tape: &Tape) -> Result<Vec<LayerSizes>> {
             "gru" | "gru_layers" => CellKind::Gru,
             _ => continue,
         };
-        let (x, w_hh) = (tape.value_info(inputs[0])?.shape, tape.value_info(inputs[2])?.shape);
+        let [w_ih, w_hh] = [tape.value_info(inputs[1])?.shape, tape.value_info(inputs[2])?.shape];
         let output = tape.value_info(outputs[0])?.shape;
         if output[2] > w_hh[1] {
             return Err(Error::argument("explain", "compares layers of one direction, and one has two"));
         }
-        let lowest = LayerSizes { cell, time: x[0], batch: x[1], input: x[2], hidden: w_hh[1] };
+        let lowest = LayerSizes { cell, time: output[0], batch: output[1], input: w_ih[1], hidden: w_hh[1] };
         // Of layers one above the other each is compared by itself, and all but the lowest are alike.
         let above = LayerSizes { input: w_hh[1], ..lowest };
         let several = outputs.len() > 1 + cell.states();

@@ -12,6 +12,9 @@ impl Tape {
     /// `y[.., :]` = weight[`tokens[..]`, :] for weight [V, E] and tokens of any shape [..], as torch.nn.functional.embedding:
     /// [.., E].
     ///
+    /// A recurrent layer that takes the result multiplies the rows of weight with its W_ih, where they are at most half as many as the
+    /// tokens, and looks up the products.
+    ///
     /// Gradient: `dweight[v, :]` = Σ of `dy[n, :]` over the positions n of token v; 0 for the token `padding_idx`.
     ///
     /// # Errors
@@ -25,39 +28,70 @@ impl Tape {
         if let Some(index) = padding_idx.filter(|index| *index >= rows) {
             return Err(Error::argument("embedding", format!("padding_idx {index} is not in 0..{rows}")));
         }
-        let padding = padding_idx.map_or(NO_PADDING, |index| index as u32);
         let shape = Shape::joined("embedding", &tokens.shape(), &[width])?;
         let y = Tensor::empty(self.device(), table.dtype(), shape)?;
-        let params = Embedding { count: tokens.count() as u32, width: width as u32, rows: rows as u32 };
-        let args = [tokens.tensor().read(), table.read(), y.write()];
-        self.device().launch(&Plan::elements(&EMBEDDING, y.count()), &params, &args)?;
+        look_up(tokens, table, &y)?;
         if self.requires_grad(weight)? {
             // Uploaded now: in the middle of the backward pass it would split the compute pass.
             tokens.sorted(rows)?;
         }
-        let tokens = tokens.clone();
-        self.push("embedding", &[weight], y, || {
+        let of = tokens.clone();
+        let y = self.push("embedding", &[weight], y, || {
             Box::new(move |g| {
                 let dy = g.of_output()?;
-                let sorted = tokens.sorted(rows)?;
-                g.give_with(0, |dw, accumulate| {
-                    if sorted.is_empty() && !accumulate {
-                        return dw.fill(0.0);
-                    }
-                    super::added_up(dw, sorted.len() > 1, accumulate, |dw, accumulate| {
-                        for (index, part) in sorted.iter().enumerate() {
-                            let dy = dy.slice(index * PART * width, [part.order.count(), width])?;
-                            let accumulate = (accumulate || index > 0).into();
-                            let (rows, width) = (rows as u32, width as u32);
-                            let params = EmbeddingBackward { rows, width, padding, accumulate };
-                            let args = [part.starts.read(), part.order.read(), dy.read(), dw.update()];
-                            let plan = Plan::elements(&EMBEDDING_BACKWARD, dw.count());
-                            dw.device().launch(&plan, &params, &args)?;
-                        }
-                        Ok(())
-                    })
-                })
+                g.give_with(0, |dw, accumulate| add_up(&of, &dy, padding_idx, dw, accumulate))
             })
-        })
+        })?;
+        if padding_idx.is_none() {
+            self.came_from(y, LookUp { tokens: tokens.clone(), table: weight });
+        }
+        Ok(y)
     }
+}
+
+/// Where a value came from that is rows of a table. What is linear in it can be had of the table's rows, where these are fewer, and
+/// looked up then.
+#[derive(Clone)]
+pub(crate) struct LookUp {
+    /// The row of each of its rows.
+    pub tokens: Indices,
+    /// [V, E].
+    pub table: Var,
+}
+
+/// y[.., :] = table[tokens[..], :] for table [V, E].
+pub(super) fn look_up(tokens: &Indices, table: &Tensor, y: &Tensor) -> Result<()> {
+    let [rows, width] = [0, 1].map(|dim| table.shape()[dim] as u32);
+    let params = Embedding { count: tokens.count() as u32, width, rows };
+    let args = [tokens.tensor().read(), table.read(), y.write()];
+    y.device().launch(&Plan::elements(&EMBEDDING, y.count()), &params, &args)
+}
+
+/// dtable[v, :] = Σ of dy[n, :] over the positions n of token v, or added to it; nothing of the token `padding_idx`. dtable is
+/// [V, E], dy [.., E].
+pub(super) fn add_up(
+    tokens: &Indices,
+    dy: &Tensor,
+    padding_idx: Option<usize>,
+    dtable: &Tensor,
+    accumulate: bool,
+) -> Result<()> {
+    let [rows, width] = [0, 1].map(|dim| dtable.shape()[dim]);
+    let padding = padding_idx.map_or(NO_PADDING, |index| index as u32);
+    let sorted = tokens.sorted(rows)?;
+    if sorted.is_empty() && !accumulate {
+        return dtable.fill(0.0);
+    }
+    super::added_up(dtable, sorted.len() > 1, accumulate, |dtable, accumulate| {
+        for (index, part) in sorted.iter().enumerate() {
+            let dy = dy.slice(index * PART * width, [part.order.count(), width])?;
+            let accumulate = (accumulate || index > 0).into();
+            let (rows, width) = (rows as u32, width as u32);
+            let params = EmbeddingBackward { rows, width, padding, accumulate };
+            let args = [part.starts.read(), part.order.read(), dy.read(), dtable.update()];
+            let plan = Plan::elements(&EMBEDDING_BACKWARD, dtable.count());
+            dtable.device().launch(&plan, &params, &args)?;
+        }
+        Ok(())
+    })
 }

@@ -36,7 +36,7 @@ mod binary;
 mod cast;
 pub mod cross_entropy;
 pub(crate) mod dropout;
-mod embedding;
+pub(crate) mod embedding;
 mod gather;
 pub mod indices;
 mod layer_norm;

@@ -30,6 +30,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::kernel::Dtype;
+use crate::ops::embedding::LookUp;
 use crate::parameters::{ParameterId, Parameters};
 use crate::tensor::Tensor;
 
@@ -54,6 +55,7 @@ struct Value {
     requires_grad: bool,
     kind: Kind,
     gradient: Option<Gradient>,
+    look_up: Option<LookUp>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -239,7 +241,8 @@ impl Tape {
         {
             recorder.value();
         }
-        self.values.push(Value { tensor, aligned: OnceLock::new(), requires_grad, kind, gradient: None });
+        let aligned = OnceLock::new();
+        self.values.push(Value { tensor, aligned, requires_grad, kind, gradient: None, look_up: None });
         Var { index: self.values.len() - 1, tape: self.id }
     }
 
@@ -281,6 +284,19 @@ impl Tape {
     /// [`Error::Argument`] when the value is not of this tape.
     pub fn requires_grad(&self, var: Var) -> Result<bool> {
         Ok(self.values[self.index(var)?].requires_grad)
+    }
+
+    /// Keeps that a value of this tape came from a look-up.
+    pub(crate) fn came_from(&mut self, var: Var, look_up: LookUp) {
+        self.values[var.index].look_up = Some(look_up);
+    }
+
+    /// The look-up that a value came from.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when the value is not of this tape.
+    pub(crate) fn look_up(&self, var: Var) -> Result<Option<&LookUp>> {
+        Ok(self.values[self.index(var)?].look_up.as_ref())
     }
 
     /// The gradient of a [`Tape::input`] or a parameter, added up over backward passes. `None` for an input that none has reached,

@@ -20,14 +20,16 @@ pub(super) mod lengths;
 mod sequence;
 mod steps;
 
+use crate::device::Recorder;
 use crate::error::{Error, Result};
+use crate::ops::embedding::LookUp;
 use crate::tape::{Tape, Var};
 use crate::tensor::{Shape, Tensor};
 
 pub(crate) use layers::{Sizes, stagger};
 pub use lengths::Lengths;
 pub(crate) use sequence::{Chains, fits};
-use sequence::{Places, Sequence, Weights};
+use sequence::{Input, Places, Sequence, Weights};
 pub(crate) use steps::Cell;
 
 /// The activation of a plain recurrent layer, as torch.nn.RNN's `nonlinearity`.
@@ -288,21 +290,43 @@ impl Tape {
             all.push(weights);
             initial.push(states);
         }
-        let (time, batch) = (input.shape()[0], input.shape()[1]);
+        let steps @ [time, batch] = [input.shape()[0], input.shape()[1]];
         let lengths = lengths.map(|lengths| lengths.checked(op, time, batch)).transpose()?;
-        let input = match &lengths {
-            None => input,
-            Some(lengths) => {
-                same_device(op, "lengths", &input, lengths)?;
-                // Whatever padding holds, the products over all steps must not meet it.
-                lengths::masked(&input, lengths)?
+        if let Some(lengths) = &lengths {
+            same_device(op, "lengths", &input, lengths)?;
+        }
+        let input = match (self.few_rows(x)?, &lengths) {
+            (Some(LookUp { tokens, table }), _) => {
+                inputs[0] = table;
+                let learnt = [table, weights[0].w_ih].map(|var| self.requires_grad(var));
+                let x = self.value(table)?.clone();
+                if learnt.into_iter().collect::<Result<Vec<_>>>()?.contains(&true) {
+                    // Uploaded now: in the middle of the backward pass it would split the compute pass.
+                    tokens.sorted(x.shape()[0])?;
+                }
+                Input { x, tokens: Some(tokens), steps }
             }
+            // Whatever padding holds, the products over all steps must not meet it.
+            (None, Some(lengths)) => Input { x: lengths::masked(&input, lengths)?, tokens: None, steps },
+            (None, None) => Input { x: input, tokens: None, steps },
         };
         // Behind all checks, so that a mistake draws no masks.
         let masks = (1..all.len()).map_while(|_| self.next_mask(dropout)).collect();
         let sequence = Sequence::new(cell, chains, lengths, input, all, masks)?;
         sequence.forward(&initial)?;
         Ok((sequence, inputs))
+    }
+
+    /// The table that x [T, B, I] has rows of, where those are so few that it pays to multiply them in the place of x.
+    fn few_rows(&self, x: Var) -> Result<Option<LookUp>> {
+        let steps: usize = self.value(x)?.shape()[..2].iter().product();
+        let Some(look_up) = self.look_up(x)? else { return Ok(None) };
+        // Whoever looks at the numbers of a step wants x too.
+        let looked_at = self.device().recorder().is_some_and(Recorder::keeps_values);
+        let few = 2 * self.value(look_up.table)?.shape()[0] <= steps;
+        // A look-up without gradients gives the table none.
+        let alike = self.requires_grad(x)? == self.requires_grad(look_up.table)?;
+        Ok((few && alike && !looked_at).then(|| look_up.clone()))
     }
 
     /// Checks the weights and states of a chain, and adds them to the node's inputs. `features` is how many numbers each step takes

@@ -11,6 +11,8 @@ use crate::error::Result;
 use crate::kernel::Dtype;
 use crate::ops::bias_add::sum_rows;
 use crate::ops::dropout::Mask;
+use crate::ops::embedding::{add_up, look_up};
+use crate::ops::indices::Indices;
 use crate::ops::matmul::{Matrix, product, product_with_biases};
 use crate::ops::strided::{copy_strided, permuted};
 use crate::tape::Gradients;
@@ -27,8 +29,7 @@ pub struct Sequence {
     pub hidden: usize,
     /// S: the size of h.
     pub width: usize,
-    /// [T, B, I].
-    input: Tensor,
+    input: Input,
     /// Of each chain.
     weights: Vec<Weights>,
     /// The states, from element `base` on, in T + 1 slots of [B, S]. Step t takes the state from slot t to slot t + 1, in reverse
@@ -82,6 +83,16 @@ pub struct Rounds {
     pub many: usize,
     /// The steps of a block.
     pub each: usize,
+}
+
+/// What goes into directions, or into the lowest layer.
+pub struct Input {
+    /// x [T, B, I]; or a table [V, I], of which x has rows. W_ih then multiplies the table's rows, which are fewer.
+    pub x: Tensor,
+    /// Which row of the table each step of each sequence takes: [T, B].
+    pub tokens: Option<Indices>,
+    /// T and B.
+    pub steps: [usize; 2],
 }
 
 /// The weights of a chain.
@@ -138,12 +149,11 @@ impl Sequence {
         cell: Cell,
         chains: Chains,
         lengths: Option<Tensor>,
-        input: Tensor,
+        input: Input,
         weights: Vec<Weights>,
         masks: Vec<Mask>,
     ) -> Result<Sequence> {
-        let device = input.device();
-        let (time, batch) = (input.shape()[0], input.shape()[1]);
+        let (device, [time, batch]) = (input.x.device(), input.steps);
         let Weights { w_ih, w_hh, w_hr, .. } = &weights[0];
         let (hidden, width) = (w_ih.shape()[0] / cell.parts(), w_hh.shape()[1]);
         // What is kept is stored as the weights are; the input as it comes.
@@ -268,7 +278,15 @@ impl Sequence {
         let xw = Tensor::empty(&self.h.device(), self.h.dtype(), [self.rows().rows_of_steps() * gates])?;
         // Of layers those above the lowest get theirs when the one below has made some steps.
         for chain in 0..self.rows().outputs() {
-            self.project(chain, &self.input, &self.part_of_steps(&xw, chain, gates)?)?;
+            let part = self.part_of_steps(&xw, chain, gates)?;
+            match &self.input {
+                Input { x, tokens: None, .. } => self.project(chain, x, &part)?,
+                Input { x: table, tokens: Some(tokens), .. } => {
+                    let rows = Tensor::empty(&part.device(), part.dtype(), [table.shape()[0], gates])?;
+                    self.project(chain, table, &rows)?;
+                    look_up(tokens, &rows, &part)?;
+                }
+            }
         }
         // Neighbouring threads then read neighbouring weights, and a CPU multiplies rows by columns.
         let w_hh = self.together(|weights| &weights.w_hh, true)?;
@@ -392,10 +410,11 @@ impl Sequence {
         }
     }
 
-    /// What a chain takes: x, or of a layer above the lowest the states of the one below, or what dropout left of them.
+    /// What W_ih of a chain multiplies: x or the table that it has rows of; of a layer above the lowest the states of the one
+    /// below, or what dropout left of them.
     fn input_of(&self, chain: usize) -> Result<Tensor> {
         match &self.dropped {
-            _ if chain < self.rows().outputs() => Ok(self.input.clone()),
+            _ if chain < self.rows().outputs() => Ok(self.input.x.clone()),
             None => self.states(chain - 1, 1),
             Some(Dropped { outputs, .. }) => self.part_of_steps(outputs, chain - 1, self.width),
         }
@@ -479,23 +498,37 @@ impl Sequence {
         };
         let da = parts(&carried.da)?;
         let da_h = carried.da_h.as_ref().map_or_else(|| Ok(da.clone()), parts)?;
+        // Of each chain the gradient of what W_ih and b_ih made: of all steps, or added up for each row of a table.
+        let da_x = da.iter().enumerate().map(|(chain, da)| match &self.input {
+            Input { x: table, tokens: Some(tokens), .. } if chain < rows.outputs() => {
+                let rows = wide(&[table.shape()[0], gates])?;
+                add_up(tokens, da, None, &rows, false)?;
+                Ok(rows)
+            }
+            _ => Ok(da.clone()),
+        });
+        let da_x = da_x.collect::<Result<Vec<_>>>()?;
         g.give_with(0, |dx, more| {
-            let mut terms = da.iter().zip(&self.weights).take(rows.outputs()).enumerate();
+            let mut terms = da_x.iter().zip(&self.weights).take(rows.outputs()).enumerate();
             terms.try_for_each(|(chain, (da, Weights { w_ih, .. }))| {
                 product(Matrix::new(da), Matrix::new(w_ih), dx, more || chain > 0)
             })
         })?;
         for (chain, Weights { w_hh, biases, places, .. }) in self.weights.iter().enumerate() {
-            let (da, da_h) = (&da[chain], &da_h[chain]);
+            let (da_x, da_h) = (&da_x[chain], &da_h[chain]);
+            // Where b_hh is added to what b_ih is, its gradient is the same.
+            let da_b = if self.cell == Cell::Gru { da_h } else { da_x };
             // ANCHOR: products
             let (input, before) = (self.input_of(chain)?, self.states(chain, 0)?);
-            g.give_with(places.w_ih, |dw, more| product(Matrix::new(da).t(), Matrix::new(&input), dw, more))?;
+            g.give_with(places.w_ih, |dw, more| {
+                product(Matrix::new(da_x).t(), Matrix::new(&input), dw, more)
+            })?;
             g.give_with(places.w_hh, |dw, more| {
                 product(Matrix::new(da_h).t(), Matrix::new(&before), dw, more)
             })?;
             if biases.is_some() {
-                g.give_with(places.b_ih, |db, more| sum_rows(da, db, more))?;
-                g.give_with(places.b_hh, |db, more| sum_rows(da_h, db, more))?;
+                g.give_with(places.b_ih, |db, more| sum_rows(da_x, db, more))?;
+                g.give_with(places.b_hh, |db, more| sum_rows(da_b, db, more))?;
             }
             // ANCHOR_END: products
             if let Some(Projection { dp, .. }) = &carried.projection {

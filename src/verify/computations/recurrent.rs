@@ -6,6 +6,7 @@ use crate::error::Result;
 use crate::nn::{
     CellConfig, Gru, GruCell, GruConfig, Lstm, LstmCell, LstmConfig, Rnn, RnnCell, RnnCellConfig, RnnConfig,
 };
+use crate::ops::indices::Indices;
 use crate::ops::recurrent::{Cell, Lengths, Nonlinearity, Order, RecurrentWeights, Stacked};
 use crate::parameters::Initializer;
 use crate::tape::{DropoutStream, Tape, Var};
@@ -32,6 +33,13 @@ pub fn layers() -> Vec<Computation> {
     let rnn = RnnConfig { input_size: 2, hidden_size: 3, ..RnnConfig::default() };
     let lstm = LstmConfig { input_size: 2, hidden_size: 3, ..LstmConfig::default() };
     let gru = GruConfig { input_size: 2, hidden_size: 3, ..GruConfig::default() };
+    table.extend([
+        looked_up(Layer::Rnn(rnn), false),
+        looked_up(Layer::Lstm(lstm), false),
+        looked_up(Layer::Gru(gru), true),
+        looked_up(Layer::Lstm(LstmConfig { bidirectional: true, bias: false, ..lstm }), true),
+        looked_up(Layer::Gru(GruConfig { num_layers: 2, ..gru }), false),
+    ]);
     let batch = |time| Data { time, batch: Some(3), states: true, lengths: false };
     let ragged = |time| Data { lengths: true, ..batch(time) };
     let single = |time| Data { batch: None, ..batch(time) };
@@ -302,6 +310,26 @@ pub fn network(layer: &Layer, time: usize, batch: Option<usize>, states: bool, l
                 total = tape.add(total, part)?;
             }
             Ok(total)
+        }))
+    })
+}
+
+/// Recurrent layers over rows of a table of few. The result is Σ output ⊙ c + Σ x ⊙ d, so that the table gets gradients from the
+/// layers and from the look-up; one of its rows is never looked up.
+fn looked_up(layer: Layer, ragged: bool) -> Computation {
+    let (time, batch, tokens) = (4, 3, [0, 1, 3, 3, 1, 0, 4, 4, 0, 1, 1, 3]);
+    let (input, _, sizes, directions, _) = layer.sizes();
+    let name = format!("{layer:?} over rows of a table, lengths {ragged}");
+    let (table, c, d) = ([5, input], [time, batch, directions * sizes[0]], [time, batch, input]);
+    Computation::of_model(name, &[("table", &table), ("c", &c), ("d", &d)], move |init| {
+        let layer = layer.make(init)?;
+        Ok(Arc::new(move |tape, v| {
+            let tokens = Indices::new(tape.device(), [time, batch], &tokens)?;
+            let lengths = ragged.then(|| Lengths::new(tape.device(), &[4, 1, 2])).transpose()?;
+            let x = tape.embedding(&tokens, v[0], None)?;
+            let (output, _) = layer.run(tape, x, &[], lengths.as_ref())?;
+            let (output, x) = (weighted(tape, output, v[1])?, weighted(tape, x, v[2])?);
+            tape.add(output, x)
         }))
     })
 }
