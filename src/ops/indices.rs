@@ -16,6 +16,8 @@ pub struct Indices {
     host: Arc<[i32]>,
     /// Made when an embedding first asks for it.
     sorted: Arc<Mutex<Option<Arc<[Sorted]>>>>,
+    /// As above.
+    occurring: Arc<Mutex<Option<Tensor>>>,
 }
 
 /// The positions of each token in a part of the integers: those of token v are `order[starts[v]..starts[v + 1]]`, ascending,
@@ -37,7 +39,7 @@ impl Indices {
     /// [`Error::Argument`] when their number is not that of the shape; [`Error::Gpu`] on a fault.
     pub fn new(device: &Device, shape: impl Into<Shape>, values: &[i32]) -> Result<Indices> {
         let tensor = Tensor::from_i32(device, shape, values)?;
-        Ok(Indices { tensor, host: values.into(), sorted: Arc::default() })
+        Ok(Indices { tensor, host: values.into(), sorted: Arc::default(), occurring: Arc::default() })
     }
 
     /// The shape.
@@ -90,6 +92,18 @@ impl Indices {
         let params = OneHot { count: self.count() as u32, classes: classes as u32 };
         device.launch(&Plan::elements(&ONE_HOT, y.count()), &params, &[self.tensor.read(), y.write()])?;
         Ok(y)
+    }
+
+    /// Of each of `rows` tokens, which have been checked, 1 where it occurs and else 0: [rows].
+    pub(super) fn occurring(&self, rows: usize) -> Result<Tensor> {
+        let mut kept = self.occurring.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(occurring) = kept.as_ref().filter(|occurring| occurring.count() == rows) {
+            return Ok(occurring.clone());
+        }
+        let mut occurring = vec![0; rows];
+        self.host.iter().for_each(|token| occurring[*token as usize] = 1);
+        let occurring = Tensor::from_i32(&self.tensor.device(), [rows], &occurring)?;
+        Ok(kept.insert(occurring).clone())
     }
 
     /// The positions of each of `rows` tokens, which have been checked, in parts of [`PART`]: stable counting sorts.

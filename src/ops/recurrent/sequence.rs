@@ -410,11 +410,19 @@ impl Sequence {
         }
     }
 
-    /// What W_ih of a chain multiplies: x or the table that it has rows of; of a layer above the lowest the states of the one
+    /// What W_ih of a chain has multiplied: x, or those rows of a table that it has; of a layer above the lowest the states of the one
     /// below, or what dropout left of them.
     fn input_of(&self, chain: usize) -> Result<Tensor> {
         match &self.dropped {
-            _ if chain < self.rows().outputs() => Ok(self.input.x.clone()),
+            _ if chain < self.rows().outputs() => match &self.input {
+                Input { x, tokens: None, .. } => Ok(x.clone()),
+                Input { x: table, tokens: Some(tokens), .. } => {
+                    // Whatever a row holds that is never looked up, the product with its gradient, 0, must not meet it.
+                    let [rows, width] = [0, 1].map(|dim| table.shape()[dim]);
+                    masked(&table.reshape([1, rows, width])?, &tokens.occurring(rows)?)?
+                        .reshape([rows, width])
+                }
+            },
             None => self.states(chain - 1, 1),
             Some(Dropped { outputs, .. }) => self.part_of_steps(outputs, chain - 1, self.width),
         }
@@ -501,8 +509,12 @@ impl Sequence {
         // Of each chain the gradient of what W_ih and b_ih made: of all steps, or added up for each row of a table.
         let da_x = da.iter().enumerate().map(|(chain, da)| match &self.input {
             Input { x: table, tokens: Some(tokens), .. } if chain < rows.outputs() => {
+                let Places { w_ih, b_ih, b_hh, .. } = self.weights[chain].places;
+                let made = [0, w_ih, b_ih, b_hh].into_iter().filter(|place| *place != Places::ABSENT);
                 let rows = wide(&[table.shape()[0], gates])?;
-                add_up(tokens, da, None, &rows, false)?;
+                if made.into_iter().any(|place| g.wanted(place)) {
+                    add_up(tokens, da, None, &rows, false)?;
+                }
                 Ok(rows)
             }
             _ => Ok(da.clone()),
