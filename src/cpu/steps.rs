@@ -52,7 +52,7 @@ impl Steps {
     /// The steps of a forward pass in a chain: upwards, or in reverse downwards.
     pub fn forward(self, chain: usize) -> impl Iterator<Item = Step> {
         let reverse = self.is_reverse(chain);
-        self.places(chain * self.stagger).map(move |place| {
+        self.places(chain, false).map(move |place| {
             let time = if reverse { self.time - 1 - place } else { place };
             let [before, after] = [time + usize::from(reverse), time + usize::from(!reverse)];
             Step { chain, time, before, after, later: None, first: place == 0 }
@@ -62,7 +62,7 @@ impl Steps {
     /// The steps of a backward pass in a chain: downwards, or in reverse upwards. Of layers the uppermost begins.
     pub fn backward(self, chain: usize) -> impl Iterator<Item = Step> {
         let reverse = self.is_reverse(chain);
-        self.places(self.last_behind() - chain * self.stagger).map(move |place| {
+        self.places(chain, true).map(move |place| {
             let time = if reverse { place } else { self.time - 1 - place };
             let [before, after] = [time + usize::from(reverse), time + usize::from(!reverse)];
             let later = if reverse { time.checked_sub(1) } else { Some(time + 1) };
@@ -89,24 +89,20 @@ impl Steps {
 
     /// The times t of the steps that a chain makes, which are neighbours, in a pass forward or backward.
     pub fn times(self, chain: usize, backward: bool) -> Range<usize> {
-        let behind = chain * self.stagger;
-        let places = self.places(if backward { self.last_behind() - behind } else { behind });
+        let places = self.places(chain, backward);
         match backward == self.is_reverse(chain) {
             true => places,
             false => self.time - places.end..self.time - places.start,
         }
     }
 
-    /// The places, in the order of the pass, of the steps that a chain makes which is so many steps behind.
-    fn places(self, behind: usize) -> Range<usize> {
+    /// The places of the steps that a chain makes, in the order of a pass forward or backward. Of layers the uppermost is the last
+    /// forward, and the lowest backward.
+    fn places(self, chain: usize, backward: bool) -> Range<usize> {
+        let behind = self.stagger * if backward { self.chains - 1 - chain } else { chain };
         let begin = i64::from(self.start) - behind as i64;
         let place = |n: i64| n.clamp(0, self.time as i64) as usize;
         place(begin)..place(begin + self.count as i64)
-    }
-
-    /// How many steps the chain that begins last is behind the first.
-    pub fn last_behind(self) -> usize {
-        (self.chains - 1) * self.stagger
     }
 
     /// Whether a chain goes from the last step to the first: of two directions, one does.

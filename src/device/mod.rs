@@ -371,6 +371,11 @@ impl Device {
         OpenSpan::begin(self.recorder(), name, work)
     }
 
+    /// Whether somebody looks at the numbers of each launch: a profile with [`Detail::Values`].
+    pub(crate) fn keeps_values(&self) -> bool {
+        self.recorder().is_some_and(Recorder::keeps_values)
+    }
+
     /// What profiles are recorded by.
     pub(crate) fn recorder(&self) -> Option<&Recorder> {
         self.backend.recorder()

@@ -1,6 +1,5 @@
 //! What the layers RNN, LSTM and GRU have in common: layers one above the other, directions, shapes, dropout between layers.
 
-use crate::device::Recorder;
 use crate::error::{Error, Result};
 use crate::ops::dropout;
 use crate::ops::recurrent::{Cell, Chains, Lengths, Order, RecurrentWeights, Sizes, Stacked, fits, stagger};
@@ -289,7 +288,7 @@ impl Stack {
         let device = tape.device();
         let dropout = dropout > 0.0 && tape.training().is_some();
         // Whoever looks at the numbers of each layer wants each by itself, and so does the search for those that are not finite.
-        let looked_at = device.recorder().is_some_and(Recorder::keeps_values) || tape.detects_nonfinite();
+        let looked_at = device.keeps_values() || tape.detects_nonfinite();
         if bidirectional || proj_size > 0 || looked_at {
             return Ok(None);
         }

@@ -6,7 +6,7 @@
 //! product W_ih·x between two layers. It also costs memory: what one layer needs for a pass, all of them then have at the same
 //! time.
 
-use super::sequence::{Chains, fits};
+use super::chains::{Chains, fits};
 use super::steps::Cell;
 use super::{Nonlinearity, RecurrentWeights, Stacked};
 use crate::cpu::cost;

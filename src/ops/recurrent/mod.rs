@@ -1,6 +1,7 @@
 //! Recurrent layers over a whole sequence, in one direction or in both, or several one above the other: one node of the tape each.
 //!
-//! The three cells share their schedule (`sequence.rs`).
+//! The three cells share their schedule (`sequence.rs`). Both directions of a layer share their launches, and so may layers one above
+//! the other (`chains.rs`): how many steps apart is chosen in `layers.rs`, and what they hand on in between is in `rounds.rs`.
 //!
 //! Forward:
 //! 1. x·W_ihᵀ + biases of all time steps is one matrix product.
@@ -15,20 +16,21 @@
 //!
 //! The equations of the cells are in the headers of `shaders/rnn_forward.wgsl`, `rnn_backward.wgsl` and so on.
 
+mod chains;
 mod layers;
 pub(super) mod lengths;
+mod rounds;
 mod sequence;
 mod steps;
 
-use crate::device::Recorder;
 use crate::error::{Error, Result};
 use crate::ops::embedding::LookUp;
 use crate::tape::{Tape, Var};
 use crate::tensor::{Shape, Tensor};
 
+pub(crate) use chains::{Chains, fits};
 pub(crate) use layers::{Sizes, stagger};
 pub use lengths::Lengths;
-pub(crate) use sequence::{Chains, fits};
 use sequence::{Input, Places, Sequence, Weights};
 pub(crate) use steps::Cell;
 
@@ -324,7 +326,7 @@ impl Tape {
         let steps: usize = self.value(x)?.shape()[..2].iter().product();
         let Some(look_up) = self.look_up(x)? else { return Ok(None) };
         // Whoever looks at the numbers of a step wants x too.
-        let looked_at = self.device().recorder().is_some_and(Recorder::keeps_values);
+        let looked_at = self.device().keeps_values();
         let table = self.value(look_up.table)?;
         // What is added up for the rows has 32 bits, and a GPU may multiply 16 much faster.
         let saved = if table.dtype().is_half() { 8 } else { 2 };

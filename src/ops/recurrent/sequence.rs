@@ -4,7 +4,9 @@
 //! behind the one that it depends on. An array has the parts of the chains one after the other, so that a part begins at an
 //! aligned element (`shaders/recurrent_steps.wgsl`).
 
+use super::chains::Chains;
 use super::lengths::masked;
+use super::rounds::Dropped;
 use super::steps::Cell;
 use crate::cpu::steps::Steps;
 use crate::error::Result;
@@ -29,9 +31,9 @@ pub struct Sequence {
     pub hidden: usize,
     /// S: the size of h.
     pub width: usize,
-    input: Input,
+    pub(super) input: Input,
     /// Of each chain.
-    weights: Vec<Weights>,
+    pub(super) weights: Vec<Weights>,
     /// The states, from element `base` on, in T + 1 slots of [B, S]. Step t takes the state from slot t to slot t + 1, in reverse
     /// from slot t + 1 to slot t. So the states before all steps are neighbouring rows, and those after all steps too: one
     /// product takes all of them. `base` is such that the latter begin at an aligned element, and can be an output without a
@@ -42,47 +44,7 @@ pub struct Sequence {
     c: Option<Tensor>,
     /// What the kernels keep of the gates.
     gates: Option<Tensor>,
-    dropped: Option<Dropped>,
-}
-
-/// What dropout makes of the outputs of layers before the layers above take them.
-struct Dropped {
-    /// Of each layer but the uppermost.
-    masks: Vec<Mask>,
-    /// What is left of their outputs: as [L − 1, T, B, H], each layer's part aligned.
-    outputs: Tensor,
-}
-
-/// What the chains of a sequence are.
-#[derive(Clone, Copy, Debug)]
-pub enum Chains {
-    /// One direction, or two: whether the first is from the last step to the first. The second is the opposite.
-    Directions { reverse: bool },
-    /// Layers, each so many steps behind the one that it depends on.
-    Layers { stagger: usize },
-}
-
-impl Chains {
-    /// Where the rows of so many chains lie, of all steps together.
-    fn rows(self, [time, batch, hidden]: [usize; 3], chains: usize) -> Steps {
-        let (reverse, stagger) = match self {
-            Chains::Directions { reverse } => (reverse, 0),
-            Chains::Layers { stagger } => (false, stagger),
-        };
-        Steps { batch, hidden, time, start: 0, count: time, reverse, chains, lowest: 0, stagger }
-    }
-}
-
-/// The rounds of a pass: all steps of directions are one round. Layers make blocks of `stagger` steps: in the first round only
-/// one layer does, the lowest in a forward pass and the uppermost in a backward pass, and each other one begins a round later
-/// than the one that it depends on.
-pub struct Rounds {
-    /// How many steps of the pass come before the first round: below 0 where its block is shorter than the others.
-    pub first: i32,
-    /// How many rounds there are.
-    pub many: usize,
-    /// The steps of a block.
-    pub each: usize,
+    pub(super) dropped: Option<Dropped>,
 }
 
 /// What goes into directions, or into the lowest layer.
@@ -223,7 +185,7 @@ impl Sequence {
     }
 
     /// The first element of a slot of h.
-    fn h_at(&self, chain: usize, slot: usize) -> usize {
+    pub(super) fn h_at(&self, chain: usize, slot: usize) -> usize {
         self.base + self.rows().row_of_slot(chain, slot) * self.width
     }
 
@@ -233,7 +195,7 @@ impl Sequence {
     }
 
     /// A chain's part of an array of [T, B, width], aligned.
-    fn part_of_steps(&self, all: &Tensor, chain: usize, width: usize) -> Result<Tensor> {
+    pub(super) fn part_of_steps(&self, all: &Tensor, chain: usize, width: usize) -> Result<Tensor> {
         all.slice(self.rows().row_of_step(chain, 0) * width, [self.time, self.batch, width])
     }
 
@@ -296,89 +258,12 @@ impl Sequence {
     }
 
     /// xw = x·W_ihᵀ with the biases, of some steps of a chain.
-    fn project(&self, chain: usize, x: &Tensor, xw: &Tensor) -> Result<()> {
+    pub(super) fn project(&self, chain: usize, x: &Tensor, xw: &Tensor) -> Result<()> {
         let Weights { w_ih, biases, .. } = &self.weights[chain];
         let [b_ih, b_hh] = [0, 1].map(|which| biases.as_ref().map(|biases| &biases[which]));
         // In a GRU r multiplies a sum that b_hh is a part of; in the other cells the two biases are simply added.
         let b_hh = b_hh.filter(|_| self.cell != Cell::Gru);
         product_with_biases(Matrix::new(x), Matrix::new(w_ih).t(), [b_ih, b_hh], xw, false)
-    }
-
-    /// The rounds in which a pass makes its steps.
-    pub fn rounds(&self, backward: bool) -> Rounds {
-        let Steps { time, chains, stagger, .. } = self.rows();
-        if stagger == 0 {
-            return Rounds { first: 0, many: 1, each: time };
-        }
-        let blocks = time.div_ceil(stagger);
-        // Blocks begin at multiples of `stagger`: the one that the backward pass begins with is the shorter one.
-        let first = if backward { time as i32 - (blocks * stagger) as i32 } else { 0 };
-        Rounds { first, many: blocks + chains - 1, each: stagger }
-    }
-
-    /// The steps of a round of a pass.
-    pub fn steps_of_round(&self, round: usize, backward: bool) -> Steps {
-        let Rounds { first, each, .. } = self.rounds(backward);
-        Steps { start: first + (round * each) as i32, count: each, ..self.rows() }
-    }
-
-    /// The layers that have made steps in a round, each with the first step and how many there are.
-    fn made_in(&self, round: usize, backward: bool) -> impl Iterator<Item = (usize, [usize; 2])> {
-        let steps = self.steps_of_round(round, backward);
-        let layers = if steps.stagger == 0 { 0..0 } else { steps.busy(backward) };
-        layers.map(move |layer| {
-            let times = steps.times(layer, backward);
-            (layer, [times.start, times.len()])
-        })
-    }
-
-    /// Some steps of a chain in an array of [.., T, B, width].
-    fn block_of_steps(
-        &self,
-        all: &Tensor,
-        chain: usize,
-        [first, many]: [usize; 2],
-        width: usize,
-    ) -> Result<Tensor> {
-        all.slice(self.rows().row_of_step(chain, first) * width, [many, self.batch, width])
-    }
-
-    /// After a round of the forward pass: the steps that a layer has made are what the layer above takes next.
-    pub fn hand_up(&self, round: usize, xw: &Tensor) -> Result<()> {
-        let gates = self.cell.parts() * self.hidden;
-        for (layer, [first, many]) in
-            self.made_in(round, false).filter(|(layer, _)| layer + 1 < self.weights.len())
-        {
-            let start = self.h_at(layer, first + 1);
-            let mut x = self.h.slice(start, [many, self.batch, self.width])?;
-            if let Some(Dropped { masks, outputs }) = &self.dropped {
-                let left = self.block_of_steps(outputs, layer, [first, many], self.width)?;
-                masks[layer].apply(&x, first * self.batch * self.width, &left)?;
-                x = left;
-            }
-            self.project(layer + 1, &x, &self.block_of_steps(xw, layer + 1, [first, many], gates)?)?;
-        }
-        Ok(())
-    }
-
-    /// After a round of the backward pass: what a layer hands down is dy of the layer below.
-    pub fn hand_down(&self, round: usize, da: &Tensor, dy: &Tensor) -> Result<()> {
-        let gates = self.cell.parts() * self.hidden;
-        for (layer, block) in self.made_in(round, true).filter(|(layer, _)| *layer > 0) {
-            let da = self.block_of_steps(da, layer, block, gates)?;
-            let dy = self.block_of_steps(dy, layer - 1, block, self.width)?;
-            let of =
-                |dx: &Tensor| product(Matrix::new(&da), Matrix::new(&self.weights[layer].w_ih), dx, false);
-            match &self.dropped {
-                None => of(&dy)?,
-                Some(Dropped { masks, .. }) => {
-                    let dx = Tensor::empty(&dy.device(), dy.dtype(), dy.shape())?;
-                    of(&dx)?;
-                    masks[layer - 1].apply(&dx, block[0] * self.batch * self.width, &dy)?;
-                }
-            }
-        }
-        Ok(())
     }
 
     /// The states before (0) or after (1) every step: [T, B, S].
@@ -569,18 +454,6 @@ impl Places {
     pub const ABSENT: usize = usize::MAX;
 }
 
-/// Whether chains can share their launches: what is of all lies in one buffer, and a device takes buffers of so many bytes.
-pub fn fits(cell: Cell, chains: Chains, many: usize, sizes: [usize; 3], dtype: Dtype, binding: u64) -> bool {
-    let (rows, hidden) = (chains.rows(sizes, many), sizes[2]);
-    // Less than the alignment may lie before the states.
-    let states = rows.rows_of_slots().saturating_mul(hidden).saturating_add(dtype.alignment());
-    let gates = rows.rows_of_steps().saturating_mul(cell.parts().max(cell.kept()) * hidden);
-    let weights = many.saturating_mul(cell.parts() * hidden).saturating_mul(hidden);
-    // The gradients that arrive may be of 32 bits whatever the layers are.
-    let arriving = rows.rows_of_outputs().saturating_mul(hidden).saturating_mul(Dtype::F32.size());
-    states.max(gates).max(weights).saturating_mul(dtype.size()).max(arriving) as u64 <= binding
-}
-
 /// Puts an initial state of `count` elements, 0 where not given, at element `at`, before any step is made.
 fn begin(states: &Tensor, at: usize, count: usize, state: Option<&Tensor>) -> Result<()> {
     match state {
@@ -590,32 +463,5 @@ fn begin(states: &Tensor, at: usize, count: usize, state: Option<&Tensor>) -> Re
             let start = at - at % states.dtype().alignment();
             states.slice(start, Shape::from([at + count - start]))?.fill(0.0)
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn chains_fit_where_every_buffer_does() {
-        use crate::ops::recurrent::Nonlinearity;
-        let chains = Chains::Directions { reverse: false };
-        let fits = |many, sizes, dtype| fits(Cell::Lstm, chains, many, sizes, dtype, 128 << 20);
-        // Gates of 2·T·B·4H numbers: 128 MiB at T·B·H = 2²², without padding.
-        assert!(fits(2, [256, 32, 512], Dtype::F32));
-        assert!(!fits(2, [257, 32, 512], Dtype::F32));
-        assert!(!fits(3, [256, 32, 512], Dtype::F32));
-        assert!(fits(2, [512, 32, 512], Dtype::F16));
-        // The gradients of 3 layers' outputs, 3·T·B·H numbers of 32 bits, where nothing else has as many bytes.
-        let layers = Chains::Layers { stagger: 1 };
-        let rnn = |many, time| {
-            let (cell, sizes) = (Cell::Rnn(Nonlinearity::Tanh), [time, 16384, 256]);
-            super::fits(cell, layers, many, sizes, Dtype::F16, 128 << 20)
-        };
-        assert!(rnn(2, 4) && !rnn(3, 4) && rnn(3, 2));
-        // Weights of 2·4H·H numbers.
-        assert!(fits(2, [1, 1, 2048], Dtype::F32));
-        assert!(!fits(2, [1, 1, 2049], Dtype::F32));
     }
 }
