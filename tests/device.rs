@@ -13,7 +13,7 @@ use bptt::optim::{Adam, Sgd};
 use bptt::parameters::{Initializer, Parameters};
 use bptt::tape::{Tape, Var};
 use bptt::tensor::Tensor;
-use common::{devices, gpu, open_gpu};
+use common::{devices, gpu, open_gpu, own_devices};
 
 /// y = factor · x.
 fn scale(x: &Tensor, factor: f32, y: &Tensor) {
@@ -55,7 +55,7 @@ fn parts_of_a_tensor_are_written_and_read() {
 
 #[test]
 fn a_read_that_nobody_waits_for_is_harmless() {
-    for device in [Device::cpu(), open_gpu(&GpuOptions::default())] {
+    for device in own_devices() {
         let x = Tensor::from_f32(&device, [5], &[3.0; 5]).unwrap();
         for round in 0..50 {
             drop(x.read_back().unwrap());
@@ -79,7 +79,7 @@ fn a_read_that_nobody_waits_for_is_harmless() {
 /// Staging memory is made once, also for data that is larger than the ring's buffers.
 #[test]
 fn large_uploads_reuse_their_staging_memory() {
-    for device in [Device::cpu(), open_gpu(&GpuOptions::default())] {
+    for device in own_devices() {
         let len = (5 << 20) / 4 + 3;
         let (x, y) = (empty(&device, len), empty(&device, len));
         let mut values = vec![1.0; len];
@@ -122,7 +122,7 @@ fn a_host_that_is_ahead_submits_once_a_step() {
 
 #[test]
 fn memory_goes_back_to_the_pool() {
-    for device in [Device::cpu(), open_gpu(&GpuOptions::default())] {
+    for device in own_devices() {
         let before = device.stats();
         let x = empty(&device, 1000);
         let whole = device.stats().bytes_in_use - before.bytes_in_use;
@@ -144,7 +144,7 @@ const MANY: u64 = 5000;
 
 #[test]
 fn a_profile_counts_launches_by_kernel() {
-    for device in [Device::cpu(), open_gpu(&GpuOptions::default())] {
+    for device in own_devices() {
         let (x, y) = (Tensor::from_f32(&device, [70], &[2.0; 70]).unwrap(), empty(&device, 70));
         let mut tape = Tape::without_parameters(&device);
         scale(&x, 1.0, &y);

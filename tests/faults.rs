@@ -12,7 +12,7 @@ use bptt::error::{Error, Fault, Result};
 use bptt::kernel::{Dtype, Plan};
 use bptt::tape::Tape;
 use bptt::tensor::Tensor;
-use common::open_gpu;
+use common::{open_gpu, own_devices};
 
 /// 2·x, computed on the device in a submission of its own.
 fn doubled(x: &Tensor) -> Result<Vec<f32>> {
@@ -114,7 +114,7 @@ fn every_call_can_fail() {
         Fault::Refused { what: "test".into(), message: "test".into() },
         Fault::Invalid { what: "test".into(), message: "test".into() },
     ];
-    for device in [Device::cpu(), open_gpu(&GpuOptions::default())] {
+    for device in own_devices() {
         let compute = |device: &Device| {
             let x = Tensor::from_f32(device, [3], &[1.0, 2.0, 3.0])?;
             doubled(&x)

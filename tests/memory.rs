@@ -12,7 +12,7 @@ use bptt::device::{Device, GpuOptions, Stats};
 use bptt::nn::CellKind;
 use bptt::parameters::Precision;
 use bptt::train::{Config, Experiment, Hooks, MemoryPlan, Source, fit_memory, plan_memory, readable, train};
-use common::{assert_refused, open_gpu};
+use common::{assert_refused, open_gpu, own_devices};
 
 /// A text of so many characters out of eight.
 fn text(tokens: usize) -> Source {
@@ -93,7 +93,7 @@ fn a_plan_is_what_training_takes() {
         ),
     ];
     for (config, source) in cases {
-        for device in [Device::cpu(), open_gpu(&GpuOptions::default())] {
+        for device in own_devices() {
             assert_exact(&device, &config, &source);
         }
     }

@@ -2,14 +2,10 @@
 
 mod common;
 
-use bptt::device::{Detail, Device, GpuOptions, Profile, Work};
+use bptt::device::{Detail, Device, Profile, Work};
 use bptt::prelude::*;
 use bptt::tape::ValueKind;
-use common::open_gpu;
-
-fn devices() -> [Device; 2] {
-    [Device::cpu(), open_gpu(&GpuOptions::default())]
-}
+use common::own_devices;
 
 /// A step of a small model: its tape, and what was recorded of it.
 struct Recorded {
@@ -50,7 +46,7 @@ fn record(device: &Device, detail: Detail) -> Recorded {
 
 #[test]
 fn every_launch_is_of_the_node_that_made_it() {
-    for device in devices() {
+    for device in own_devices() {
         let Recorded { tape, profile, launches, .. } = record(&device, Detail::Launches);
         assert_eq!(profile.launches.len() as u64, launches, "on {device:?}");
         let nodes: Vec<_> = tape.nodes().map(|node| node.name).collect();
@@ -84,7 +80,7 @@ fn every_launch_is_of_the_node_that_made_it() {
 
 #[test]
 fn times_lie_where_they_must() {
-    for device in devices() {
+    for device in own_devices() {
         let Recorded { profile, .. } = record(&device, Detail::Launches);
         for span in &profile.spans {
             assert!(span.start <= span.end, "{span:?}");
@@ -115,7 +111,7 @@ fn times_lie_where_they_must() {
 
 #[test]
 fn arguments_are_kept_with_their_bytes() {
-    for device in devices() {
+    for device in own_devices() {
         let Recorded { profile, .. } = record(&device, Detail::Launches);
         let launch = profile.launches.iter().find(|launch| launch.plan.kernel.name == "tanh").unwrap();
         // [5, 2, 3] reals in and out.
@@ -127,7 +123,7 @@ fn arguments_are_kept_with_their_bytes() {
 
 #[test]
 fn what_is_not_asked_for_is_not_kept() {
-    for device in devices() {
+    for device in own_devices() {
         let Recorded { profile, launches, .. } = record(&device, Detail::Kernels);
         assert!(profile.launches.is_empty() && profile.spans.is_empty());
         assert_eq!(profile.kernels.iter().map(|time| time.launches).sum::<u64>(), launches);

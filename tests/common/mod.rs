@@ -29,6 +29,11 @@ pub fn devices() -> [Device; 2] {
     [Device::cpu(), gpu().clone()]
 }
 
+/// The same opened anew, for tests of what a device counts, records or keeps in use: launches of other tests would be among it.
+pub fn own_devices() -> [Device; 2] {
+    [Device::cpu(), open_gpu(&GpuOptions::default())]
+}
+
 /// A tensor of a file.
 #[derive(Clone, Debug)]
 pub struct Stored {

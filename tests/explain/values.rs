@@ -1,7 +1,7 @@
 //! The numbers of a walk: those of the 64-bit reference, and gradients that are finite differences.
 
-use super::common::{assert_refused, devices, open_gpu};
-use bptt::device::{Device, GpuOptions};
+use super::common::{assert_refused, own_devices};
+use bptt::device::Device;
 use bptt::explain::{LayerSizes, OfExperiment, OfLayer, Steps, Walk};
 use bptt::nn::CellKind;
 use bptt::parameters::Precision;
@@ -94,7 +94,7 @@ fn numbers_are_those_of_the_reference() {
         // weights below 1/2 in 4 or 5 places may make it up to 2.5 times as much, but saturating gates and (1 - h²) keep it
         // about the same. Gradients are divided by the number of losses, so sums over a batch are means.
         let limit = (reference.time() * reference.layers.len()) as f64 * (22.0 * 6e-8 * 4.0 + 4e-7);
-        for device in devices() {
+        for device in own_devices() {
             let walk = model.walk(&device);
             let got = numbers(&serde_json::to_value(&walk).unwrap());
             assert_eq!(got.len(), expected.len(), "{model:?}");
@@ -197,8 +197,7 @@ fn every_number_of_a_unit_has_its_line() {
 
 #[test]
 fn half_precision_is_walked_through() {
-    // Of its own: a device records one profile at a time.
-    let own_devices = [Device::cpu(), open_gpu(&GpuOptions::default())];
+    let own_devices = own_devices();
     for (precision, rounding) in [(Precision::F16, 2f64.powi(-11)), (Precision::BF16, 2f64.powi(-8))] {
         for (cell, device) in
             CELLS.into_iter().flat_map(|cell| own_devices.iter().map(move |device| (cell, device)))

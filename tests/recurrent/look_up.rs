@@ -4,13 +4,13 @@ use bptt::device::{Detail, Device};
 use bptt::ops::recurrent::{Order, RecurrentWeights, Stacked};
 use bptt::prelude::*;
 
-use crate::common::devices;
+use crate::common::{devices, own_devices};
 
 /// W_ih multiplies the rows of an embedding where these are fewer than the steps, else those of the steps.
 #[test]
 fn few_tokens_are_multiplied_once() {
     let (time, batch, hidden) = (8, 2, 4);
-    for device in devices() {
+    for device in own_devices() {
         for (tokens, rows) in [(8, 8), (9, time * batch)] {
             let mut tape = Tape::without_parameters(&device);
             let mut input =
