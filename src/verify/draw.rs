@@ -90,9 +90,10 @@ impl Draw {
     }
 
     /// A source for one large case of a row: about four million elements, however many dimensions it draws. With the seed 0
-    /// every other choice is the simplest one; with other seeds it is drawn.
+    /// every choice is the simplest one; with other seeds those are drawn that may decide which variants can run it.
     pub fn for_bench(make: fn(&mut Draw) -> Case, seed: u64) -> Self {
-        let mut dry = Draw::new(0, Size::One);
+        // The same choices, for they decide how many dimensions there are; of 1 each.
+        let mut dry = Draw::new(seed, Size::Bench);
         make(&mut dry);
         let bench = f64::from(BENCH).powf(1.0 / f64::from(dry.dims.max(1))) as u32;
         // A multiple of every tile, so that every variant can run it.
@@ -131,9 +132,9 @@ impl Draw {
         &kernel.variants[self.below(kernel.variants.len() as u32) as usize]
     }
 
-    /// 0 or 1.
+    /// Whether an option is on: 0 or 1. In a case for measuring none is, whatever the seed.
     pub fn flag(&mut self) -> u32 {
-        self.below(2)
+        if self.size == Size::Bench { 0 } else { self.below(2) }
     }
 
     /// The size of a dimension that the kernel covers in tiles of `tile` elements.
@@ -151,6 +152,12 @@ impl Draw {
                 dim
             }
         }
+    }
+
+    /// The size of a dimension that must be a multiple of `unit`, of which the kernel covers `tile` units at a time.
+    pub fn multiple(&mut self, unit: u32, tile: u32) -> u32 {
+        let dim = self.dim(tile);
+        if self.size == Size::Bench { dim - dim % unit } else { unit * dim }
     }
 
     /// `count` values of a kind that is hard for arithmetic.

@@ -48,7 +48,7 @@ pub fn matmul(draw: &mut Draw) -> Case {
     let (m, n, k) = (draw.dim(tile), draw.dim(tile), draw.dim(strip));
     // Few rows or columns have variants of their own.
     let few = draw.pick(&[0, 0, 0, 1, 5, 8, 9]);
-    let (m, n) = match draw.flag() {
+    let (m, n) = match draw.pick(&[0, 1]) {
         _ if few == 0 => (m, n),
         0 => (m.min(few), n),
         _ => (m, n.min(few)),
@@ -80,7 +80,7 @@ fn matrix(draw: &mut Draw, unit: u32, rows: u32, cols: u32) -> (u32, u32, u32, V
         1 => (draw.pick(&[0, 0, 5, 64]), draw.pick(&[0, 0, 3])),
         unit => (draw.pick(&[0, 2 * unit]), draw.pick(&[0, unit])),
     };
-    if draw.flag() == 1 {
+    if draw.pick(&[false, true]) {
         (offset, 1, rows + padding, draw.reals(offset + cols * (rows + padding)))
     } else {
         (offset, cols + padding, 1, draw.reals(offset + rows * (cols + padding)))

@@ -189,8 +189,8 @@ pub fn philox_uniform(draw: &mut Draw) -> Case {
 }
 
 pub fn multiply_add(draw: &mut Draw) -> Case {
-    let p =
-        MultiplyAdd { count: 16 * draw.dim(GROUP), rounds: draw.below(9), a: 0.5, b: draw.pick(&[0.0, 1.5]) };
+    let count = draw.multiple(16, GROUP);
+    let p = MultiplyAdd { count, rounds: draw.below(9), a: 0.5, b: draw.pick(&[0.0, 1.5]) };
     let plans = vec![draw.strided(multiply_add::plan(&p))];
     Case::new(p, plans, vec![draw.reals(p.count), Value::Output(p.count as usize)])
 }

@@ -26,6 +26,9 @@ struct Recurrence {
 
 impl Recurrence {
     fn draw(draw: &mut Draw) -> Self {
+        if draw.size() == Size::Bench {
+            return Recurrence::plain(64, draw.pick(&[128, 32, 64, 96]), 32);
+        }
         // Tiles have so many rows and units. With much larger sizes the twins take too long.
         let (rows, units) = (draw.pick(&[4, 8, 16]), draw.pick(&[8, 16, 32]));
         let (batch, hidden, time) = (draw.dim(rows).min(73), draw.dim(units).min(160), 1 + draw.below(4));
@@ -56,6 +59,13 @@ impl Recurrence {
             [batch, hidden, time, count, chains, lowest, stagger].map(|n| n as usize);
         let rows = Steps { batch, hidden, time, start, count, reverse, chains, lowest, stagger };
         Recurrence { rows, fresh: draw.flag(), base, ragged }
+    }
+
+    /// All steps of a sequence from its first.
+    fn plain(batch: usize, hidden: usize, time: usize) -> Self {
+        let (start, count, reverse, chains, lowest, stagger) = (0, time, false, 1, 0, 0);
+        let rows = Steps { batch, hidden, time, start, count, reverse, chains, lowest, stagger };
+        Recurrence { rows, fresh: 1, base: 0, ragged: 0 }
     }
 
     /// The same steps of a single chain.
@@ -124,6 +134,11 @@ impl Recurrence {
     }
 }
 
+/// How many numbers h is projected to.
+fn projection(draw: &mut Draw) -> u32 {
+    draw.dim(8).min(160)
+}
+
 pub fn rnn_forward(draw: &mut Draw) -> Case {
     let r = Recurrence::draw(draw);
     let (Recurrence { fresh, base, ragged, .. }, [_, hidden, _]) = (r, r.sizes());
@@ -159,7 +174,7 @@ pub fn lstm_forward(draw: &mut Draw) -> Case {
         r.rows.count = 1;
     }
     let (Recurrence { fresh, base, ragged, .. }, [batch, hidden, time]) = (r, r.sizes());
-    let width = if projected == 1 { draw.dim(8) * draw.pick(&[1, 4]) } else { hidden };
+    let width = if projected == 1 { projection(draw) * draw.pick(&[1, 4]) } else { hidden };
     let p = LstmForward { width, fresh, base, projected, ragged, ..r.rows.into() };
     let (xw, w_hh) = (r.steps(draw, 4 * hidden), r.weights(draw, p.product()));
     let values = vec![
@@ -201,7 +216,7 @@ pub fn lstm_project_forward(draw: &mut Draw) -> Case {
     let step = draw.below(time);
     let reverse = u32::from(r.rows.reverse);
     let (before, after) = (step + reverse, step + 1 - reverse);
-    let width = draw.dim(8);
+    let width = projection(draw);
     let source = base + (time + 1) * batch * width + step * batch * hidden;
     let p = LstmProjectForward { batch, hidden, width, step, before, after, base, source, ragged };
     let values =
@@ -213,7 +228,7 @@ pub fn lstm_project_backward(draw: &mut Draw) -> Case {
     let r = Recurrence::draw(draw).alone();
     let (Recurrence { ragged, .. }, [batch, _, time]) = (r, r.sizes());
     let step = draw.below(time);
-    let width = draw.dim(8);
+    let width = projection(draw);
     let p = LstmProjectBackward { batch, width, step, ragged };
     let values = vec![r.steps(draw, width), r.lengths(draw), draw.reals(batch * width), r.steps(draw, width)];
     Case::new(p, draw.elements(&LSTM_PROJECT_BACKWARD, batch * width), values)
