@@ -7,9 +7,9 @@
 // is; else NONFINITE is 0.
 //
 // p: count (of grad), partials, max_norm, scaled.
-// Threads: every workgroup adds up all partial sums for itself, in the same order (sum_of_workgroup.wgsl or
-// sum_of_subgroup.wgsl, which follows): so all of them have the same coefficient, and none waits for another. Then each thread takes elements of grad, in a loop over the grid. Thread 0
-// writes control.
+// Threads: every workgroup adds up all partial sums for itself, in the same order (threads_of_workgroup.wgsl or
+// threads_of_subgroup.wgsl, which follows): so all of them have the same coefficient, and none waits for another. Then each
+// thread takes elements of grad, in a loop over the grid. Thread 0 writes control.
 // Twin: src/cpu/clip_gradients.rs.
 
 @group(0) @binding(0) var<storage, read> partial: array<f32>; // [partials]

@@ -2,8 +2,8 @@
 //     loss = scale·(-(1 - s)·w_y·log P_y - s/C·Σ_c w_c·log P_c)
 //
 // p: rows, classes C, ignore_index, smoothing s, weighted, scale.
-// Threads: a workgroup takes a row. Neighbouring threads read neighbouring logits, and trees in workgroup memory find the
-// maximum and the sums.
+// Threads: a workgroup takes a row. Neighbouring threads read neighbouring logits; threads_of_workgroup.wgsl or
+// threads_of_subgroup.wgsl, which follows, finds the maximum and the sums.
 // Twin: src/cpu/cross_entropy.rs.
 
 @group(0) @binding(0) var<storage, read> logits: array<f32>; // [rows, classes]
@@ -19,10 +19,7 @@ fn weight_of(c: u32) -> f32 {
     return 1.0;
 }
 
-var<workgroup> maxima: array<f32, GROUP>;
-var<workgroup> sums: array<vec3<f32>, GROUP>;
-
-@compute @workgroup_size(GROUP)
+@compute @workgroup_size(THREADS)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
@@ -32,34 +29,19 @@ fn main(
     for (var row = group.x; row < p.rows; row += groups.x) {
         let start = row * p.classes;
         var own = load_logits(start);
-        for (var c = index; c < p.classes; c += GROUP) {
+        for (var c = index; c < p.classes; c += THREADS) {
             own = max(own, load_logits(start + c));
         }
-        maxima[index] = own;
-        for (var threads = GROUP / 2u; threads > 0u; threads /= 2u) {
-            workgroupBarrier();
-            if index < threads {
-                maxima[index] = max(maxima[index], maxima[index + threads]);
-            }
-        }
-        workgroupBarrier();
-        let largest = maxima[0];
+        let largest = largest_of_threads(index, own);
         var part = vec3(0.0); // Σ e^z, Σ w·z and Σ w, where z = x - largest
-        for (var c = index; c < p.classes; c += GROUP) {
+        for (var c = index; c < p.classes; c += THREADS) {
             let z = load_logits(start + c) - largest;
             part += vec3(exp_nonpositive(z), weight_of(c) * z, weight_of(c));
         }
-        sums[index] = part;
-        for (var threads = GROUP / 2u; threads > 0u; threads /= 2u) {
-            workgroupBarrier();
-            if index < threads {
-                sums[index] += sums[index + threads];
-            }
-        }
-        workgroupBarrier();
-        let sum = sums[0].x;
-        let spread = sums[0].y;
-        let weights = sums[0].z;
+        part = sums_of_threads(index, part);
+        let sum = part.x;
+        let spread = part.y;
+        let weights = part.z;
         let log_sum = logarithm(sum);
         let ignored = labels[row] == p.ignore_index;
         let label = min(u32(max(labels[row], 0)), p.classes - 1u);
@@ -71,7 +53,7 @@ fn main(
             }
             losses[row] = select(p.scale * loss, 0.0, ignored);
         }
-        for (var c = index; c < p.classes; c += GROUP) {
+        for (var c = index; c < p.classes; c += THREADS) {
             let softmax = exp_nonpositive(load_logits(start + c) - largest) / sum;
             let d = softmax * (hit + share * weights) - share * weight_of(c) - select(0.0, hit, c == label);
             store_dlogits(start + c, select(p.scale * d, 0.0, ignored));

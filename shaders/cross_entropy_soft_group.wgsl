@@ -3,8 +3,8 @@
 //     loss = -scale·Σ_c a_c·log P_c
 //
 // p: rows, classes C, smoothing s, weighted, scale.
-// Threads: a workgroup takes a row. Neighbouring threads read neighbouring logits, and trees in workgroup memory find the
-// maximum and the sums.
+// Threads: a workgroup takes a row. Neighbouring threads read neighbouring logits; threads_of_workgroup.wgsl or
+// threads_of_subgroup.wgsl, which follows, finds the maximum and the sums.
 // Twin: src/cpu/cross_entropy_soft.rs.
 
 @group(0) @binding(0) var<storage, read> logits: array<f32>; // [rows, classes]
@@ -22,10 +22,7 @@ fn wanted(start: u32, c: u32) -> f32 {
     return mixed;
 }
 
-var<workgroup> maxima: array<f32, GROUP>;
-var<workgroup> sums: array<vec3<f32>, GROUP>;
-
-@compute @workgroup_size(GROUP)
+@compute @workgroup_size(THREADS)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
@@ -34,38 +31,23 @@ fn main(
     for (var row = group.x; row < p.rows; row += groups.x) {
         let start = row * p.classes;
         var own = load_logits(start);
-        for (var c = index; c < p.classes; c += GROUP) {
+        for (var c = index; c < p.classes; c += THREADS) {
             own = max(own, load_logits(start + c));
         }
-        maxima[index] = own;
-        for (var threads = GROUP / 2u; threads > 0u; threads /= 2u) {
-            workgroupBarrier();
-            if index < threads {
-                maxima[index] = max(maxima[index], maxima[index + threads]);
-            }
-        }
-        workgroupBarrier();
-        let largest = maxima[0];
+        let largest = largest_of_threads(index, own);
         var part = vec3(0.0); // Σ e^z, Σ a·z and Σ a, where z = x - largest
-        for (var c = index; c < p.classes; c += GROUP) {
+        for (var c = index; c < p.classes; c += THREADS) {
             let z = load_logits(start + c) - largest;
             let a = wanted(start, c);
             part += vec3(exp_nonpositive(z), a * z, a);
         }
-        sums[index] = part;
-        for (var threads = GROUP / 2u; threads > 0u; threads /= 2u) {
-            workgroupBarrier();
-            if index < threads {
-                sums[index] += sums[index + threads];
-            }
-        }
-        workgroupBarrier();
-        let sum = sums[0].x;
-        let mass = sums[0].z;
+        part = sums_of_threads(index, part);
+        let sum = part.x;
+        let mass = part.z;
         if index == 0u {
-            losses[row] = p.scale * (mass * logarithm(sum) - sums[0].y);
+            losses[row] = p.scale * (mass * logarithm(sum) - part.y);
         }
-        for (var c = index; c < p.classes; c += GROUP) {
+        for (var c = index; c < p.classes; c += THREADS) {
             let softmax = exp_nonpositive(load_logits(start + c) - largest) / sum;
             store_dlogits(start + c, p.scale * (softmax * mass - wanted(start, c)));
         }

@@ -5,7 +5,8 @@
 // layer_norm_backward.wgsl.
 //
 // p: rows, cols C, eps, weighted, biased.
-// Threads: a workgroup takes a row; sum_of_workgroup.wgsl, which follows, finds its two sums.
+// Threads: a workgroup takes a row; threads_of_workgroup.wgsl or threads_of_subgroup.wgsl, which follows, finds its
+// two sums.
 // Twin: src/cpu/layer_norm.rs.
 
 @group(0) @binding(0) var<storage, read> x: array<f32>; // [rows, cols]

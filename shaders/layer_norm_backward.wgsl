@@ -5,7 +5,8 @@
 // The gradient of weight is the sum of dweight_rows over the rows, that of bias the sum of dy (column_sum.wgsl).
 //
 // p: rows, cols C, weighted (0: weight is all 1).
-// Threads: a workgroup takes a row; a tree in workgroup memory finds both sums at once.
+// Threads: a workgroup takes a row; threads_of_workgroup.wgsl or threads_of_subgroup.wgsl, which follows,
+// finds both sums at once.
 // Twin: src/cpu/layer_norm_backward.rs.
 
 @group(0) @binding(0) var<storage, read> x: array<f32>; // [rows, cols]
@@ -15,8 +16,6 @@
 @group(0) @binding(4) var<storage, read_write> dx: array<f32>; // [rows, cols]
 @group(0) @binding(5) var<storage, read_write> dweight_rows: array<f32>; // [rows, cols]
 
-var<workgroup> sums: array<vec2<f32>, GROUP>; // Σ g and Σ g·h
-
 fn weighted(c: u32, d: f32) -> f32 {
     if p.weighted == 1u {
         return d * load_weight(c);
@@ -24,7 +23,7 @@ fn weighted(c: u32, d: f32) -> f32 {
     return d;
 }
 
-@compute @workgroup_size(GROUP)
+@compute @workgroup_size(THREADS)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
@@ -35,27 +34,18 @@ fn main(
         let start = row * p.cols;
         let mean = stats[2u * row];
         let scale = stats[2u * row + 1u];
-        var part = vec2(0.0);
-        for (var c = index; c < p.cols; c += GROUP) {
+        var part = vec3(0.0); // Σ g and Σ g·h
+        for (var c = index; c < p.cols; c += THREADS) {
             let h = (load_x(start + c) - mean) * scale;
             let g = weighted(c, load_dy(start + c));
-            part += vec2(g, g * h);
+            part += vec3(g, g * h, 0.0);
         }
-        sums[index] = part;
-        for (var threads = GROUP / 2u; threads > 0u; threads /= 2u) {
-            workgroupBarrier();
-            if index < threads {
-                sums[index] += sums[index + threads];
-            }
-        }
-        workgroupBarrier();
-        let means = sums[0] / n;
-        for (var c = index; c < p.cols; c += GROUP) {
+        let means = sums_of_threads(index, part) / n;
+        for (var c = index; c < p.cols; c += THREADS) {
             let h = (load_x(start + c) - mean) * scale;
             let g = weighted(c, load_dy(start + c));
             store_dx(start + c, scale * (g - means.x - h * means.y));
             dweight_rows[start + c] = load_dy(start + c) * h;
         }
-        workgroupBarrier(); // before the next row overwrites the sums
     }
 }

@@ -3,9 +3,9 @@
 // The last parts may be shorter, or empty. A sum of many elements takes two launches: of parts, then of their sums.
 //
 // p: count (of x), groups, power (1 or 2), scale.
-// Threads: a workgroup sums a part: each of its THREADS takes every THREADS-th element, then sum_of_workgroup.wgsl or
-// sum_of_subgroup.wgsl, which follows, adds up the threads. The order of the additions depends on count, groups and
-// THREADS only.
+// Threads: a workgroup sums a part: each of its THREADS takes every THREADS-th element, then
+// threads_of_workgroup.wgsl or threads_of_subgroup.wgsl, which follows, adds up the threads. The order of the additions
+// depends on count, groups and THREADS only.
 // Twin: src/cpu/reduce_sum.rs.
 
 @group(0) @binding(0) var<storage, read> x: array<f32>; // [count]

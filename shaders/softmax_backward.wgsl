@@ -3,16 +3,15 @@
 // Where p.log is 1, y is the logarithm of a softmax.
 //
 // p: rows, cols, log.
-// Threads: a workgroup takes a row; a tree in workgroup memory finds its sum.
+// Threads: a workgroup takes a row; threads_of_workgroup.wgsl or threads_of_subgroup.wgsl, which follows, finds its
+// sum.
 // Twin: src/cpu/softmax_backward.rs.
 
 @group(0) @binding(0) var<storage, read> y: array<f32>; // [rows, cols]
 @group(0) @binding(1) var<storage, read> dy: array<f32>; // [rows, cols]
 @group(0) @binding(2) var<storage, read_write> dx: array<f32>; // [rows, cols]
 
-var<workgroup> sums: array<f32, GROUP>;
-
-@compute @workgroup_size(GROUP)
+@compute @workgroup_size(THREADS)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
@@ -21,23 +20,15 @@ fn main(
     for (var row = group.x; row < p.rows; row += groups.x) {
         let start = row * p.cols;
         var sum = 0.0;
-        for (var c = index; c < p.cols; c += GROUP) {
+        for (var c = index; c < p.cols; c += THREADS) {
             if p.log == 1u {
                 sum += load_dy(start + c);
             } else {
                 sum += load_dy(start + c) * load_y(start + c);
             }
         }
-        sums[index] = sum;
-        for (var threads = GROUP / 2u; threads > 0u; threads /= 2u) {
-            workgroupBarrier();
-            if index < threads {
-                sums[index] += sums[index + threads];
-            }
-        }
-        workgroupBarrier();
-        sum = sums[0];
-        for (var c = index; c < p.cols; c += GROUP) {
+        sum = sum_of_threads(index, sum);
+        for (var c = index; c < p.cols; c += THREADS) {
             let out = load_y(start + c);
             if p.log == 1u {
                 store_dx(start + c, load_dy(start + c) - keep_nan(out, exp_nonpositive(out)) * sum);
@@ -45,6 +36,5 @@ fn main(
                 store_dx(start + c, out * (load_dy(start + c) - sum));
             }
         }
-        workgroupBarrier(); // before the next row overwrites the sum
     }
 }

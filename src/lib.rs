@@ -119,7 +119,7 @@
 //!   thread learns its number from `id`, and takes element after element in strides of the whole grid.
 //! - Threads of one workgroup share `var<workgroup>` memory, and wait for each other at `workgroupBarrier()`. So they add up
 //!   numbers by a *tree*: half of the threads add the numbers of the other half to theirs, then a quarter, until one is left
-//!   (`shaders/sum_of_workgroup.wgsl`). Workgroups do not see what others write until the launch has ended.
+//!   (`shaders/threads_of_workgroup.wgsl`). Workgroups do not see what others write until the launch has ended.
 //! - A *subgroup* is a part of a workgroup whose threads run in step and can read each other's numbers directly. Shaders that
 //!   need one are variants: a kernel always has one that runs everywhere.
 //!

@@ -1,8 +1,9 @@
 //! Twin of `shaders/clip_gradients.wgsl`.
 
 use super::control::{COEFFICIENT, NONFINITE, NORM, SCALE};
+use super::groups;
 use super::real::Real;
-use crate::kernel::{Limits, MAX_GROUPS, Plan, Processor, SUBGROUP};
+use crate::kernel::{Limits, MAX_GROUPS, Plan, SUBGROUP};
 
 crate::kernel! {
     /// Divides all gradients by the loss scale s (SCALE where `scaled` is 1, else 1) and limits their norm, as
@@ -12,9 +13,9 @@ crate::kernel! {
     pub static CLIP_GRADIENTS = clip_gradients(ClipGradients { count: u32, partials: u32, max_norm: f32, scaled: u32 };
         partial: read F32, grad: update F32, control: update F32);
     variants [
-        { "tree", "clip_gradients.wgsl" & "sum_of_workgroup.wgsl",
+        { "tree", "clip_gradients.wgsl" & "threads_of_workgroup.wgsl",
             [("THREADS", 256), ("NONFINITE", NONFINITE), ("NORM", NORM), ("COEFFICIENT", COEFFICIENT), ("SCALE", SCALE)] },
-        { "subgroup", "clip_gradients.wgsl" & "sum_of_subgroup.wgsl",
+        { "subgroup", "clip_gradients.wgsl" & "threads_of_subgroup.wgsl",
             [("THREADS", 8), ("NONFINITE", NONFINITE), ("NORM", NORM), ("COEFFICIENT", COEFFICIENT), ("SCALE", SCALE)],
             needs SUBGROUP },
     ]
@@ -23,12 +24,9 @@ crate::kernel! {
 /// Elements of a workgroup, which has to add up all the partial sums as well.
 const ELEMENTS: u32 = 2048;
 
-/// How to run it: by subgroups where workgroups are slow (in software).
+/// How to run it: by [`groups::chosen`].
 pub fn plan(p: &ClipGradients, limits: &Limits) -> Plan {
-    let [tree, subgroup] = plans(p);
-    let slow =
-        limits.processor == Processor::Software && limits.allow(&CLIP_GRADIENTS.variants[subgroup.variant]);
-    if slow { subgroup } else { tree }
+    groups::chosen(&plans(p), limits)
 }
 
 /// Every way to run it.

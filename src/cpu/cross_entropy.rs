@@ -2,10 +2,11 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
+use super::groups;
 use super::real::Real;
 use super::threads::{Shared, in_blocks};
 use super::vector::{largest, shifted_powers};
-use crate::kernel::{MAX_GROUPS, Plan};
+use crate::kernel::{GROUP, Limits, Plan, SUBGROUP};
 
 crate::kernel! {
     /// Softmax cross-entropy of rows of logits x and its gradient (torch.nn.CrossEntropyLoss): with logp = log softmax x,
@@ -19,7 +20,8 @@ crate::kernel! {
     fast cross_entropy_fast;
     variants [
         { "a thread a row", "cross_entropy.wgsl", [] },
-        { "a workgroup a row", "cross_entropy_group.wgsl", [] },
+        { "a workgroup a row", "cross_entropy_group.wgsl" & "threads_of_workgroup.wgsl", [("THREADS", GROUP)] },
+        { "a subgroup a row", "cross_entropy_group.wgsl" & "threads_of_subgroup.wgsl", [("THREADS", 8)], needs SUBGROUP },
     ]
 }
 
@@ -29,16 +31,15 @@ crate::kernel! {
 pub(super) const MANY: u32 = 128;
 
 /// How to run it.
-pub fn plan(p: &CrossEntropy) -> Plan {
-    plan_of((p.classes >= MANY).into(), p)
+pub fn plan(p: &CrossEntropy, limits: &Limits) -> Plan {
+    let ways = plans(p);
+    if p.classes < MANY { ways[0] } else { groups::chosen(&ways[1..], limits) }
 }
 
-/// How to run a variant of it.
-pub fn plan_of(variant: usize, p: &CrossEntropy) -> Plan {
-    match variant {
-        0 => Plan::elements(&CROSS_ENTROPY, p.rows as usize),
-        _ => Plan { kernel: &CROSS_ENTROPY, variant, grid: [p.rows.clamp(1, MAX_GROUPS), 1, 1] },
-    }
+/// Every way to run it.
+pub fn plans(p: &CrossEntropy) -> Vec<Plan> {
+    let by_threads = Plan::elements(&CROSS_ENTROPY, p.rows as usize);
+    std::iter::once(by_threads).chain(groups::by_rows(&CROSS_ENTROPY, 1, p.rows, p.classes)).collect()
 }
 
 /// See [`CROSS_ENTROPY`].

@@ -1,8 +1,9 @@
 //! Twin of `shaders/cross_entropy_soft.wgsl` and `shaders/cross_entropy_soft_group.wgsl`.
 
 use super::cross_entropy::MANY;
+use super::groups;
 use super::real::Real;
-use crate::kernel::{MAX_GROUPS, Plan};
+use crate::kernel::{GROUP, Limits, Plan, SUBGROUP};
 
 crate::kernel! {
     /// Softmax cross-entropy of rows of logits x against probabilities q of the classes, and its gradient
@@ -14,21 +15,21 @@ crate::kernel! {
     }; logits: read Float, labels: read Float, weight: read F32, losses: write F32, dlogits: write Float);
     variants [
         { "a thread a row", "cross_entropy_soft.wgsl", [] },
-        { "a workgroup a row", "cross_entropy_soft_group.wgsl", [] },
+        { "a workgroup a row", "cross_entropy_soft_group.wgsl" & "threads_of_workgroup.wgsl", [("THREADS", GROUP)] },
+        { "a subgroup a row", "cross_entropy_soft_group.wgsl" & "threads_of_subgroup.wgsl", [("THREADS", 8)], needs SUBGROUP },
     ]
 }
 
 /// How to run it: as [`cross_entropy`](super::cross_entropy::plan) and for the same reasons.
-pub fn plan(p: &CrossEntropySoft) -> Plan {
-    plan_of((p.classes >= MANY).into(), p)
+pub fn plan(p: &CrossEntropySoft, limits: &Limits) -> Plan {
+    let ways = plans(p);
+    if p.classes < MANY { ways[0] } else { groups::chosen(&ways[1..], limits) }
 }
 
-/// How to run a variant of it.
-pub fn plan_of(variant: usize, p: &CrossEntropySoft) -> Plan {
-    match variant {
-        0 => Plan::elements(&CROSS_ENTROPY_SOFT, p.rows as usize),
-        _ => Plan { kernel: &CROSS_ENTROPY_SOFT, variant, grid: [p.rows.clamp(1, MAX_GROUPS), 1, 1] },
-    }
+/// Every way to run it.
+pub fn plans(p: &CrossEntropySoft) -> Vec<Plan> {
+    let by_threads = Plan::elements(&CROSS_ENTROPY_SOFT, p.rows as usize);
+    std::iter::once(by_threads).chain(groups::by_rows(&CROSS_ENTROPY_SOFT, 1, p.rows, p.classes)).collect()
 }
 
 /// See [`CROSS_ENTROPY_SOFT`].

@@ -1,7 +1,8 @@
 //! Twin of `shaders/layer_norm.wgsl`.
 
+use super::groups;
 use super::real::Real;
-use crate::kernel::{GROUP, MAX_GROUPS, Plan};
+use crate::kernel::{GROUP, Limits, Plan, SUBGROUP};
 
 crate::kernel! {
     /// Layer normalisation of rows (torch.nn.LayerNorm): with the mean μ and the variance `v = Σ_c (x[c] - μ)² / C` of a row,
@@ -9,12 +10,20 @@ crate::kernel! {
     /// unless `biased` is 1. `stats[r]` = (μ, s), for the gradient.
     pub static LAYER_NORM = layer_norm(LayerNorm { rows: u32, cols: u32, eps: f32, weighted: u32, biased: u32 };
         x: read Float, weight: read Float, bias: read Float, y: write Float, stats: write F32);
-    variants [{ "a workgroup a row", "layer_norm.wgsl" & "sum_of_workgroup.wgsl", [("THREADS", GROUP)] }]
+    variants [
+        { "a workgroup a row", "layer_norm.wgsl" & "threads_of_workgroup.wgsl", [("THREADS", GROUP)] },
+        { "a subgroup a row", "layer_norm.wgsl" & "threads_of_subgroup.wgsl", [("THREADS", 8)], needs SUBGROUP },
+    ]
 }
 
-/// How to run it: a workgroup a row.
-pub fn plan(p: &LayerNorm) -> Plan {
-    Plan { kernel: &LAYER_NORM, variant: 0, grid: [p.rows.clamp(1, MAX_GROUPS), 1, 1] }
+/// How to run it: by [`groups::chosen`].
+pub fn plan(p: &LayerNorm, limits: &Limits) -> Plan {
+    groups::chosen(&plans(p), limits)
+}
+
+/// Every way to run it.
+pub fn plans(p: &LayerNorm) -> Vec<Plan> {
+    groups::by_rows(&LAYER_NORM, 0, p.rows, p.cols)
 }
 
 /// See [`LAYER_NORM`].

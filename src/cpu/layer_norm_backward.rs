@@ -1,7 +1,8 @@
 //! Twin of `shaders/layer_norm_backward.wgsl`.
 
+use super::groups;
 use super::real::Real;
-use crate::kernel::{MAX_GROUPS, Plan};
+use crate::kernel::{GROUP, Limits, Plan, SUBGROUP};
 
 crate::kernel! {
     /// Gradient of a layer normalisation of rows: with `stats[r]` = (μ, s), h = (x - μ)·s and g = dy·weight,
@@ -9,12 +10,20 @@ crate::kernel! {
     /// weight.
     pub static LAYER_NORM_BACKWARD = layer_norm_backward(LayerNormBackward { rows: u32, cols: u32, weighted: u32 };
         x: read Float, weight: read Float, stats: read F32, dy: read Float, dx: write Float, dweight_rows: write F32);
-    variants [{ "a workgroup a row", "layer_norm_backward.wgsl", [] }]
+    variants [
+        { "a workgroup a row", "layer_norm_backward.wgsl" & "threads_of_workgroup.wgsl", [("THREADS", GROUP)] },
+        { "a subgroup a row", "layer_norm_backward.wgsl" & "threads_of_subgroup.wgsl", [("THREADS", 8)], needs SUBGROUP },
+    ]
 }
 
-/// How to run it: a workgroup a row.
-pub fn plan(p: &LayerNormBackward) -> Plan {
-    Plan { kernel: &LAYER_NORM_BACKWARD, variant: 0, grid: [p.rows.clamp(1, MAX_GROUPS), 1, 1] }
+/// How to run it: by [`groups::chosen`].
+pub fn plan(p: &LayerNormBackward, limits: &Limits) -> Plan {
+    groups::chosen(&plans(p), limits)
+}
+
+/// Every way to run it.
+pub fn plans(p: &LayerNormBackward) -> Vec<Plan> {
+    groups::by_rows(&LAYER_NORM_BACKWARD, 0, p.rows, p.cols)
 }
 
 /// See [`LAYER_NORM_BACKWARD`].

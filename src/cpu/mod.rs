@@ -21,7 +21,7 @@
 //! | the benchmark | [`multiply_add`] |
 //!
 //! The other files: [`real`] (numbers), [`common`] (functions of `shaders/common.wgsl`), [`philox`] (random numbers),
-//! [`recurrence`] and [`steps`] (what recurrent kernels share), [`walk`] (strides), [`halves`] (half precision), [`threads`],
+//! [`recurrence`] and [`steps`] (what recurrent kernels share), [`walk`] (strides), [`halves`] (half precision), [`groups`] (workgroups that add up together), [`threads`],
 //! `vector.rs` and `packed.rs` (how the fast functions are fast), [`cost`] and [`work`] (what a launch costs).
 
 pub mod real;
@@ -31,6 +31,7 @@ pub mod common;
 pub mod cost;
 #[cfg(test)]
 mod counted;
+pub mod groups;
 pub mod halves;
 pub mod matmul;
 pub mod matmul_ways;

@@ -1,9 +1,10 @@
 //! Twin of `shaders/reduce_sum.wgsl`.
 
+use super::groups;
 use super::real::Real;
 use super::threads::{Shared, in_blocks};
 use super::vector::widest;
-use crate::kernel::{Limits, MAX_GROUPS, Plan, Processor, SUBGROUP};
+use crate::kernel::{Limits, MAX_GROUPS, Plan, SUBGROUP};
 
 crate::kernel! {
     /// Sums parts of a tensor: `y[g] = scale · Σ x[i]^power` over the g-th of `groups` equal contiguous parts of x. The
@@ -12,8 +13,8 @@ crate::kernel! {
         x: read Float, y: write Float);
     fast reduce_sum_fast;
     variants [
-        { "tree", "reduce_sum.wgsl" & "sum_of_workgroup.wgsl", [("THREADS", 256)] },
-        { "subgroup", "reduce_sum.wgsl" & "sum_of_subgroup.wgsl", [("THREADS", 8)], needs SUBGROUP },
+        { "tree", "reduce_sum.wgsl" & "threads_of_workgroup.wgsl", [("THREADS", 256)] },
+        { "subgroup", "reduce_sum.wgsl" & "threads_of_subgroup.wgsl", [("THREADS", 8)], needs SUBGROUP },
     ]
 }
 
@@ -21,13 +22,9 @@ crate::kernel! {
 /// fewer than the 65,535 iterations after which llvmpipe silently ends a loop.
 const LONGEST: u32 = 8 * 4096;
 
-/// How to run it: a workgroup a part, or where workgroups are slow (in software) a subgroup.
+/// How to run it: by [`groups::chosen`].
 pub fn plan(p: &ReduceSum, limits: &Limits) -> Plan {
-    let quick = |plan: &&Plan| {
-        limits.processor == Processor::Software && limits.allow(&REDUCE_SUM.variants[plan.variant])
-    };
-    let ways = plans(p);
-    *ways[1..].iter().find(quick).unwrap_or(&ways[0])
+    groups::chosen(&plans(p), limits)
 }
 
 /// Every way to run it: as a tree, and where the parts are short enough by a subgroup.

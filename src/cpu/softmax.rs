@@ -2,22 +2,31 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
+use super::groups;
 use super::real::Real;
 use super::threads::{Shared, in_blocks};
 use super::vector::{largest, shifted_powers};
-use crate::kernel::{MAX_GROUPS, Plan};
+use crate::kernel::{GROUP, Limits, Plan, SUBGROUP};
 
 crate::kernel! {
     /// Softmax of rows: with z = x - max x, `y[r, c] = e^z[r, c] / Σ_k e^z[r, k]`, or where `log` is 1 its logarithm
     /// `z[r, c] - log Σ_k e^z[r, k]`.
     pub static SOFTMAX = softmax(Softmax { rows: u32, cols: u32, log: u32 }; x: read Float, y: write Float);
     fast softmax_fast;
-    variants [{ "a workgroup a row", "softmax.wgsl", [] }]
+    variants [
+        { "a workgroup a row", "softmax.wgsl" & "threads_of_workgroup.wgsl", [("THREADS", GROUP)] },
+        { "a subgroup a row", "softmax.wgsl" & "threads_of_subgroup.wgsl", [("THREADS", 8)], needs SUBGROUP },
+    ]
 }
 
-/// How to run it: a workgroup a row.
-pub fn plan(p: &Softmax) -> Plan {
-    Plan { kernel: &SOFTMAX, variant: 0, grid: [p.rows.clamp(1, MAX_GROUPS), 1, 1] }
+/// How to run it: by [`groups::chosen`].
+pub fn plan(p: &Softmax, limits: &Limits) -> Plan {
+    groups::chosen(&plans(p), limits)
+}
+
+/// Every way to run it.
+pub fn plans(p: &Softmax) -> Vec<Plan> {
+    groups::by_rows(&SOFTMAX, 0, p.rows, p.cols)
 }
 
 /// See [`SOFTMAX`].

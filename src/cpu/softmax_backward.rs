@@ -1,19 +1,28 @@
 //! Twin of `shaders/softmax_backward.wgsl`.
 
+use super::groups;
 use super::real::Real;
-use crate::kernel::{MAX_GROUPS, Plan};
+use crate::kernel::{GROUP, Limits, Plan, SUBGROUP};
 
 crate::kernel! {
     /// Gradient of a softmax of rows from its output y: `dx[r, c] = y[r, c] · (dy[r, c] - Σ_k dy[r, k]·y[r, k])`, or where
     /// `log` is 1 and y the logarithm of one, `dx[r, c] = dy[r, c] - e^y[r, c] · Σ_k dy[r, k]`.
     pub static SOFTMAX_BACKWARD = softmax_backward(SoftmaxBackward { rows: u32, cols: u32, log: u32 };
         y: read Float, dy: read Float, dx: write Float);
-    variants [{ "a workgroup a row", "softmax_backward.wgsl", [] }]
+    variants [
+        { "a workgroup a row", "softmax_backward.wgsl" & "threads_of_workgroup.wgsl", [("THREADS", GROUP)] },
+        { "a subgroup a row", "softmax_backward.wgsl" & "threads_of_subgroup.wgsl", [("THREADS", 8)], needs SUBGROUP },
+    ]
 }
 
-/// How to run it: a workgroup a row.
-pub fn plan(p: &SoftmaxBackward) -> Plan {
-    Plan { kernel: &SOFTMAX_BACKWARD, variant: 0, grid: [p.rows.clamp(1, MAX_GROUPS), 1, 1] }
+/// How to run it: by [`groups::chosen`].
+pub fn plan(p: &SoftmaxBackward, limits: &Limits) -> Plan {
+    groups::chosen(&plans(p), limits)
+}
+
+/// Every way to run it.
+pub fn plans(p: &SoftmaxBackward) -> Vec<Plan> {
+    groups::by_rows(&SOFTMAX_BACKWARD, 0, p.rows, p.cols)
 }
 
 /// See [`SOFTMAX_BACKWARD`].

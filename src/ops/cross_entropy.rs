@@ -156,7 +156,7 @@ impl Tape {
             scale: reduce.scale(),
         };
         let args = [input.read(), labels.tensor().read(), options.weight(), losses.write(), dlogits.write()];
-        device.launch(&cross_entropy::plan(&params), &params, &args)?;
+        device.launch(&cross_entropy::plan(&params, device.limits()), &params, &args)?;
         let [loss, dlogits] = reduce.finish("cross_entropy", losses, dlogits)?;
         let dtype = input.dtype();
         self.push("cross_entropy", &[logits], loss, || {
@@ -207,7 +207,7 @@ impl Tape {
             scale: reduce.scale(),
         };
         let args = [input.read(), probabilities.read(), options.weight(), losses.write(), dlogits.write()];
-        device.launch(&cross_entropy_soft::plan(&params), &params, &args)?;
+        device.launch(&cross_entropy_soft::plan(&params, device.limits()), &params, &args)?;
         let [loss, dlogits] = reduce.finish(OP, losses, dlogits)?;
         let dtype = input.dtype();
         self.push("cross_entropy_probabilities", &[logits], loss, || {

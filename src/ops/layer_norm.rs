@@ -58,7 +58,8 @@ impl Tape {
         let (rows, cols) = (rows as u32, cols as u32);
         let params = LayerNorm { rows, cols, eps, weighted: argument(&weight), biased: argument(&bias) };
         let args = [input.read(), read(&weight), read(&bias), y.write(), stats.write()];
-        self.device().launch(&layer_norm::plan(&params), &params, &args)?;
+        let device = self.device();
+        device.launch(&layer_norm::plan(&params, device.limits()), &params, &args)?;
         let biased = bias.is_some();
         self.push("layer_norm", &inputs, y, || {
             Box::new(move |g| {
@@ -68,7 +69,8 @@ impl Tape {
                 let params = LayerNormBackward { rows, cols, weighted: weight.is_some().into() };
                 let args =
                     [input.read(), read(&weight), stats.read(), dy.read(), dx.write(), dweight_rows.write()];
-                dy.device().launch(&layer_norm_backward::plan(&params), &params, &args)?;
+                let device = dy.device();
+                device.launch(&layer_norm_backward::plan(&params, device.limits()), &params, &args)?;
                 g.give(0, dx)?;
                 let mut next = 1;
                 if weight.is_some() {

@@ -44,7 +44,8 @@ impl Tape {
         let (rows, cols) = (lines.outer as u32, lines.n as u32);
         if y.count() > 0 {
             let params = Softmax { rows, cols, log };
-            self.device().launch(&softmax::plan(&params), &params, &[input.read(), y.write()])?;
+            let device = self.device();
+            device.launch(&softmax::plan(&params, device.limits()), &params, &[input.read(), y.write()])?;
         }
         self.push(name, &[x], y.clone(), || {
             Box::new(move |g| {
@@ -53,7 +54,8 @@ impl Tape {
                 if dx.count() > 0 {
                     let params = SoftmaxBackward { rows, cols, log };
                     let args = [y.read(), dy.read(), dx.write()];
-                    dx.device().launch(&softmax_backward::plan(&params), &params, &args)?;
+                    let device = dx.device();
+                    device.launch(&softmax_backward::plan(&params, device.limits()), &params, &args)?;
                 }
                 g.give(0, dx)
             })

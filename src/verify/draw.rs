@@ -205,6 +205,11 @@ impl Draw {
         plan
     }
 
+    /// [`strided`](Self::strided) of each plan.
+    pub fn each_strided(&mut self, plans: impl IntoIterator<Item = Plan>) -> Vec<Plan> {
+        plans.into_iter().map(|plan| self.strided(plan)).collect()
+    }
+
     /// The plans of a kernel with two variants over `count` independent elements: one element a thread and, where `count` is a
     /// multiple of four, four.
     pub fn fours(&mut self, kernel: &'static Kernel, count: u32) -> Vec<Plan> {
@@ -212,7 +217,7 @@ impl Draw {
         if count.is_multiple_of(4) {
             plans.push(Plan::fours(kernel, count as usize));
         }
-        plans.into_iter().map(|plan| self.strided(plan)).collect()
+        self.each_strided(plans)
     }
 
     /// The plans of a kernel with one variant over `count` independent elements.

@@ -27,7 +27,7 @@ pub fn column_sum(draw: &mut Draw) -> Case {
         scale: draw.pick(&[1.0, 0.1]),
         accumulate: draw.flag(),
     };
-    let plans = column_sum::plans(&p).into_iter().map(|plan| draw.strided(plan)).collect();
+    let plans = draw.each_strided(column_sum::plans(&p));
     Case::new(p, plans, vec![draw.reals(outer * p.pitch * cols), draw.updated(outer * cols, p.accumulate)])
 }
 
@@ -38,7 +38,7 @@ pub fn reduce_sum(draw: &mut Draw) -> Case {
         power: draw.pick(&[1, 2]),
         scale: draw.pick(&[1.0, 0.1]),
     };
-    let plans = reduce_sum::plans(&p).into_iter().map(|plan| draw.strided(plan)).collect();
+    let plans = draw.each_strided(reduce_sum::plans(&p));
     Case::new(p, plans, vec![draw.reals(p.count), Value::Output(p.groups as usize)])
 }
 

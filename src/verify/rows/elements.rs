@@ -118,7 +118,7 @@ pub fn copy(draw: &mut Draw) -> Case {
     let [x, y] = [start + x, to + y].map(|least| least + draw.pick(&[0, 5]));
     let values = vec![draw.reals(x), draw.reals(y)];
     let p = Copy::new(count, start, to, &walk);
-    let plans = p.plans().into_iter().map(|plan| draw.strided(plan)).collect();
+    let plans = draw.each_strided(p.plans());
     Case::new(p, plans, values)
 }
 

@@ -47,7 +47,7 @@ pub fn softmax(draw: &mut Draw) -> Case {
     let count = p.rows * p.cols;
     let extreme = draw.pick(&[false, false, true]);
     let x = if extreme { draw.between(count, -1e30, 1e30) } else { draw.reals(count) };
-    let plans = vec![draw.strided(softmax::plan(&p))];
+    let plans = draw.each_strided(softmax::plans(&p));
     Case::new(p, plans, vec![x, Value::Output(count as usize)])
 }
 
@@ -55,7 +55,7 @@ pub fn softmax_backward(draw: &mut Draw) -> Case {
     let p = SoftmaxBackward { rows: draw.dim(8), cols: draw.dim(GROUP).max(1), log: draw.flag() };
     let count = p.rows * p.cols;
     let y = if p.log == 1 { draw.between(count, -20.0, 0.0) } else { draw.between(count, 0.0, 1.0) };
-    let plans = vec![draw.strided(softmax_backward::plan(&p))];
+    let plans = draw.each_strided(softmax_backward::plans(&p));
     Case::new(p, plans, vec![y, draw.reals(count), Value::Output(count as usize)])
 }
 
@@ -77,7 +77,7 @@ pub fn layer_norm(draw: &mut Draw) -> Case {
         Value::Output(count as usize),
         Value::Output(2 * p.rows as usize),
     ];
-    let plans = vec![draw.strided(layer_norm::plan(&p))];
+    let plans = draw.each_strided(layer_norm::plans(&p));
     Case::new(p, plans, values)
 }
 
@@ -92,7 +92,7 @@ pub fn layer_norm_backward(draw: &mut Draw) -> Case {
         Value::Output(count as usize),
         Value::Output(count as usize),
     ];
-    let plans = vec![draw.strided(layer_norm_backward::plan(&p))];
+    let plans = draw.each_strided(layer_norm_backward::plans(&p));
     Case::new(p, plans, values)
 }
 

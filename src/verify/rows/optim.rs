@@ -63,7 +63,7 @@ pub fn clip_gradients(draw: &mut Draw) -> Case {
     if let Value::Reals(partial) = &mut partial {
         partial.iter_mut().last().into_iter().for_each(|last| *last += fault);
     }
-    let plans = clip_gradients::plans(&p).into_iter().map(|plan| draw.strided(plan)).collect();
+    let plans = draw.each_strided(clip_gradients::plans(&p));
     Case::new(p, plans, vec![partial, draw.reals(p.count), Value::Reals(control)])
 }
 

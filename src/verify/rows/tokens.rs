@@ -1,7 +1,7 @@
 //! Cases for kernels that take tokens or labels.
 
-use crate::cpu::cross_entropy::{self, CROSS_ENTROPY, CrossEntropy};
-use crate::cpu::cross_entropy_soft::{self, CROSS_ENTROPY_SOFT, CrossEntropySoft};
+use crate::cpu::cross_entropy::{self, CrossEntropy};
+use crate::cpu::cross_entropy_soft::{self, CrossEntropySoft};
 use crate::cpu::embedding::{EMBEDDING, Embedding};
 use crate::cpu::embedding_backward::{EMBEDDING_BACKWARD, EmbeddingBackward, NO_PADDING};
 use crate::cpu::one_hot::{ONE_HOT, OneHot};
@@ -57,8 +57,7 @@ pub fn cross_entropy(draw: &mut Draw) -> Case {
     let logits = if extreme { draw.between(rows * classes, -1e30, 1e30) } else { draw.reals(rows * classes) };
     let weight = if p.weighted == 1 { draw.between(classes, 0.0, 2.0) } else { Value::Absent };
     let outputs = [Value::Output(rows as usize), Value::Output((rows * classes) as usize)];
-    let plans =
-        (0..CROSS_ENTROPY.variants.len()).map(|v| draw.strided(cross_entropy::plan_of(v, &p))).collect();
+    let plans = draw.each_strided(cross_entropy::plans(&p));
     let [losses, dlogits] = outputs;
     Case::new(p, plans, vec![logits, Value::Ints(labels), weight, losses, dlogits])
 }
@@ -77,8 +76,6 @@ pub fn cross_entropy_soft(draw: &mut Draw) -> Case {
     let probabilities = draw.between(rows * classes, 0.0, 2.0 / classes as f32);
     let weight = if p.weighted == 1 { draw.between(classes, 0.0, 2.0) } else { Value::Absent };
     let [losses, dlogits] = [Value::Output(rows as usize), Value::Output((rows * classes) as usize)];
-    let plans = (0..CROSS_ENTROPY_SOFT.variants.len())
-        .map(|v| draw.strided(cross_entropy_soft::plan_of(v, &p)))
-        .collect();
+    let plans = draw.each_strided(cross_entropy_soft::plans(&p));
     Case::new(p, plans, vec![logits, probabilities, weight, losses, dlogits])
 }
