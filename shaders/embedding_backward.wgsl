@@ -5,22 +5,24 @@
 // promise.
 //
 // p: rows (of weight), width (of a row), padding (no row has the number where there is none), accumulate.
-// Threads: one an element of dweight, in a loop over the grid.
+// Threads: one an element of dweight, or one for four neighbours of a row (elements_of_one.wgsl or
+// elements_of_four.wgsl, which follows), in a loop over the grid.
 // Twin: src/cpu/embedding_backward.rs.
 
 @group(0) @binding(0) var<storage, read> starts: array<i32>; // [rows + 1]
 @group(0) @binding(1) var<storage, read> order: array<i32>; // [count]
-@group(0) @binding(2) var<storage, read> dy: array<f32>; // [count, width]
-@group(0) @binding(3) var<storage, read_write> dweight: array<f32>; // [rows, width]
+@group(0) @binding(2) var<storage, read> dy: array<Elements>; // [count, width]
+@group(0) @binding(3) var<storage, read_write> dweight: array<Elements>; // [rows, width]
 
 @compute @workgroup_size(GROUP)
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-    for (var at = id.x; at < p.rows * p.width; at += groups.x * GROUP) {
-        let v = at / p.width;
-        var sum = 0.0;
+    let columns = p.width / WIDE;
+    for (var at = id.x; at < p.rows * columns; at += groups.x * GROUP) {
+        let v = at / columns;
+        var sum = Elements(0.0);
         let end = select(starts[v + 1u], 0, v == p.padding);
         for (var i = starts[v]; i < end; i++) {
-            sum += load_dy(u32(order[i]) * p.width + at % p.width);
+            sum += load_dy(u32(order[i]) * columns + at % columns);
         }
         if p.accumulate == 1u {
             sum += load_dweight(at);

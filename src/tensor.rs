@@ -261,7 +261,7 @@ impl Tensor {
     /// [`Error::Gpu`] on a fault.
     pub fn fill(&self, value: f32) -> Result<()> {
         let params = Fill { count: self.count() as u32, value };
-        self.device().launch(&Plan::elements(&FILL, self.count()), &params, &[self.write()])
+        self.device().launch(&Plan::fours(&FILL, self.count()), &params, &[self.write()])
     }
 
     /// Copies the elements to those of `to` from element `offset` on. Both may begin at any element.

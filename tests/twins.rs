@@ -140,6 +140,9 @@ fn a_wrong_shader_is_caught() {
         ("gru_backward", 0, "da_n * q * r * (1.0 - r)", "da_n * q * r"),
         ("mask_steps", 0, "i32(step) < lengths[row]", "i32(step) <= lengths[row]"),
         ("dropout", 0, "u[k] >= p.rate", "u[k] > 1.0 - p.rate"),
+        ("mask_steps", 1, "i / columns % p.batch", "i % p.batch"),
+        ("embedding", 1, "token * columns", "token * p.width"),
+        ("embedding_backward", 1, "* columns + at % columns", "* columns"),
         ("embedding_backward", 0, "if p.accumulate == 1u", "if p.accumulate == 2u"),
         ("cross_entropy", 0, "select(0.0, hit, c == label)", "0.0"),
         ("cross_entropy", 1, "share * weight_of(c)", "share"),
@@ -165,7 +168,12 @@ fn a_wrong_shader_is_caught() {
         ("rmsprop", 0, "variance - mean * mean", "variance - mean"),
         ("rmsprop", 0, "buf[i] = step", "buf[i] = g"),
         ("adagrad", 0, "control[T] - 1.0", "control[T]"),
-        ("clip_values", 0, "keep_nan(x[i], clamp(x[i], -p.limit, p.limit))", "min(x[i], p.limit)"),
+        (
+            "clip_values",
+            0,
+            "keep_nan_of_each(x[i], clamp(x[i], Elements(-p.limit), Elements(p.limit)))",
+            "min(x[i], Elements(p.limit))",
+        ),
     ] {
         is_caught(name, variant, right, wrong, Dtype::F32);
     }

@@ -9,7 +9,10 @@ kernel! {
     /// Adds a bias to every row: `y[r, c] = x[r, c] + bias[c]`.
     pub static BIAS_ADD = bias_add(BiasAdd { rows: u32, cols: u32 }; x: read Float, bias: read Float, y: write Float);
     fast bias_add_fast;
-    variants [{ "elements", "bias_add.wgsl", [] }]
+    variants [
+        { "elements", "bias_add.wgsl" & "elements_of_one.wgsl", [] },
+        { "fours", "bias_add.wgsl" & "elements_of_four.wgsl", [] },
+    ]
 }
 
 /// See [`BIAS_ADD`].

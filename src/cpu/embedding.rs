@@ -7,7 +7,10 @@ kernel! {
     /// Looks up a row for every token: `y[i, :] = weight[tokens[i], :]`. The tokens lie in 0..rows.
     pub static EMBEDDING = embedding(Embedding { count: u32, width: u32, rows: u32 };
         tokens: read I32, weight: read Float, y: write Float);
-    variants [{ "elements", "embedding.wgsl", [] }]
+    variants [
+        { "elements", "embedding.wgsl" & "elements_of_one.wgsl", [] },
+        { "fours", "embedding.wgsl" & "elements_of_four.wgsl", [] },
+    ]
 }
 
 /// See [`EMBEDDING`].

@@ -14,7 +14,10 @@ kernel! {
     };
         starts: read I32, order: read I32, dy: read Float, dweight: update Float);
     fast embedding_backward_fast;
-    variants [{ "elements", "embedding_backward.wgsl", [] }]
+    variants [
+        { "elements", "embedding_backward.wgsl" & "elements_of_one.wgsl", [] },
+        { "fours", "embedding_backward.wgsl" & "elements_of_four.wgsl", [] },
+    ]
 }
 
 /// The value of `padding` where there is no such row.

@@ -6,7 +6,10 @@ use crate::kernel;
 kernel! {
     /// Sets every element: `y[i] = value`.
     pub static FILL = fill(Fill { count: u32, value: f32 }; y: write Float);
-    variants [{ "elements", "fill.wgsl", [] }]
+    variants [
+        { "elements", "fill.wgsl" & "elements_of_one.wgsl", [] },
+        { "fours", "fill.wgsl" & "elements_of_four.wgsl", [] },
+    ]
 }
 
 /// See [`FILL`].

@@ -7,7 +7,10 @@ kernel! {
     /// What belongs to sequences of different lengths: `y[t, b, :] = x[t, b, :]` where `t < lengths[b]`, else 0.
     pub static MASK_STEPS = mask_steps(MaskSteps { time: u32, batch: u32, width: u32 };
         x: read Float, lengths: read I32, y: write Float);
-    variants [{ "elements", "mask_steps.wgsl", [] }]
+    variants [
+        { "elements", "mask_steps.wgsl" & "elements_of_one.wgsl", [] },
+        { "fours", "mask_steps.wgsl" & "elements_of_four.wgsl", [] },
+    ]
 }
 
 /// See [`MASK_STEPS`].

@@ -17,7 +17,10 @@ kernel! {
     }; param: update F32, grad: read F32, square_avg: update F32, grad_avg: update F32, buf: update F32,
        control: read F32);
     fast rmsprop_fast;
-    variants [{ "elements", "rmsprop.wgsl", [("STOP", STOP)] }]
+    variants [
+        { "elements", "rmsprop.wgsl" & "elements_of_one.wgsl", [("STOP", STOP)] },
+        { "fours", "rmsprop.wgsl" & "elements_of_four.wgsl", [("STOP", STOP)] },
+    ]
 }
 
 /// See [`RMSPROP`].

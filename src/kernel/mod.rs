@@ -319,7 +319,12 @@ impl Plan {
     /// One thread for four neighbours of `n` independent elements, where n is a multiple of four; else [`Plan::elements`]. For
     /// kernels whose second variant takes four at a time (`shaders/elements_of_four.wgsl`).
     pub fn fours(kernel: &'static Kernel, n: usize) -> Plan {
-        match n.is_multiple_of(4) {
+        Plan::rows_of_fours(kernel, n, n)
+    }
+
+    /// The same for elements of rows of `width`, which has to be a multiple of four for vectors not to lie in two rows.
+    pub fn rows_of_fours(kernel: &'static Kernel, n: usize, width: usize) -> Plan {
+        match width.is_multiple_of(4) {
             true => Plan { variant: 1, ..Plan::elements(kernel, n / 4) },
             false => Plan::elements(kernel, n),
         }

@@ -12,7 +12,8 @@ pub(super) fn with_bias(x: &Tensor, bias: &Tensor) -> Result<Tensor> {
     let (cols, device) = (bias.count(), x.device());
     let y = Tensor::empty(&device, x.dtype(), x.shape())?;
     let params = BiasAdd { rows: (x.count() / cols.max(1)) as u32, cols: cols as u32 };
-    device.launch(&Plan::elements(&BIAS_ADD, x.count()), &params, &[x.read(), bias.read(), y.write()])?;
+    let plan = Plan::rows_of_fours(&BIAS_ADD, x.count(), params.cols as usize);
+    device.launch(&plan, &params, &[x.read(), bias.read(), y.write()])?;
     Ok(y)
 }
 

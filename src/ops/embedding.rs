@@ -65,7 +65,8 @@ pub(super) fn look_up(tokens: &Indices, table: &Tensor, y: &Tensor) -> Result<()
     let [rows, width] = [0, 1].map(|dim| table.shape()[dim] as u32);
     let params = Embedding { count: tokens.count() as u32, width, rows };
     let args = [tokens.tensor().read(), table.read(), y.write()];
-    y.device().launch(&Plan::elements(&EMBEDDING, y.count()), &params, &args)
+    let plan = Plan::rows_of_fours(&EMBEDDING, y.count(), width as usize);
+    y.device().launch(&plan, &params, &args)
 }
 
 /// dtable[v, :] = Σ of dy[n, :] over the positions n of token v, or added to it; nothing of the token `padding_idx`. dtable is
@@ -87,10 +88,9 @@ pub(super) fn add_up(
         for (index, part) in sorted.iter().enumerate() {
             let dy = dy.slice(index * PART * width, [part.order.count(), width])?;
             let accumulate = (accumulate || index > 0).into();
-            let (rows, width) = (rows as u32, width as u32);
-            let params = EmbeddingBackward { rows, width, padding, accumulate };
+            let params = EmbeddingBackward { rows: rows as u32, width: width as u32, padding, accumulate };
             let args = [part.starts.read(), part.order.read(), dy.read(), dtable.update()];
-            let plan = Plan::elements(&EMBEDDING_BACKWARD, dtable.count());
+            let plan = Plan::rows_of_fours(&EMBEDDING_BACKWARD, dtable.count(), width);
             dtable.device().launch(&plan, &params, &args)?;
         }
         Ok(())

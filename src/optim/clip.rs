@@ -36,6 +36,6 @@ pub fn clip_grad_value(base: &OptimizerBase, clip_value: f64) -> Result<()> {
     base.unscale()?;
     let gradients = base.parameters.arenas()?.1;
     let params = ClipValues { count: gradients.count() as u32, limit: clip_value as f32 };
-    let plan = Plan::elements(&CLIP_VALUES, gradients.count());
+    let plan = Plan::fours(&CLIP_VALUES, gradients.count());
     base.parameters.device().launch(&plan, &params, &[gradients.update()])
 }

@@ -112,6 +112,6 @@ impl Optimizer for Rmsprop {
             buf.update(),
             control,
         ];
-        self.base.parameters.device().launch(&Plan::elements(&RMSPROP, count), &params, &args)
+        self.base.parameters.device().launch(&Plan::fours(&RMSPROP, count), &params, &args)
     }
 }

@@ -213,9 +213,14 @@ impl Draw {
     /// The plans of a kernel with two variants over `count` independent elements: one element a thread and, where `count` is a
     /// multiple of four, four.
     pub fn fours(&mut self, kernel: &'static Kernel, count: u32) -> Vec<Plan> {
+        self.rows_of_fours(kernel, count, count)
+    }
+
+    /// The same for elements of rows of `width`.
+    pub fn rows_of_fours(&mut self, kernel: &'static Kernel, count: u32, width: u32) -> Vec<Plan> {
         let mut plans = vec![Plan::elements(kernel, count as usize)];
-        if count.is_multiple_of(4) {
-            plans.push(Plan::fours(kernel, count as usize));
+        if width.is_multiple_of(4) {
+            plans.push(Plan::rows_of_fours(kernel, count as usize, width as usize));
         }
         self.each_strided(plans)
     }

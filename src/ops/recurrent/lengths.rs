@@ -69,7 +69,8 @@ pub(in crate::ops) fn masked(x: &Tensor, lengths: &Tensor) -> Result<Tensor> {
     let width = shape[2..].iter().product::<usize>();
     let [time, batch, width] = [shape[0], shape[1], width].map(|n| n as u32);
     let args = [x.read(), lengths.read(), y.write()];
-    device.launch(&Plan::elements(&MASK_STEPS, y.count()), &MaskSteps { time, batch, width }, &args)?;
+    let plan = Plan::rows_of_fours(&MASK_STEPS, y.count(), width as usize);
+    device.launch(&plan, &MaskSteps { time, batch, width }, &args)?;
     Ok(y)
 }
 

@@ -11,7 +11,7 @@ pub fn bias_add(draw: &mut Draw) -> Case {
     let p = BiasAdd { rows: draw.dim(8), cols: draw.dim(GROUP) };
     let count = p.rows * p.cols;
     let values = vec![draw.reals(count), draw.reals(p.cols), Value::Output(count as usize)];
-    Case::new(p, draw.elements(&BIAS_ADD, count), values)
+    Case::new(p, draw.rows_of_fours(&BIAS_ADD, count, p.cols), values)
 }
 
 pub fn column_sum(draw: &mut Draw) -> Case {

@@ -91,7 +91,7 @@ pub fn cast(draw: &mut Draw) -> Case {
 
 pub fn fill(draw: &mut Draw) -> Case {
     let p = Fill { count: draw.dim(GROUP), value: draw.pick(&[0.0, 1.0, -2.5, 1e30]) };
-    Case::new(p, draw.elements(&FILL, p.count), vec![Value::Output(p.count as usize)])
+    Case::new(p, draw.fours(&FILL, p.count), vec![Value::Output(p.count as usize)])
 }
 
 pub fn copy(draw: &mut Draw) -> Case {

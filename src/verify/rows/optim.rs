@@ -131,7 +131,7 @@ pub fn rmsprop(draw: &mut Draw) -> Case {
     let grad_avg = unused_unless(draw, p.centered == 1, |draw| draw.between(p.count, -0.9, 0.9));
     let buf = unused_unless(draw, p.momentum != 0.0, |draw| draw.reals(p.count));
     let values = vec![param, grad, square_avg, grad_avg, buf, Value::Reals(control)];
-    Case::new(p, draw.elements(&RMSPROP, p.count), values)
+    Case::new(p, draw.fours(&RMSPROP, p.count), values)
 }
 
 pub fn adagrad(draw: &mut Draw) -> Case {
@@ -149,5 +149,5 @@ pub fn clip_values(draw: &mut Draw) -> Case {
     if let Value::Reals(x) = &mut x {
         x.iter_mut().last().into_iter().for_each(|last| *last += fault);
     }
-    Case::new(p, draw.elements(&CLIP_VALUES, p.count), vec![x])
+    Case::new(p, draw.fours(&CLIP_VALUES, p.count), vec![x])
 }

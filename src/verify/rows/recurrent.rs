@@ -267,7 +267,7 @@ pub fn mask_steps(draw: &mut Draw) -> Case {
     let count = p.time * p.batch * p.width;
     let lengths = Value::Ints(draw.ints(p.batch, p.time + 1));
     let values = vec![draw.reals(count), lengths, Value::Output(count as usize)];
-    Case::new(p, draw.elements(&MASK_STEPS, count), values)
+    Case::new(p, draw.rows_of_fours(&MASK_STEPS, count, p.width), values)
 }
 
 pub fn dropout(draw: &mut Draw) -> Case {

@@ -13,7 +13,7 @@ pub fn embedding(draw: &mut Draw) -> Case {
     let tokens = Value::Ints(draw.ints(p.count, p.rows));
     let count = p.count * p.width;
     let values = vec![tokens, draw.reals(p.rows * p.width), Value::Output(count as usize)];
-    Case::new(p, draw.elements(&EMBEDDING, count), values)
+    Case::new(p, draw.rows_of_fours(&EMBEDDING, count, p.width), values)
 }
 
 pub fn embedding_backward(draw: &mut Draw) -> Case {
@@ -30,7 +30,7 @@ pub fn embedding_backward(draw: &mut Draw) -> Case {
     let starts =
         (0..=p.rows as i32).map(|v| tokens.iter().filter(|token| **token < v).count() as i32).collect();
     let (dy, dweight) = (draw.reals(count * p.width), draw.updated(p.rows * p.width, p.accumulate));
-    let plans = draw.elements(&EMBEDDING_BACKWARD, p.rows * p.width);
+    let plans = draw.rows_of_fours(&EMBEDDING_BACKWARD, p.rows * p.width, p.width);
     Case::new(p, plans, vec![Value::Ints(starts), Value::Ints(order), dy, dweight])
 }
 
