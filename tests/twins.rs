@@ -143,6 +143,8 @@ fn a_wrong_shader_is_caught() {
         ("mask_steps", 1, "i / columns % p.batch", "i % p.batch"),
         ("embedding", 1, "token * columns", "token * p.width"),
         ("embedding_backward", 1, "* columns + at % columns", "* columns"),
+        ("embedding_backward", 2, "starts[v] + i32(thread.y)", "starts[v]"),
+        ("embedding_backward", 3, "sums[index + lanes * COLUMNS]", "sums[index + lanes]"),
         ("embedding_backward", 0, "if p.accumulate == 1u", "if p.accumulate == 2u"),
         ("cross_entropy", 0, "select(0.0, hit, c == label)", "0.0"),
         ("cross_entropy", 1, "share * weight_of(c)", "share"),

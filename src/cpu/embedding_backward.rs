@@ -1,11 +1,11 @@
-//! Twin of `shaders/embedding_backward.wgsl`.
+//! Twin of `shaders/embedding_backward.wgsl` and `shaders/embedding_backward_lanes.wgsl`.
 
 use super::real::Real;
 use super::threads::{Shared, in_blocks};
 use super::vector::widest;
-use crate::kernel;
+use crate::kernel::{MAX_GROUPS, Plan, Processor};
 
-kernel! {
+crate::kernel! {
     /// Gradient of a look-up: `dweight[v, :] = Σ_i dy[order[i], :]` over i in `starts[v]..starts[v + 1]`, plus the old dweight where
     /// `accumulate` is 1. Row `padding` gets nothing. `order` holds the positions of the tokens, sorted by token and, of one
     /// token, ascending.
@@ -17,11 +17,46 @@ kernel! {
     variants [
         { "elements", "embedding_backward.wgsl" & "elements_of_one.wgsl", [] },
         { "fours", "embedding_backward.wgsl" & "elements_of_four.wgsl", [] },
+        { "lanes", "embedding_backward_lanes.wgsl" & "elements_of_one.wgsl", [("COLUMNS", 16), ("LANES", 16)] },
+        { "lanes of four", "embedding_backward_lanes.wgsl" & "elements_of_four.wgsl", [("COLUMNS", 16), ("LANES", 16)] },
     ]
 }
 
 /// The value of `padding` where there is no such row.
 pub const NO_PADDING: u32 = u32::MAX;
+
+/// From so many positions of a token on, on average, they are shared by lanes: the most frequent tokens then have many more, and
+/// would hold up the others.
+const OFTEN: usize = 16;
+
+/// How to run it for so many positions. Software has no need of lanes: its threads come one after the other.
+pub fn plan(p: &EmbeddingBackward, positions: usize, processor: Processor) -> Plan {
+    let ways = plans(p);
+    let (alone, lanes) = ways.split_at(ways.len() / 2);
+    let often = processor == Processor::Gpu && positions / OFTEN >= p.rows as usize;
+    let ways = if often { lanes } else { alone };
+    ways[ways.len() - 1]
+}
+
+/// Every way to run it: by threads alone and by lanes, each with elements and, where rows come in fours, with fours.
+pub fn plans(p: &EmbeddingBackward) -> Vec<Plan> {
+    let kernel = &EMBEDDING_BACKWARD;
+    let (rows, width) = (p.rows as usize, p.width as usize);
+    let of_lanes = |variant: usize, wide: usize| {
+        let blocks = (width / wide).div_ceil(kernel.variants[variant].constant("COLUMNS") as usize);
+        let groups = (rows * blocks).clamp(1, MAX_GROUPS as usize) as u32;
+        Plan { kernel, variant, grid: [groups, 1, 1] }
+    };
+    match width.is_multiple_of(4) {
+        true => vec![
+            Plan::elements(kernel, rows * width),
+            Plan::fours(kernel, rows * width),
+            of_lanes(2, 1),
+            of_lanes(3, 4),
+        ],
+        false => vec![Plan::elements(kernel, rows * width), of_lanes(2, 1)],
+    }
+}
 
 /// See [`EMBEDDING_BACKWARD`].
 pub fn embedding_backward<R: Real>(

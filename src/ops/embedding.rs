@@ -2,7 +2,7 @@
 
 use super::indices::{Indices, PART};
 use crate::cpu::embedding::{EMBEDDING, Embedding};
-use crate::cpu::embedding_backward::{EMBEDDING_BACKWARD, EmbeddingBackward, NO_PADDING};
+use crate::cpu::embedding_backward::{self, EmbeddingBackward, NO_PADDING};
 use crate::error::{Error, Result};
 use crate::kernel::Plan;
 use crate::tape::{Tape, Var};
@@ -90,8 +90,9 @@ pub(super) fn add_up(
             let accumulate = (accumulate || index > 0).into();
             let params = EmbeddingBackward { rows: rows as u32, width: width as u32, padding, accumulate };
             let args = [part.starts.read(), part.order.read(), dy.read(), dtable.update()];
-            let plan = Plan::rows_of_fours(&EMBEDDING_BACKWARD, dtable.count(), width);
-            dtable.device().launch(&plan, &params, &args)?;
+            let device = dtable.device();
+            let plan = embedding_backward::plan(&params, part.order.count(), device.limits().processor);
+            device.launch(&plan, &params, &args)?;
         }
         Ok(())
     })

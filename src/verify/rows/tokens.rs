@@ -3,7 +3,7 @@
 use crate::cpu::cross_entropy::{self, CrossEntropy};
 use crate::cpu::cross_entropy_soft::{self, CrossEntropySoft};
 use crate::cpu::embedding::{EMBEDDING, Embedding};
-use crate::cpu::embedding_backward::{EMBEDDING_BACKWARD, EmbeddingBackward, NO_PADDING};
+use crate::cpu::embedding_backward::{self, EmbeddingBackward, NO_PADDING};
 use crate::cpu::one_hot::{ONE_HOT, OneHot};
 use crate::kernel::GROUP;
 use crate::verify::{Case, Draw, Value};
@@ -30,7 +30,7 @@ pub fn embedding_backward(draw: &mut Draw) -> Case {
     let starts =
         (0..=p.rows as i32).map(|v| tokens.iter().filter(|token| **token < v).count() as i32).collect();
     let (dy, dweight) = (draw.reals(count * p.width), draw.updated(p.rows * p.width, p.accumulate));
-    let plans = draw.rows_of_fours(&EMBEDDING_BACKWARD, p.rows * p.width, p.width);
+    let plans = draw.each_strided(embedding_backward::plans(&p));
     Case::new(p, plans, vec![Value::Ints(starts), Value::Ints(order), dy, dweight])
 }
 
