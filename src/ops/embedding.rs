@@ -12,7 +12,8 @@ impl Tape {
     /// `y[.., :]` = weight[`tokens[..]`, :] for weight [V, E] and tokens of any shape [..], as torch.nn.functional.embedding:
     /// [.., E].
     ///
-    /// A recurrent layer that takes the result as it is, without `padding_idx` and lengths, multiplies the rows of weight with its
+    /// A recurrent layer that takes the result as it is, or with its first two dimensions exchanged, without `padding_idx` and
+    /// lengths, multiplies the rows of weight with its
     /// W_ih, where they are at most half as many as the tokens (in half precision an eighth), and looks up the products. The tape
     /// then says that the layer is computed from weight.
     ///
@@ -50,6 +51,32 @@ impl Tape {
     }
 }
 
+impl Tape {
+    /// The look-up of x in another shape, which may keep its rows.
+    pub(super) fn reshaped_look_up(&self, x: Var, shape: &[usize]) -> Result<Option<LookUp>> {
+        let (Some(LookUp { tokens, table }), Some((width, rows))) = (self.look_up(x)?, shape.split_last())
+        else {
+            return Ok(None);
+        };
+        let kept = self.value(*table)?.shape()[1] == *width;
+        kept.then(|| Ok(LookUp { tokens: tokens.reshape(rows)?, table: *table })).transpose()
+    }
+
+    /// The look-up of x [M, N, E] as [N, M, E], where x came from one that may stand in its place.
+    pub(super) fn transposed_look_up(&self, x: Var) -> Result<Option<LookUp>> {
+        let Some(look_up) = self.look_up(x)? else { return Ok(None) };
+        let table = self.value(look_up.table)?;
+        if !look_up.is_of_few(table) {
+            return Ok(None);
+        }
+        let tokens = look_up.tokens.transposed()?;
+        if self.requires_grad(x)? {
+            tokens.sorted(table.shape()[0])?;
+        }
+        Ok(Some(LookUp { tokens, table: look_up.table }))
+    }
+}
+
 /// Where a value came from that is rows of a table. What is linear in it can be had of the table's rows, where these are fewer, and
 /// looked up then.
 #[derive(Clone)]
@@ -58,6 +85,15 @@ pub(crate) struct LookUp {
     pub tokens: Indices,
     /// [V, E].
     pub table: Var,
+}
+
+impl LookUp {
+    /// Whether the table [V, E] has so few rows that it pays to compute with them in the place of what was looked up.
+    pub fn is_of_few(&self, table: &Tensor) -> bool {
+        // What is added up for the rows has 32 bits, and a GPU may multiply 16 much faster.
+        let saved = if table.dtype().is_half() { 8 } else { 2 };
+        saved * table.shape()[0] <= self.tokens.count()
+    }
 }
 
 /// y[.., :] = table[tokens[..], :] for table [V, E].

@@ -69,6 +69,13 @@ impl Indices {
         Ok(Indices { tensor: self.tensor.reshape(shape)?, ..self.clone() })
     }
 
+    /// The integers [M, N] as [N, M].
+    pub(super) fn transposed(&self) -> Result<Indices> {
+        let [m, n] = [0, 1].map(|dim| self.shape()[dim]);
+        let values: Vec<i32> = (0..m * n).map(|i| self.host[i % m * n + i / m]).collect();
+        Indices::new(&self.tensor.device(), [n, m], &values)
+    }
+
     /// An error unless every integer is in 0..bound, or `except`.
     pub(super) fn check(&self, op: &'static str, bound: usize, except: Option<i32>) -> Result<()> {
         let inside = |i: &i32| (0..bound as i64).contains(&i64::from(*i)) || Some(*i) == except;

@@ -13,6 +13,11 @@ impl Tape {
     /// [`Error::Argument`](crate::error::Error::Argument) when the number of elements differs.
     pub fn reshape(&mut self, x: Var, shape: impl Into<Shape>) -> Result<Var> {
         let y = self.value(x)?.reshape(shape)?;
-        self.push("reshape", &[x], y, || Box::new(|g| g.give(0, g.of_output()?)))
+        let shape = y.shape();
+        let y = self.push("reshape", &[x], y, || Box::new(|g| g.give(0, g.of_output()?)))?;
+        if let Some(look_up) = self.reshaped_look_up(x, &shape)? {
+            self.came_from(y, look_up);
+        }
+        Ok(y)
     }
 }

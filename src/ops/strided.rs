@@ -99,7 +99,13 @@ impl Tape {
         let mut dims: Vec<usize> = (0..shape.len()).collect();
         dims.swap(dim0, dim1);
         let y = permuted(input, &dims)?;
-        self.push("transpose", &[x], y, || Box::new(move |g| g.give(0, permuted(&g.of_output()?, &dims)?)))
+        let batch_and_time = shape.len() == 3 && dims == [1, 0, 2];
+        let y = self
+            .push("transpose", &[x], y, || Box::new(move |g| g.give(0, permuted(&g.of_output()?, &dims)?)))?;
+        if batch_and_time && let Some(look_up) = self.transposed_look_up(x)? {
+            self.came_from(y, look_up);
+        }
+        Ok(y)
     }
 
     /// x with its dimensions in another order, as torch.permute: dimension d of the result is dimension `dims[d]` of x.

@@ -10,16 +10,25 @@ use crate::common::{devices, own_devices};
 #[test]
 fn few_tokens_are_multiplied_once() {
     let (time, batch, hidden) = (8, 2, 4);
-    for device in own_devices() {
+    for (device, changed) in
+        own_devices().iter().flat_map(|device| [0, 1, 2].map(|changed| (device, changed)))
+    {
         for (tokens, rows) in [(8, 8), (9, time * batch)] {
-            let mut tape = Tape::without_parameters(&device);
+            let mut tape = Tape::without_parameters(device);
             let mut input =
-                |shape: &[usize]| tape.input(&Tensor::uniform(&device, shape, [-1.0, 1.0], 1, 0).unwrap());
+                |shape: &[usize]| tape.input(&Tensor::uniform(device, shape, [-1.0, 1.0], 1, 0).unwrap());
             let (table, w_ih, w_hh) = (input(&[tokens, 3]), input(&[hidden, 3]), input(&[hidden; 2]));
             let weights = RecurrentWeights { w_ih, w_hh, biases: None, w_hr: None };
-            let indices = Indices::new(&device, [time, batch], &[1; 16]).unwrap();
+            // As they are, with the batch first, or of another shape.
+            let shape = [vec![time, batch], vec![batch, time], vec![time * batch]][changed].clone();
+            let indices = Indices::new(device, &shape[..], &[1; 16]).unwrap();
             device.start_profile(Detail::Launches).unwrap();
             let x = tape.embedding(&indices, table, None).unwrap();
+            let x = match changed {
+                0 => x,
+                1 => tape.transpose(x, 0, 1).unwrap(),
+                _ => tape.reshape(x, [time, batch, 3]).unwrap(),
+            };
             let [y, _] = tape.rnn(x, None, weights, Nonlinearity::Tanh, Order::default()).unwrap();
             let cotangent = tape.value(y).unwrap().clone();
             tape.backward_from(y, &cotangent).unwrap();
@@ -29,7 +38,7 @@ fn few_tokens_are_multiplied_once() {
             let (rows, hidden, steps) = (rows as u32, hidden as u32, (time * batch) as u32);
             // xw; dx, dW_ih and dW_hh.
             let expected = [[rows, hidden, 3], [rows, 3, hidden], [hidden, 3, rows], [hidden, hidden, steps]];
-            assert_eq!(sizes, expected, "{device:?}");
+            assert_eq!(sizes, expected, "{device:?}, changed {changed}");
         }
     }
 }
@@ -97,5 +106,37 @@ fn rows_that_are_not_looked_up_may_hold_anything() {
                 assert!(a.iter().zip(&b).all(|(a, b)| (a - b).abs() <= limit), "{device:?}: {a:?}, {b:?}");
             }
         }
+    }
+}
+
+/// With the batch first each step takes the tokens that are its own.
+#[test]
+fn a_look_up_may_have_the_batch_first() {
+    let (time, batch) = (6, 3);
+    for device in devices() {
+        let tokens: Vec<i32> = (0..18).map(|n| n * n % 4).collect();
+        let exchanged: Vec<i32> = (0..18).map(|i| tokens[i % batch * time + i / batch]).collect();
+        let results = [([batch, time], tokens, true), ([time, batch], exchanged, false)].map(
+            |(shape, tokens, transposed)| {
+                let mut tape = Tape::without_parameters(&device);
+                let mut input = |shape: &[usize]| {
+                    tape.input(&Tensor::uniform(&device, shape, [-1.0, 1.0], 1, 0).unwrap())
+                };
+                let (table, w_ih, w_hh) = (input(&[4, 3]), input(&[20, 3]), input(&[20, 5]));
+                let weights = RecurrentWeights { w_ih, w_hh, biases: None, w_hr: None };
+                let indices = Indices::new(&device, shape, &tokens).unwrap();
+                let mut x = tape.embedding(&indices, table, None).unwrap();
+                if transposed {
+                    x = tape.transpose(x, 0, 1).unwrap();
+                }
+                let [y, ..] = tape.lstm(x, [None; 2], weights, Order::default()).unwrap();
+                let cotangent = Tensor::uniform(&device, [time, batch, 5], [-1.0, 1.0], 1, 1).unwrap();
+                tape.backward_from(y, &cotangent).unwrap();
+                let gradients =
+                    [table, w_ih, w_hh].map(|var| tape.gradient(var).unwrap().unwrap().to_vec().unwrap());
+                (tape.value(y).unwrap().to_vec().unwrap(), gradients)
+            },
+        );
+        assert_eq!(results[0], results[1], "{device:?}");
     }
 }

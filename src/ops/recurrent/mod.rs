@@ -323,14 +323,10 @@ impl Tape {
 
     /// The table that x [T, B, I] has rows of, where those are so few that it pays to multiply them in the place of x.
     fn few_rows(&self, x: Var) -> Result<Option<LookUp>> {
-        let steps: usize = self.value(x)?.shape()[..2].iter().product();
         let Some(look_up) = self.look_up(x)? else { return Ok(None) };
         // Whoever looks at the numbers of a step wants x too.
         let looked_at = self.device().keeps_values();
-        let table = self.value(look_up.table)?;
-        // What is added up for the rows has 32 bits, and a GPU may multiply 16 much faster.
-        let saved = if table.dtype().is_half() { 8 } else { 2 };
-        let few = saved * table.shape()[0] <= steps;
+        let few = look_up.is_of_few(self.value(look_up.table)?);
         // A look-up without gradients gives the table none.
         let alike = self.requires_grad(x)? == self.requires_grad(look_up.table)?;
         Ok((few && alike && !looked_at).then(|| look_up.clone()))

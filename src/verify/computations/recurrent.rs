@@ -39,6 +39,7 @@ pub fn layers() -> Vec<Computation> {
         looked_up(Layer::Gru(gru), false),
         looked_up(Layer::Lstm(LstmConfig { bidirectional: true, bias: false, ..lstm }), false),
         looked_up(Layer::Gru(GruConfig { num_layers: 2, bias: false, ..gru }), true),
+        looked_up(Layer::Gru(GruConfig { batch_first: true, ..gru }), false),
     ]);
     let batch = |time| Data { time, batch: Some(3), states: true, lengths: false };
     let ragged = |time| Data { lengths: true, ..batch(time) };
@@ -320,13 +321,15 @@ fn looked_up(layer: Layer, ragged: bool) -> Computation {
     // So many steps that the table is few in half precision too.
     let (time, batch) = (14, 3);
     let tokens: [i32; 42] = std::array::from_fn(|n| (n * n % 5) as i32);
-    let (input, _, sizes, directions, _) = layer.sizes();
+    let (input, _, sizes, directions, batch_first) = layer.sizes();
     let name = format!("{layer:?} over rows of a table, lengths {ragged}");
-    let (table, c, d) = ([5, input], [time, batch, directions * sizes[0]], [time, batch, input]);
+    let lead = if batch_first { [batch, time] } else { [time, batch] };
+    let of_steps = |width: usize| [lead[0], lead[1], width];
+    let (table, c, d) = ([5, input], of_steps(directions * sizes[0]), of_steps(input));
     Computation::of_model(name, &[("table", &table), ("c", &c), ("d", &d)], move |init| {
         let layer = layer.make(init)?;
         Ok(Arc::new(move |tape, v| {
-            let tokens = Indices::new(tape.device(), [time, batch], &tokens)?;
+            let tokens = Indices::new(tape.device(), lead, &tokens)?;
             let lengths = ragged.then(|| Lengths::new(tape.device(), &[14, 1, 2])).transpose()?;
             let x = tape.embedding(&tokens, v[0], None)?;
             let (output, _) = layer.run(tape, x, &[], lengths.as_ref())?;
