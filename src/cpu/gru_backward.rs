@@ -7,7 +7,7 @@ use pulp::{Arch, Simd, WithSimd};
 use super::halves;
 use super::packed::{Packed, Strided};
 use super::real::{Number, Real};
-use super::recurrence::{Product, recurrent_kernel, tanh_slope};
+use super::recurrence::{recurrent_kernel, tanh_slope};
 use super::steps::ended;
 use super::threads::Shared;
 use super::vector::Lanes;
@@ -24,19 +24,6 @@ recurrent_kernel! {
     fast gru_backward_fast;
     "gru_backward.wgsl" in "recurrent_backward.wgsl": 1 columns of 3 hidden, 16 rows in 4 rounds,
         "held of 112": 112 units
-}
-
-impl GruBackward {
-    /// The product of a step.
-    pub fn product(&self) -> Product {
-        Product {
-            batch: self.batch,
-            hidden: self.hidden,
-            columns: 1,
-            inner: 3 * self.hidden,
-            chains: self.chains,
-        }
-    }
 }
 
 // ANCHOR: gradients

@@ -8,7 +8,7 @@ use super::common::tanh_rational;
 use super::halves;
 use super::packed::{Packed, Strided};
 use super::real::{Number, Real};
-use super::recurrence::{Product, recurrent_kernel};
+use super::recurrence::recurrent_kernel;
 use super::steps::ended;
 use super::threads::Shared;
 use super::vector::Lanes;
@@ -25,19 +25,6 @@ recurrent_kernel! {
     fast gru_forward_fast;
     "gru_forward.wgsl" in "recurrent_forward.wgsl": 3 columns of 1 hidden, 8 rows in 2 rounds,
         "held of 112": 112 units
-}
-
-impl GruForward {
-    /// The product of a step.
-    pub fn product(&self) -> Product {
-        Product {
-            batch: self.batch,
-            hidden: self.hidden,
-            columns: 3,
-            inner: self.hidden,
-            chains: self.chains,
-        }
-    }
 }
 
 /// See [`GRU_FORWARD`].

@@ -8,7 +8,7 @@ use super::common::tanh_rational;
 use super::halves;
 use super::packed::{Packed, Strided};
 use super::real::{Number, Real};
-use super::recurrence::{Product, recurrent_kernel, tanh_slope};
+use super::recurrence::{recurrent_kernel, tanh_slope};
 use super::steps::{Step, ended};
 use super::threads::Shared;
 use super::vector::Lanes;
@@ -28,17 +28,6 @@ recurrent_kernel! {
 }
 
 impl LstmBackward {
-    /// The product of a step.
-    pub fn product(&self) -> Product {
-        Product {
-            batch: self.batch,
-            hidden: self.hidden,
-            columns: 1,
-            inner: 4 * self.hidden,
-            chains: self.chains,
-        }
-    }
-
     /// The row of dy that is of a row of the batch.
     fn row_of_dy(&self, step: Step, row: usize) -> usize {
         if self.projected == 1 { row } else { self.span().row_of_output(step, row) }

@@ -8,7 +8,7 @@ use super::common::tanh_rational;
 use super::halves;
 use super::packed::{Packed, Strided};
 use super::real::Real;
-use super::recurrence::{Product, recurrent_kernel};
+use super::recurrence::recurrent_kernel;
 use super::steps::{Step, ended};
 use super::threads::Shared;
 use super::vector::Lanes;
@@ -24,16 +24,11 @@ recurrent_kernel! {
     }; xw: read Float, w_hh: read Float, lengths: read I32, gates: update Float,
        c: update Kept, h: update Kept);
     fast lstm_forward_fast;
-    "lstm_forward.wgsl" in "recurrent_forward.wgsl": 4 columns of 1 hidden, 8 rows in 2 rounds,
+    "lstm_forward.wgsl" in "recurrent_forward.wgsl": 4 columns of 1 width, 8 rows in 2 rounds,
         "held of 96": 96 units
 }
 
 impl LstmForward {
-    /// The product of a step.
-    pub fn product(&self) -> Product {
-        Product { batch: self.batch, hidden: self.hidden, columns: 4, inner: self.width, chains: self.chains }
-    }
-
     /// The first element of h_t, or with a projection of o ⊙ tanh(c_t).
     fn out(&self, step: Step) -> usize {
         let [hidden, width, base] = [self.hidden, self.width, self.base].map(|n| n as usize);

@@ -38,7 +38,7 @@ impl Way for Schedule {
 }
 
 /// Declares a recurrent kernel, as [`kernel!`](macro@crate::kernel) does. In place of variants stand its shader, that of its pass,
-/// the columns of a unit, and over how many times H numbers each is a sum; how many rows of the batch a tile has, in how
+/// the columns of a unit, and over how many numbers each is a sum, as a multiple of a parameter; how many rows of the batch a tile has, in how
 /// many rounds their sums are added (`shaders/recurrent_tiles.wgsl`); and for how many units registers can hold the weights
 /// at most (`shaders/recurrent_held.wgsl`).
 macro_rules! recurrent_kernel {
@@ -46,7 +46,7 @@ macro_rules! recurrent_kernel {
         $(#[$doc:meta])*
         pub static $NAME:ident = $twin:ident($params:ident { $($fields:tt)* }; $($arguments:tt)*);
         fast $fast:path;
-        $cell:literal in $pass:literal: $columns:literal columns of $inner:literal hidden,
+        $cell:literal in $pass:literal: $columns:literal columns of $inner:literal $of:ident,
             $rows:literal rows in $rounds:literal rounds, $held:literal: $most:literal units
     ) => {
         $crate::kernel! {
@@ -83,6 +83,13 @@ macro_rules! recurrent_kernel {
         }
 
         impl $params {
+            /// The product of a step.
+            pub fn product(&self) -> $crate::cpu::recurrence::Product {
+                let Self { batch, hidden, chains, .. } = *self;
+                let (columns, inner) = ($columns, $inner * self.$of);
+                $crate::cpu::recurrence::Product { batch, hidden, columns, inner, chains }
+            }
+
             /// How many steps a schedule divides among launches: all, or of layers those that one is behind another.
             pub fn longest(&self) -> u32 {
                 if self.stagger == 0 { self.time } else { self.stagger }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::halves;
 use super::packed::{Packed, Strided};
 use super::real::Real;
-use super::recurrence::{Product, recurrent_kernel, tanh_slope};
+use super::recurrence::{recurrent_kernel, tanh_slope};
 use super::steps::ended;
 use super::threads::Shared;
 use super::vector::widest;
@@ -21,19 +21,6 @@ recurrent_kernel! {
     fast rnn_backward_fast;
     "rnn_backward.wgsl" in "recurrent_backward.wgsl": 1 columns of 1 hidden, 16 rows in 4 rounds,
         "held of 192": 192 units
-}
-
-impl RnnBackward {
-    /// The product of a step.
-    pub fn product(&self) -> Product {
-        Product {
-            batch: self.batch,
-            hidden: self.hidden,
-            columns: 1,
-            inner: self.hidden,
-            chains: self.chains,
-        }
-    }
 }
 
 /// See [`RNN_BACKWARD`].

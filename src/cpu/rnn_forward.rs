@@ -6,7 +6,7 @@ use super::common::tanh_rational;
 use super::halves;
 use super::packed::{Packed, Strided};
 use super::real::{Number, Real};
-use super::recurrence::{Product, recurrent_kernel};
+use super::recurrence::recurrent_kernel;
 use super::steps::ended;
 use super::threads::Shared;
 use super::vector::widest;
@@ -24,19 +24,6 @@ recurrent_kernel! {
     fast rnn_forward_fast;
     "rnn_forward.wgsl" in "recurrent_forward.wgsl": 1 columns of 1 hidden, 16 rows in 4 rounds,
         "held of 192": 192 units
-}
-
-impl RnnForward {
-    /// The product of a step.
-    pub fn product(&self) -> Product {
-        Product {
-            batch: self.batch,
-            hidden: self.hidden,
-            columns: 1,
-            inner: self.hidden,
-            chains: self.chains,
-        }
-    }
 }
 
 /// See [`RNN_FORWARD`].

@@ -26,7 +26,7 @@ pub struct Step {
 /// The steps that a launch makes, in one chain or in several side by side, of which none waits for another: the two directions of
 /// a layer, or layers one above the other, each some steps behind the one that it depends on. Where what is of a row of the batch
 /// lies: see `shaders/recurrent_steps.wgsl`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Steps {
     /// B.
     pub batch: usize,

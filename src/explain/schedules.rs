@@ -107,7 +107,7 @@ fn compare(device: &Device, sizes: &LayerSizes) -> Result<LayerSchedules> {
     };
     add(None)?;
     if device.limits().processor != Processor::Cpu {
-        let kernels = cell.with(Nonlinearity::Tanh).passes([batch, hidden].map(|n| n as u32), 1);
+        let kernels = cell.with(Nonlinearity::Tanh).passes([batch, hidden], 1);
         let names = |(kernel, product): &(&'static Kernel, Product)| {
             let all = product.schedules(kernel, time as u32, device.limits());
             all.iter().map(Way::name).collect::<Vec<_>>()

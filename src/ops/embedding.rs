@@ -9,13 +9,12 @@ use crate::tape::{Tape, Var};
 use crate::tensor::{Shape, Tensor};
 
 impl Tape {
-    /// `y[.., :]` = weight[`tokens[..]`, :] for weight [V, E] and tokens of any shape [..], as torch.nn.functional.embedding:
+    /// `y[.., :] = weight[tokens[..], :]` for weight [V, E] and tokens of any shape [..], as torch.nn.functional.embedding:
     /// [.., E].
     ///
     /// A recurrent layer that takes the result as it is, or with its first two dimensions exchanged, without `padding_idx` and
-    /// lengths, multiplies the rows of weight with its
-    /// W_ih, where they are at most half as many as the tokens (in half precision an eighth), and looks up the products. The tape
-    /// then says that the layer is computed from weight.
+    /// lengths, multiplies the rows of weight with its W_ih, where they are at most half as many as the tokens (in half precision
+    /// an eighth), and looks up the products. The tape then says that the layer is computed from weight.
     ///
     /// Gradient: `dweight[v, :]` = Σ of `dy[n, :]` over the positions n of token v; 0 for the token `padding_idx`.
     ///

@@ -192,7 +192,7 @@ fn seconds(
     let launch = cost::launch(limits);
     // Both passes of so many steps in a launch each.
     let block = |steps: usize, chains: usize| {
-        let passes = cell.passes([batch, hidden].map(|n| n as u32), chains as u32).into_iter();
+        let passes = cell.passes([batch, hidden], chains).into_iter();
         let each = passes.map(|(kernel, product)| product.quickest(kernel, steps as u32, limits).1);
         2.0 * launch + steps as f64 * each.sum::<f64>()
     };

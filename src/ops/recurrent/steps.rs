@@ -54,15 +54,22 @@ impl Cell {
     }
 
     /// The kernels of the passes, forward and backward, without a projection: each with the product of a step.
-    pub fn passes(self, [batch, hidden]: [u32; 2], chains: u32) -> [(&'static Kernel, Product); 2] {
-        let product = |columns, inner| Product { batch, hidden, columns, inner, chains };
-        let [forward, backward] = [(self.parts() as u32, hidden), (1, self.parts() as u32 * hidden)];
-        let kernels: [&'static Kernel; 2] = match self {
-            Cell::Rnn(_) => [&RNN_FORWARD, &RNN_BACKWARD],
-            Cell::Lstm => [&LSTM_FORWARD, &LSTM_BACKWARD],
-            Cell::Gru => [&GRU_FORWARD, &GRU_BACKWARD],
-        };
-        [(kernels[0], product(forward.0, forward.1)), (kernels[1], product(backward.0, backward.1))]
+    pub fn passes(self, [batch, hidden]: [usize; 2], chains: usize) -> [(&'static Kernel, Product); 2] {
+        let steps = Steps { batch, hidden, chains, ..Steps::default() };
+        match self {
+            Cell::Rnn(_) => [
+                (&RNN_FORWARD, RnnForward::from(steps).product()),
+                (&RNN_BACKWARD, RnnBackward::from(steps).product()),
+            ],
+            Cell::Lstm => [
+                (&LSTM_FORWARD, LstmForward { width: hidden as u32, ..steps.into() }.product()),
+                (&LSTM_BACKWARD, LstmBackward::from(steps).product()),
+            ],
+            Cell::Gru => [
+                (&GRU_FORWARD, GruForward::from(steps).product()),
+                (&GRU_BACKWARD, GruBackward::from(steps).product()),
+            ],
+        }
     }
 
     /// How many numbers each unit keeps of a step for backward, beside the states.
