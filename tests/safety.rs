@@ -29,6 +29,8 @@ const UNSAFE: &[(&str, usize, &str)] = &[
     ("src/cpu/gru_backward.rs", 3, "tests/recurrent/main.rs"),
     ("src/cpu/gru_forward.rs", 3, "tests/recurrent/main.rs"),
     ("src/cpu/halves.rs", 1, "tests/kernels.rs"),
+    ("src/cpu/layer_norm.rs", 1, "tests/kernels.rs"),
+    ("src/cpu/layer_norm_backward.rs", 1, "tests/kernels.rs"),
     ("src/cpu/lstm_backward.rs", 3, "tests/recurrent/main.rs"),
     ("src/cpu/lstm_forward.rs", 4, "tests/recurrent/main.rs"),
     ("src/cpu/matmul.rs", 2, "tests/twins.rs"),
