@@ -1,6 +1,8 @@
 //! Twin of `shaders/binary.wgsl`.
 
 use super::real::Real;
+use super::threads::{GRAIN, Shared, in_blocks};
+use super::vector::widest;
 use super::walk::{self, Walk};
 use crate::kernel;
 
@@ -61,19 +63,61 @@ pub fn binary<R: Real>(p: &Binary, a: &[R], b: &[R], y: &mut [R]) {
     }
 }
 
-/// [`binary`], in plain loops where both operands have y's shape.
+/// What an element costs, in multiplications: above all to read and to write it.
+const COST: usize = 32;
+
+/// [`binary`], some elements a thread, in plain loops along the innermost dimension.
 pub fn binary_fast(p: &Binary, a: &[f32], b: &[f32], y: &mut [f32]) {
-    if [p.n0, p.a0, p.b0] != [p.count, 1, 1] {
-        return binary(p, a, b, y);
-    }
-    fn each(a: &[f32], b: &[f32], y: &mut [f32], op: impl Fn(f32, f32) -> f32) {
-        y.iter_mut().zip(a).zip(b).for_each(|((y, a), b)| *y = op(*a, *b));
-    }
-    let y = &mut y[..p.count as usize];
-    match p.op {
-        ADD => each(a, b, y, |a, b| a + b),
-        SUB => each(a, b, y, |a, b| a - b),
-        MUL => each(a, b, y, |a, b| a * b),
-        _ => each(a, b, y, |a, b| a / b),
+    let (count, walk, y) = (p.count as usize, p.walk(), Shared::new(y));
+    in_blocks(count, GRAIN, COST * count, |block| {
+        // SAFETY: each thread makes elements of its own.
+        let y = unsafe { y.part(block.start, block.len()) };
+        widest(
+            #[inline(always)]
+            || match p.op {
+                ADD => along_lines(&walk, block.start, a, b, y, |a, b| a + b),
+                SUB => along_lines(&walk, block.start, a, b, y, |a, b| a - b),
+                MUL => along_lines(&walk, block.start, a, b, y, |a, b| a * b),
+                _ => along_lines(&walk, block.start, a, b, y, |a, b| a / b),
+            },
+        );
+    });
+}
+
+/// The elements from `first` on, a line of the innermost dimension at a time.
+#[inline(always)]
+fn along_lines(
+    walk: &Walk,
+    first: usize,
+    a: &[f32],
+    b: &[f32],
+    mut y: &mut [f32],
+    op: impl Fn(f32, f32) -> f32,
+) {
+    let [n, a_step, b_step] = walk[0].map(|n| n as usize);
+    let mut i = first;
+    while !y.is_empty() {
+        let (line, rest) = y.split_at_mut((n - i % n).min(y.len()));
+        let [left, right] = walk::places(walk, i as u32);
+        match [a_step, b_step] {
+            [1, 1] => {
+                line.iter_mut().zip(&a[left..]).zip(&b[right..]).for_each(|((y, a), b)| *y = op(*a, *b));
+            }
+            [1, 0] => {
+                let b = b[right];
+                line.iter_mut().zip(&a[left..]).for_each(|(y, a)| *y = op(*a, b));
+            }
+            [0, 1] => {
+                let a = a[left];
+                line.iter_mut().zip(&b[right..]).for_each(|(y, b)| *y = op(a, *b));
+            }
+            _ => {
+                for (k, y) in line.iter_mut().enumerate() {
+                    *y = op(a[left + k * a_step], b[right + k * b_step]);
+                }
+            }
+        }
+        i += line.len();
+        y = rest;
     }
 }

@@ -1,7 +1,9 @@
 //! Twin of `shaders/dropout.wgsl`.
 
-use super::philox::{fraction, philox4x32};
+use super::philox::{AT_ONCE, fractions};
 use super::real::Real;
+use super::threads::{GRAIN, Shared, in_blocks};
+use super::vector::widest;
 use crate::kernel::Plan;
 
 crate::kernel! {
@@ -10,6 +12,7 @@ crate::kernel! {
     pub static DROPOUT = dropout(Dropout {
         count: u32, first: u32, seed_low: u32, seed_high: u32, call_low: u32, call_high: u32, rate: f32, scale: f32,
     }; x: read Float, y: write Float);
+    fast dropout_fast;
     variants [{ "blocks", "dropout.wgsl", [] }]
 }
 
@@ -19,13 +22,35 @@ pub fn plan(p: &Dropout) -> Plan {
 }
 
 /// See [`DROPOUT`].
+#[inline(always)]
 pub fn dropout<R: Real>(p: &Dropout, x: &[R], y: &mut [R]) {
-    let count = p.count as usize;
-    for (block, (x, y)) in x[..count].chunks(4).zip(y[..count].chunks_mut(4)).enumerate() {
-        let words =
-            philox4x32([p.first / 4 + block as u32, 1, p.call_low, p.call_high], [p.seed_low, p.seed_high]);
-        for ((y, x), word) in y.iter_mut().zip(x).zip(words) {
-            *y = if fraction(word) >= p.rate { *x * R::of(p.scale.into()) } else { R::zero() };
+    let (count, rate, scale) = (p.count as usize, R::of(p.rate.into()), R::of(p.scale.into()));
+    let blocks = x[..count].chunks(AT_ONCE).zip(y[..count].chunks_mut(AT_ONCE));
+    for (first, (x, y)) in (p.first / 4..).step_by(AT_ONCE / 4).zip(blocks) {
+        // The random numbers wait in y.
+        fractions(first, [1, p.call_low, p.call_high], [p.seed_low, p.seed_high], y);
+        for (y, x) in y.iter_mut().zip(x) {
+            let kept = *x * scale;
+            *y = if *y >= rate { kept } else { R::zero() };
         }
     }
+}
+
+/// What an element costs, in multiplications.
+const COST: usize = 64;
+
+/// [`dropout`], some elements a thread, with the widest vectors.
+pub fn dropout_fast(p: &Dropout, x: &[f32], y: &mut [f32]) {
+    let count = p.count as usize;
+    let y = Shared::new(y);
+    in_blocks(count, GRAIN, COST * count, |block| {
+        let (from, len) = (block.start, block.len());
+        let p = Dropout { first: p.first + from as u32, count: len as u32, ..*p };
+        // SAFETY: each thread makes elements of its own.
+        let y = unsafe { y.part(from, len) };
+        widest(
+            #[inline(always)]
+            || dropout(&p, &x[from..], y),
+        );
+    });
 }

@@ -1,7 +1,10 @@
 //! Random numbers from counters: Philox4x32-10 (Salmon, Moraes, Dror and Shaw, "Parallel Random Numbers: As Easy as
 //! 1, 2, 3", SC 2011). Number i of a stream is a function of seed, stream and i, with the same bits on every device.
 
+use super::real::Real;
+
 /// Four random words of a counter and a key.
+#[inline(always)]
 pub fn philox4x32(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
     let ([mut a, mut b, mut c, mut d], [mut k, mut l]) = (counter, key);
     for _ in 0..10 {
@@ -13,6 +16,22 @@ pub fn philox4x32(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
     [a, b, c, d]
 }
 
+/// Numbers to make at once: few enough to stay in the cache until they are used.
+pub(super) const AT_ONCE: usize = 1024;
+
+/// The words of the counters `[first, ..rest]`, `[first + 1, ..rest]`, and so on, as numbers in [0, 1). A loop over whole
+/// counters, so that vectors are made of it.
+#[inline(always)]
+pub(super) fn fractions<R: Real>(first: u32, rest: [u32; 3], key: [u32; 2], y: &mut [R]) {
+    let [b, c, d] = rest;
+    let words = |i: usize| philox4x32([first + i as u32, b, c, d], key).map(|x| R::of(fraction(x).into()));
+    let (fours, last) = y.as_chunks_mut::<4>();
+    for (i, y) in fours.iter_mut().enumerate() {
+        *y = words(i);
+    }
+    last.iter_mut().zip(words(fours.len())).for_each(|(y, x)| *y = x);
+}
+
 /// Number `index` of a stream, uniform in [0, 1): a multiple of 2⁻²⁴. The kernel `philox_uniform` computes the same.
 pub fn uniform(seed: u64, stream: u32, index: u64) -> f32 {
     let block = index / 4;
@@ -22,7 +41,8 @@ pub fn uniform(seed: u64, stream: u32, index: u64) -> f32 {
 }
 
 /// The upper 24 bits of a word as a fraction in [0, 1).
-pub(super) fn fraction(word: u32) -> f32 {
+#[inline(always)]
+fn fraction(word: u32) -> f32 {
     (word >> 8) as f32 / (1 << 24) as f32
 }
 

@@ -41,6 +41,11 @@ pub trait Real: Number + bytemuck::Pod + Send + Sync + Debug + Default + Partial
     /// Σ of the terms. Twins write every sum over a dimension with it, because a GPU may add in any order:
     /// `Bounded` allows for that here.
     fn sum(terms: impl Iterator<Item = Self>) -> Self;
+    /// Σ f(elements) over slices that are as long as the first: the same as [`sum`](Real::sum), and vectors are made of it.
+    #[inline(always)]
+    fn sum_of<const N: usize>(slices: [&[Self]; N], f: impl Fn([Self; N]) -> Self) -> Self {
+        Self::sum((0..slices[0].len()).map(|i| f(slices.map(|x| x[i]))))
+    }
     /// The number that is read back after this one has been stored as `dtype`.
     fn stored(self, dtype: Dtype) -> Self;
     /// The twin of `kernel` for this number type.
@@ -58,6 +63,11 @@ pub trait Real: Number + bytemuck::Pod + Send + Sync + Debug + Default + Partial
 
 /// A kernel's twin with its arguments still packed: parameters as bytes, one slot a buffer.
 pub type Twin<R> = fn(&[u8], &mut [Slot<'_, R>]);
+
+#[inline(always)]
+fn sum_of_lanes<T: Add<Output = T>>([a, b, c, d, e, f, g, h]: [T; 8]) -> T {
+    ((a + e) + (c + g)) + ((b + f) + (d + h))
+}
 
 macro_rules! float {
     ($t:ident, $tanh:path, $stored:expr) => {
@@ -114,8 +124,23 @@ macro_rules! float {
                 // In eight lanes, as vectors do it: more accurate than one long chain of additions.
                 let mut lanes = [0.0; 8];
                 terms.enumerate().for_each(|(i, x)| lanes[i % 8] += x);
-                let [a, b, c, d, e, f, g, h] = lanes;
-                ((a + e) + (c + g)) + ((b + f) + (d + h))
+                sum_of_lanes(lanes)
+            }
+            #[inline(always)]
+            fn sum_of<const N: usize>(slices: [&[Self]; N], f: impl Fn([Self; N]) -> Self) -> Self {
+                let len = slices[0].len();
+                let eights = slices.map(|x| x[..len].as_chunks::<8>());
+                let mut lanes = [0.0; 8];
+                for i in 0..len / 8 {
+                    let eight: [_; N] = std::array::from_fn(|s| &eights[s].0[i]);
+                    for (lane, sum) in lanes.iter_mut().enumerate() {
+                        *sum += f(eight.map(|x| x[lane]));
+                    }
+                }
+                for (i, sum) in lanes.iter_mut().enumerate().take(len % 8) {
+                    *sum += f(eights.map(|(_, rest)| rest[i]));
+                }
+                sum_of_lanes(lanes)
             }
             #[inline(always)]
             fn stored(self, dtype: Dtype) -> Self {

@@ -45,8 +45,8 @@ fn sum_of_part<R: Real>(p: &ReduceSum, x: &[R], g: usize) -> R {
     let part = p.count.div_ceil(p.groups) as usize;
     let x = &x[(g * part).min(count)..((g + 1) * part).min(count)];
     match p.power {
-        2 => scale * R::sum(x.iter().map(|x| *x * *x)),
-        _ => scale * R::sum(x.iter().copied()),
+        2 => scale * R::sum_of([x], |[x]| x * x),
+        _ => scale * R::sum_of([x], |[x]| x),
     }
 }
 

@@ -39,21 +39,38 @@ pub fn rmsprop<R: Real>(
     }
     let [lr, alpha, one_minus_alpha, eps, weight_decay, momentum] =
         [p.lr, p.alpha, p.one_minus_alpha, p.eps, p.weight_decay, p.momentum].map(|x| R::of(x.into()));
-    for i in 0..p.count as usize {
-        let g = grad[i] + weight_decay * param[i];
-        let mut variance = alpha * square_avg[i] + one_minus_alpha * g * g;
-        square_avg[i] = variance;
-        if p.centered == 1 {
-            let mean = alpha * grad_avg[i] + one_minus_alpha * g;
-            grad_avg[i] = mean;
-            variance = (variance - mean * mean).max(R::zero());
+    let update =
+        |param: &mut R, grad: R, square_avg: &mut R, grad_avg: Option<&mut R>, buf: Option<&mut R>| {
+            let g = grad + weight_decay * *param;
+            let mut variance = alpha * *square_avg + one_minus_alpha * g * g;
+            *square_avg = variance;
+            if let Some(grad_avg) = grad_avg {
+                let mean = alpha * *grad_avg + one_minus_alpha * g;
+                *grad_avg = mean;
+                variance = (variance - mean * mean).max(R::zero());
+            }
+            let mut step = g / (variance.sqrt() + eps);
+            if let Some(buf) = buf {
+                step = momentum * *buf + step;
+                *buf = step;
+            }
+            *param = *param - lr * step;
+        };
+    let elements = param[..p.count as usize].iter_mut().zip(grad).zip(square_avg);
+    // A loop for each, so that each is a vector's.
+    match (p.centered == 1, p.momentum != 0.0) {
+        (false, false) => {
+            elements.for_each(|((param, grad), square)| update(param, *grad, square, None, None))
         }
-        let mut step = g / (variance.sqrt() + eps);
-        if p.momentum != 0.0 {
-            step = momentum * buf[i] + step;
-            buf[i] = step;
-        }
-        param[i] = param[i] - lr * step;
+        (true, false) => elements
+            .zip(grad_avg)
+            .for_each(|(((param, grad), square), avg)| update(param, *grad, square, Some(avg), None)),
+        (false, true) => elements
+            .zip(buf)
+            .for_each(|(((param, grad), square), buf)| update(param, *grad, square, None, Some(buf))),
+        (true, true) => elements.zip(grad_avg).zip(buf).for_each(|((((param, grad), square), avg), buf)| {
+            update(param, *grad, square, Some(avg), Some(buf))
+        }),
     }
 }
 

@@ -2,6 +2,8 @@
 
 use super::groups;
 use super::real::Real;
+use super::threads::{Shared, in_blocks};
+use super::vector::{powers, widest};
 use crate::kernel::{GROUP, Limits, Plan, SUBGROUP};
 
 crate::kernel! {
@@ -9,6 +11,7 @@ crate::kernel! {
     /// `log` is 1 and y the logarithm of one, `dx[r, c] = dy[r, c] - e^y[r, c] · Σ_k dy[r, k]`.
     pub static SOFTMAX_BACKWARD = softmax_backward(SoftmaxBackward { rows: u32, cols: u32, log: u32 };
         y: read Float, dy: read Float, dx: write Float);
+    fast softmax_backward_fast;
     variants [
         { "a workgroup a row", "softmax_backward.wgsl" & "threads_of_workgroup.wgsl", [("THREADS", GROUP)] },
         { "a subgroup a row", "softmax_backward.wgsl" & "threads_of_subgroup.wgsl", [("THREADS", 8)], needs SUBGROUP },
@@ -27,13 +30,45 @@ pub fn plans(p: &SoftmaxBackward) -> Vec<Plan> {
 
 /// See [`SOFTMAX_BACKWARD`].
 pub fn softmax_backward<R: Real>(p: &SoftmaxBackward, y: &[R], dy: &[R], dx: &mut [R]) {
+    by_rows(p, y, dy, dx, |x, y| {
+        y.iter_mut().zip(x).for_each(|(y, x)| *y = x.max(R::of(-100.0)).exp());
+    });
+}
+
+/// The rows one by one. `powers` makes e^x.
+#[inline(always)]
+fn by_rows<R: Real>(p: &SoftmaxBackward, y: &[R], dy: &[R], dx: &mut [R], powers: impl Fn(&[R], &mut [R])) {
     let cols = p.cols as usize;
     for row in 0..p.rows as usize {
         let [y, dy] = [y, dy].map(|x| &x[row * cols..][..cols]);
-        let weighted = |(y, dy): (&R, &R)| if p.log == 1 { *dy } else { *dy * *y };
-        let sum = R::sum(y.iter().zip(dy).map(weighted));
-        for ((dx, y), dy) in dx[row * cols..][..cols].iter_mut().zip(y).zip(dy) {
-            *dx = if p.log == 1 { *dy - y.max(R::of(-100.0)).exp() * sum } else { *y * (*dy - sum) };
+        let dx = &mut dx[row * cols..][..cols];
+        if p.log == 1 {
+            let sum = R::sum_of([dy], |[dy]| dy);
+            powers(y, dx);
+            dx.iter_mut().zip(dy).for_each(|(dx, dy)| *dx = *dy - *dx * sum);
+        } else {
+            let sum = R::sum_of([dy, y], |[dy, y]| dy * y);
+            dx.iter_mut().zip(y).zip(dy).for_each(|((dx, y), dy)| *dx = *y * (*dy - sum));
         }
     }
+}
+
+/// What an element costs, in multiplications: above all to read and to write it.
+const COST: usize = 48;
+
+/// [`softmax_backward`], some rows a thread, with the widest vectors.
+pub fn softmax_backward_fast(p: &SoftmaxBackward, y: &[f32], dy: &[f32], dx: &mut [f32]) {
+    let [rows, cols] = [p.rows, p.cols].map(|n| n as usize);
+    let dx = Shared::new(dx);
+    in_blocks(rows, 1, COST * rows * cols, |rows| {
+        let (from, len) = (rows.start * cols, rows.len() * cols);
+        let [y, dy] = [y, dy].map(|x| &x[from..][..len]);
+        // SAFETY: each thread makes rows of its own.
+        let dx = unsafe { dx.part(from, len) };
+        let p = SoftmaxBackward { rows: rows.len() as u32, ..*p };
+        widest(
+            #[inline(always)]
+            || by_rows(&p, y, dy, dx, powers),
+        );
+    });
 }

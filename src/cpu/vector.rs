@@ -35,10 +35,9 @@ impl<S: Simd> Lanes<S> {
         self.simd.partial_store_f32s(&mut x[at..], self.x);
     }
 
-    /// e^x for x in [-88, 88], to 2 units in the last place: x = n·ln 2 + r, e^x = 2ⁿ·e^r, and for |r| ≤ ln 2 / 2 the polynomial
-    /// of degree 7 of the Cephes library.
+    /// e^r and n of x = n·ln 2 + r, so that e^x = 2ⁿ·e^r: for |r| ≤ ln 2 / 2 the polynomial of degree 7 of the Cephes library.
     #[inline(always)]
-    fn exp(self) -> Self {
+    fn exp_parts(self) -> (Self, S::u32s) {
         let Lanes { simd, x } = self;
         let constant = |c: f32| simd.splat_f32s(c);
         // Adding 1.5·2²³ rounds to a whole number, which then stands in the lowest bits.
@@ -52,10 +51,35 @@ impl<S: Simd> Lanes<S> {
             y = simd.mul_add_e_f32s(y, r, constant(coefficient));
         }
         let y = simd.mul_add_e_f32s(y, simd.mul_f32s(r, r), simd.add_f32s(r, constant(1.0)));
-        let n = simd.transmute_u32s_f32s(shifted);
-        let exponent = simd.add_u32s(n, simd.splat_u32s(127u32.wrapping_sub(ROUND.to_bits())));
-        let scale = simd.wrapping_dyn_shl_u32s(exponent, simd.splat_u32s(23));
-        Lanes { simd, x: simd.mul_f32s(y, simd.transmute_f32s_u32s(scale)) }
+        let n = simd.sub_u32s(simd.transmute_u32s_f32s(shifted), simd.splat_u32s(ROUND.to_bits()));
+        (Lanes { simd, x: y }, n)
+    }
+
+    /// 2ⁿ for n in -126..=127.
+    #[inline(always)]
+    fn power_of_two(simd: S, n: S::u32s) -> Self {
+        let exponent = simd.add_u32s(n, simd.splat_u32s(127));
+        let bits = simd.wrapping_dyn_shl_u32s(exponent, simd.splat_u32s(23));
+        Lanes { simd, x: simd.transmute_f32s_u32s(bits) }
+    }
+
+    /// e^x for x in [-88, 88], to 2 units in the last place.
+    #[inline(always)]
+    fn exp(self) -> Self {
+        let (y, n) = self.exp_parts();
+        y * Self::power_of_two(self.simd, n)
+    }
+
+    /// e^x for every x, to 2 units in the last place: infinite and 0 where it is beyond f32; NaN stays NaN.
+    #[inline(always)]
+    fn exp_of_any(self) -> Self {
+        let simd = self.simd;
+        let (y, n) = self.max(self.like(-104.0)).min(self.like(89.0)).exp_parts();
+        // 2ⁿ itself may be no normal number: in two factors. (256 keeps what is shifted positive.)
+        let positive = simd.add_u32s(n, simd.splat_u32s(256));
+        let half = simd.wrapping_dyn_shr_u32s(positive, simd.splat_u32s(1));
+        let half = simd.sub_u32s(half, simd.splat_u32s(128));
+        y * Self::power_of_two(simd, half) * Self::power_of_two(simd, simd.sub_u32s(n, half))
     }
 
     /// e^x for x up to 88. Below −87.3, where it is no normal number, 0; NaN stays NaN.
@@ -128,10 +152,47 @@ pub fn shifted_powers<S: Simd>(simd: S, x: &[f32], shift: f32, y: &mut [f32]) ->
     sum.sum()
 }
 
+/// y = e^x for x at most 88, with the widest vectors.
+#[inline(always)]
+pub fn powers(x: &[f32], y: &mut [f32]) {
+    Arch::new().dispatch(Powers { x, shift: Some(0.0), y });
+}
+
+/// y = e^(x - the largest of x), with the widest vectors; that largest and the sum of y.
+#[inline(always)]
+pub fn powers_of_row(x: &[f32], y: &mut [f32]) -> [f32; 2] {
+    Arch::new().dispatch(Powers { x, shift: None, y })
+}
+
+struct Powers<'a> {
+    x: &'a [f32],
+    shift: Option<f32>,
+    y: &'a mut [f32],
+}
+
+impl WithSimd for Powers<'_> {
+    type Output = [f32; 2];
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> [f32; 2] {
+        let shift = self.shift.unwrap_or_else(|| largest(simd, self.x));
+        [shift, shifted_powers(simd, self.x, shift, self.y)]
+    }
+}
+
 /// A function of one number.
 pub trait Function: Copy + Sync {
     /// Its value.
     fn of<S: Simd>(self, x: Lanes<S>) -> Lanes<S>;
+}
+
+/// The exponential function.
+#[derive(Clone, Copy)]
+pub struct Exp;
+impl Function for Exp {
+    #[inline(always)]
+    fn of<S: Simd>(self, x: Lanes<S>) -> Lanes<S> {
+        x.exp_of_any()
+    }
 }
 
 /// The logistic function.
@@ -213,8 +274,8 @@ mod tests {
     use super::*;
 
     #[derive(Clone, Copy)]
-    struct Exp;
-    impl Function for Exp {
+    struct Bounded;
+    impl Function for Bounded {
         fn of<S: Simd>(self, x: Lanes<S>) -> Lanes<S> {
             x.exp()
         }
@@ -247,6 +308,7 @@ mod tests {
 
     #[test]
     fn exp_is_true_to_two_units_in_the_last_place() {
+        holds(Bounded, f64::exp, 2.0 * f64::from(f32::EPSILON));
         holds(Exp, f64::exp, 2.0 * f64::from(f32::EPSILON));
     }
 
@@ -266,6 +328,14 @@ mod tests {
             .map(|y| <[f32; 3]>::try_from(y).expect("three values"))
         {
             assert!(nan.is_nan() && high == 1.0 && low < 2e-38);
+        }
+        let edges = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 88.72, 88.73, -103.0, -104.0, 1e30, -1e30];
+        for y in both(Exp, &edges) {
+            for (x, y) in edges.into_iter().zip(y) {
+                let error = (y - x.exp()).abs();
+                // What is infinite is the same, and the smallest numbers are right to their last place.
+                assert!(y == x.exp() || error <= 1e-6 * y + 2e-45 || y.is_nan() && x.is_nan(), "of {x}: {y}");
+            }
         }
         for y in both(Tanh, &[f32::NAN, f32::INFINITY, f32::NEG_INFINITY]) {
             assert!(y[0].is_nan() && (y[1] - 1.0).abs() < 1e-6 && (y[2] + 1.0).abs() < 1e-6);
