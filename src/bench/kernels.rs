@@ -2,6 +2,7 @@
 
 use super::data::{numbers, signed};
 use super::{Bench, Case, Facts};
+use crate::cpu::work::{Work, work};
 use crate::device::{Device, Host};
 use crate::error::Result;
 use crate::kernel::{Access, Dtype, Plan, Processor};
@@ -11,7 +12,7 @@ use crate::optim::{Adam, AdamConfig, Optimizer};
 use crate::parameters::{Initializer, ParameterId, Parameters, Precision};
 use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
-use crate::verify::{Draw, Row, TABLE};
+use crate::verify::{Draw, GUARD, Row, TABLE};
 
 /// The kernel cases of cases.json, then a case for each kernel of the table with each of its variants.
 pub fn kernels(device: &Device) -> Vec<Case> {
@@ -174,7 +175,7 @@ impl Update {
 impl Bench for Update {
     fn step(&mut self) -> Result<()> {
         self.adam.step(None)?;
-        self.parameters.in_layers(self.id).map(drop)
+        self.parameters.refresh()
     }
 
     fn fetch(&mut self) -> Result<f64> {
@@ -239,16 +240,17 @@ impl Bench for OfTable {
     fn results(&mut self) -> Result<Vec<Vec<f64>>> {
         let written = self.plan.kernel.args.iter().enumerate().filter(|(_, arg)| arg.access != Access::Read);
         let read = written.filter_map(|(i, _)| self.buffers.read_back(&self.device, i).transpose());
-        read.map(|values| Ok(values?.wait()?.f64())).collect()
+        // Without the guards around them.
+        let inner = |values: Vec<f64>| values[GUARD..values.len() - GUARD].to_vec();
+        read.map(|values| Ok(inner(values?.wait()?.f64()))).collect()
     }
 
     fn facts(&self) -> Facts {
-        let stored = self.case.values.iter().zip(self.case.storage);
-        let bytes = self.plan.kernel.args.iter().zip(stored).map(|(arg, (value, dtype))| {
-            let times = if arg.access == Access::Update { 2.0 } else { 1.0 };
-            times * (dtype.size() * value.len()) as f64
-        });
-        Facts { bytes: Some(bytes.sum()), ..Facts::default() }
+        let counts: Vec<u64> = self.case.values.iter().map(|value| value.len() as u64).collect();
+        let Work { operations, elements } = work(self.plan.kernel, &self.case.params, &counts);
+        let moved = elements.iter().zip(self.case.storage);
+        let bytes = moved.map(|([read, written], dtype)| (read + written) as f64 * dtype.size() as f64).sum();
+        Facts { bytes: Some(bytes), operations: operations.map(|n| n as f64), parameters: None }
     }
 }
 

@@ -21,7 +21,7 @@ use crate::parameters::Precision;
 pub use difference::difference;
 pub use dispatch::dispatch;
 pub use kernels::kernels;
-pub use report::{read_medians, write_report};
+pub use report::{Earlier, write_report};
 pub use roofline::Roofline;
 pub use train::{Set, training};
 pub use tune::{Compared, task_case, tune};
@@ -85,7 +85,7 @@ pub struct Facts {
     pub parameters: Option<usize>,
     /// Floating-point operations; a multiplication and an addition count as two.
     pub operations: Option<f64>,
-    /// Bytes that must be read and written at least: each argument of a kernel once, or twice where it is changed in place.
+    /// Bytes that must be read and written at least.
     pub bytes: Option<f64>,
 }
 

@@ -47,24 +47,35 @@ pub fn write_report(
     write_whole(&[(file, format!("{document:#}\n").as_bytes())])
 }
 
-/// Reads the medians of a file of results, in milliseconds, by case and precision. A result without a precision is of 32 bits.
-///
-/// # Errors
-/// [`Error::Data`] when it cannot be read or holds no results.
-pub fn read_medians(file: &Path) -> Result<BTreeMap<(String, Precision), f64>> {
-    let document: Value = parse(&read_whole(file, MAX_BYTES)?)
-        .map_err(|error| Error::data(file, format!("is no result of bptt bench --json: {error}")))?;
-    let results = document["results"].as_array().into_iter().flatten();
-    let median = |r: &Value| {
-        let precision = match &r["precision"] {
-            Value::Null => Precision::F32,
-            named => Precision::deserialize(named).ok()?,
+/// Results of an earlier time.
+#[derive(Clone, Debug)]
+pub struct Earlier {
+    /// The device that was measured.
+    pub device: String,
+    /// Medians in milliseconds, by case and precision. A result without a precision is of 32 bits.
+    pub medians: BTreeMap<(String, Precision), f64>,
+}
+
+impl Earlier {
+    /// Reads a file of results.
+    ///
+    /// # Errors
+    /// [`Error::Data`] when it cannot be read or holds no results.
+    pub fn read(file: &Path) -> Result<Earlier> {
+        let document: Value = parse(&read_whole(file, MAX_BYTES)?)
+            .map_err(|error| Error::data(file, format!("is no result of bptt bench --json: {error}")))?;
+        let results = document["results"].as_array().into_iter().flatten();
+        let median = |r: &Value| {
+            let precision = match &r["precision"] {
+                Value::Null => Precision::F32,
+                named => Precision::deserialize(named).ok()?,
+            };
+            Some(((r["case"].as_str()?.to_string(), precision), r["ms"].as_f64()?))
         };
-        Some(((r["case"].as_str()?.to_string(), precision), r["ms"].as_f64()?))
-    };
-    let medians: BTreeMap<_, f64> = results.filter_map(median).collect();
-    match medians.is_empty() {
-        true => Err(Error::data(file, "holds no results of bptt bench --json")),
-        false => Ok(medians),
+        let medians: BTreeMap<_, f64> = results.filter_map(median).collect();
+        if medians.is_empty() {
+            return Err(Error::data(file, "holds no results of bptt bench --json"));
+        }
+        Ok(Earlier { device: document["device"].as_str().unwrap_or("an unknown device").into(), medians })
     }
 }

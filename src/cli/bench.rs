@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use bptt::bench::{
-    Case, Measured, Protocol, Roofline, Set, dispatch, kernels, measure, read_medians, training, write_report,
+    Case, Earlier, Measured, Protocol, Roofline, Set, dispatch, kernels, measure, training, write_report,
 };
 use bptt::error::{Error, Result};
 use bptt::parameters::Precision;
@@ -22,7 +22,7 @@ pub struct Args {
     /// auto, cpu, gpu, an index, part of a name
     #[arg(long, value_name = "NAME", default_value = "auto")]
     device: String,
-    /// Only these cases
+    /// Only the cases whose names begin so; those of the table with or without table/
     #[arg(long, value_name = "CASE,..", value_delimiter = ',')]
     only: Vec<String>,
     /// Which training steps
@@ -68,7 +68,7 @@ enum SetName {
 pub fn run(args: Args) -> Result<()> {
     let output = Output::new(false);
     let device = device(&args.device)?;
-    let old = args.compare.as_deref().map(read_medians).transpose()?;
+    let old = args.compare.as_deref().map(Earlier::read).transpose()?;
     let wanted = |what| args.what.is_none_or(|asked| asked == what);
     let set = match args.set {
         SetName::Peers => Set::Peers,
@@ -86,6 +86,9 @@ pub fn run(args: Args) -> Result<()> {
         write_report(file, &device, None, &[])?;
     }
     output.line(format!("measuring on {}", device.info()))?;
+    if let Some(old) = old.as_ref().filter(|old| old.device != device.info().name) {
+        output.line(format!("the ratios are to what was measured on another device: {}", old.device))?;
+    }
     let stop = interruption();
     let mut results = Vec::new();
     let mut roofline = None;
@@ -102,14 +105,15 @@ pub fn run(args: Args) -> Result<()> {
             ))?;
             roofline = Some(measured);
         }
-        output.line(header(what, old.is_some()))?;
+        let width = cases.iter().map(|case| case.name.len()).max().unwrap_or_default();
+        output.line(header(what, width, old.is_some()))?;
         let each = cases.iter().flat_map(|case| precisions.iter().map(move |precision| (case, *precision)));
         for (case, precision) in each.filter(|(case, precision)| case.is_in(*precision)) {
-            let share = if case.name.starts_with("table/") { 0.1 } else { 1.0 };
+            let share = if case.name.starts_with(OF_TABLE) { 0.1 } else { 1.0 };
             let protocol = Protocol { seconds: args.seconds * share, ..Protocol::default() };
             let measured = measure(&device, case, precision, &protocol)?;
-            let before = old.as_ref().map(|old| old.get(&(case.name.clone(), precision)).copied());
-            output.line(line(what, &measured, &case.about, roofline.as_ref(), before))?;
+            let before = old.as_ref().map(|old| old.medians.get(&(case.name.clone(), precision)).copied());
+            output.line(line(what, width, &measured, &case.about, roofline.as_ref(), before))?;
             results.push(measured);
             if let Some(file) = &args.json {
                 write_report(file, &device, roofline.as_ref(), &results)?;
@@ -118,43 +122,63 @@ pub fn run(args: Args) -> Result<()> {
                 return Err(Error::Interrupted);
             }
         }
+        if what == What::Kernels {
+            output.line(ABOUT_SHARES)?;
+        }
     }
     Ok(())
 }
 
-/// Leaves only the cases that were asked for.
+const ABOUT_SHARES: &str = "share: of the rate of a copy, or of multiplications and additions alone. It is above 100% where data \
+                            are in caches, or are changed in place: a copy also fetches what it overwrites.";
+
+/// Leaves only the cases that were asked for: by the name, or where there is none by its beginning.
 fn choose(parts: &mut [(What, Vec<Case>)], only: &[String]) -> Result<()> {
-    let known = |name: &String| parts.iter().flat_map(|(_, cases)| cases).any(|case| case.name == *name);
-    if let Some(unknown) = only.iter().find(|name| !known(name)) {
-        let names: Vec<&str> =
-            parts.iter().flat_map(|(_, cases)| cases).map(|case| case.name.as_str()).collect();
-        return Err(Error::argument("bench", format!("no case '{unknown}'; there are {}", names.join(", "))));
+    let names: Vec<String> =
+        parts.iter().flat_map(|(_, cases)| cases).map(|case| case.name.clone()).collect();
+    let is_meant = |name: &str, asked: &String| match names.contains(asked) {
+        true => name == asked,
+        false => {
+            name.starts_with(asked) || name.strip_prefix(OF_TABLE).is_some_and(|name| name.starts_with(asked))
+        }
+    };
+    if let Some(unknown) = only.iter().find(|asked| !names.iter().any(|name| is_meant(name, asked))) {
+        let listed: Vec<&str> =
+            names.iter().map(String::as_str).filter(|name| !name.starts_with(OF_TABLE)).collect();
+        let kernels = if listed.len() < names.len() { " and the kernels' names" } else { "" };
+        let message = format!("no case begins with '{unknown}'; there are {}{kernels}", listed.join(", "));
+        return Err(Error::argument("bench", message));
     }
     if !only.is_empty() {
-        parts.iter_mut().for_each(|(_, cases)| cases.retain(|case| only.contains(&case.name)));
+        let wanted = |case: &Case| only.iter().any(|asked| is_meant(&case.name, asked));
+        parts.iter_mut().for_each(|(_, cases)| cases.retain(wanted));
     }
     Ok(())
 }
 
-fn header(what: What, compared: bool) -> String {
+/// What the names of cases begin with that are kernels of the table of checks.
+const OF_TABLE: &str = "table/";
+
+fn header(what: What, width: usize, compared: bool) -> String {
     let more = match what {
         What::Train => {
-            format!("{:>10} {:>8} {:>10} {:>9} {:>10}  ", "loss", "off f32", "parameters", "launches", "peak")
+            format!(
+                "{:>10} {:>8} {:>10} {:>9} {:>10}  ",
+                "first loss", "off f32", "parameters", "launches", "peak"
+            )
         }
         What::Kernels => {
-            format!("{:>8} {:>5} {:>9} {:>5} {:>8}  ", "GB/s", "share", "GFLOP/s", "share", "off f32")
+            format!("{:>8} {:>6} {:>9} {:>6} {:>8}  ", "GB/s", "share", "GFLOP/s", "share", "off f32")
         }
         What::Dispatch => String::new(),
     };
     let ratio = if compared { format!("{:>7}  ", "ratio") } else { String::new() };
-    format!(
-        "{:32} {:4} {:>10} {:>10} {:>10} {:>3}  {ratio}{more}",
-        "ms a step", "", "median", "min", "max", "n"
-    )
+    format!("{:width$} {:4} {:>10} {:>10} {:>10} {:>3}  {ratio}{more}", "ms", "", "median", "min", "max", "n")
 }
 
 fn line(
     what: What,
+    width: usize,
     m: &Measured,
     about: &str,
     roofline: Option<&Roofline>,
@@ -165,7 +189,7 @@ fn line(
     let more = match what {
         What::Train => format!(
             "{:10.6} {difference:>8} {:10} {:9.1} {:>10}  ",
-            m.values[1],
+            m.values[0],
             facts.parameters.unwrap_or_default(),
             m.dispatches,
             readable(m.bytes_peak)
@@ -182,18 +206,18 @@ fn line(
             let (bytes, of_bytes) = rate(facts.bytes, roofline.map(|most| most.bytes_per_second));
             let (operations, of_operations) =
                 rate(facts.operations, roofline.map(|most| most.operations_per_second));
-            format!("{bytes:>8} {of_bytes:>5} {operations:>9} {of_operations:>5} {difference:>8}  ")
+            format!("{bytes:>8} {of_bytes:>6} {operations:>9} {of_operations:>6} {difference:>8}  ")
         }
         What::Dispatch => String::new(),
     };
     let ratio = match before {
         None => String::new(),
         Some(None) => format!("{:>7}  ", "new"),
-        Some(Some(before)) => format!("{:>6.2}x  ", before / m.ms),
+        Some(Some(before)) => format!("{:>6.3}x  ", before / m.ms),
     };
     let (name, precision) = (&m.name, m.precision.name());
     format!(
-        "{name:32} {precision:4} {:10.4} {:10.4} {:10.4} {:3}  {ratio}{more}{about}",
+        "{name:width$} {precision:4} {:10.5} {:10.5} {:10.5} {:3}  {ratio}{more}{about}",
         m.ms, m.min, m.max, m.n
     )
 }

@@ -11,6 +11,8 @@ use super::gru_backward::GruBackward;
 use super::gru_forward::GruForward;
 use super::lstm_backward::LstmBackward;
 use super::lstm_forward::LstmForward;
+use super::lstm_project_backward::LstmProjectBackward;
+use super::lstm_project_forward::LstmProjectForward;
 use super::matmul::Matmul;
 use super::recurrence::Product;
 use super::reduce_sum::ReduceSum;
@@ -94,6 +96,20 @@ pub fn work(kernel: &Kernel, params: &[u8], counts: &[u64]) -> Work {
             set("gates", [0, 4 * run.units]);
             set("h", run.states());
             run.operations(11 + 3 * u64::from(p.bias))
+        }
+        "lstm_project_forward" => {
+            let p = params!(LstmProjectForward);
+            let [batch, hidden, width] = [p.batch, p.hidden, p.width].map(u64::from);
+            set("h", [batch * hidden, batch * width]);
+            2 * batch * width * hidden
+        }
+        "lstm_project_backward" => {
+            let p = params!(LstmProjectBackward);
+            let step = u64::from(p.batch) * u64::from(p.width);
+            set("dy", [step, 0]);
+            set("dh", [step, step]);
+            set("dp", [0, step]);
+            step
         }
         "rnn_backward" => {
             let p = params!(RnnBackward);

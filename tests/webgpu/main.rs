@@ -180,7 +180,7 @@ fn what_is_wrong_is_seen() {
     };
     // Values that are a little wrong, the wrong argument's, and what is left out.
     check_seen(&SIGMOID, "1.0 / (1.0 + exp(", "1.0 / (1.0001 + exp(", "of the limit");
-    check_seen(&BIAS_ADD, "load_bias(i % p.cols)", "load_x(i % p.cols)", "of the limit");
+    check_seen(&BIAS_ADD, "load_bias(i % columns)", "load_x(i % columns)", "of the limit");
     check_seen(&SCALE, "i < p.count / WIDE", "i + 1u < p.count / WIDE", "NaN");
     // What the compiler warns of, what it refuses, what is beyond a limit.
     check_seen(&SIGMOID, "fn is_nan(", "fn f() { return; let x = 1; }\nfn is_nan(", "unreachable");
