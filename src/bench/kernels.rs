@@ -250,7 +250,8 @@ impl Bench for OfTable {
         let Work { operations, elements } = work(self.plan.kernel, &self.case.params, &counts);
         let moved = elements.iter().zip(self.case.storage);
         let bytes = moved.map(|([read, written], dtype)| (read + written) as f64 * dtype.size() as f64).sum();
-        Facts { bytes: Some(bytes), operations: operations.map(|n| n as f64), parameters: None }
+        let operations = operations.filter(|n| *n > 0).map(|n| n as f64);
+        Facts { bytes: Some(bytes), operations, parameters: None }
     }
 }
 
