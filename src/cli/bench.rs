@@ -7,7 +7,7 @@ use bptt::bench::{
 };
 use bptt::error::{Error, Result};
 use bptt::parameters::Precision;
-use bptt::train::readable;
+use bptt::train::{is_stream, readable};
 
 use super::numbers::positive;
 use super::output::Output;
@@ -81,7 +81,9 @@ pub fn run(args: Args) -> Result<()> {
     choose(&mut parts, &args.only)?;
     let precisions: Vec<Precision> =
         Precision::ALL.into_iter().filter(|precision| args.precision.contains(precision)).collect();
-    if let Some(file) = &args.json {
+    // A file holds what has been measured so far; a pipe gets all at the end.
+    let file = args.json.as_ref().filter(|file| !is_stream(file));
+    if let Some(file) = file {
         // A file that cannot be written is an error now, not after minutes of measuring.
         write_report(file, &device, None, &[])?;
     }
@@ -111,7 +113,7 @@ pub fn run(args: Args) -> Result<()> {
             let before = old.as_ref().map(|old| old.get(&(case.name.clone(), precision)).copied());
             output.line(line(what, &measured, &case.about, roofline.as_ref(), before))?;
             results.push(measured);
-            if let Some(file) = &args.json {
+            if let Some(file) = file {
                 write_report(file, &device, roofline.as_ref(), &results)?;
             }
             if stop() {
@@ -119,7 +121,10 @@ pub fn run(args: Args) -> Result<()> {
             }
         }
     }
-    Ok(())
+    match args.json.as_ref().filter(|_| file.is_none()) {
+        Some(stream) => write_report(stream, &device, roofline.as_ref(), &results),
+        None => Ok(()),
+    }
 }
 
 /// Leaves only the cases that were asked for.

@@ -161,12 +161,27 @@ pub struct Summary {
     pub interrupted: bool,
 }
 
-/// Writes a file whole, or leaves what is there.
+/// Writes a file that the user named, whole, or leaves what is there. A link is followed; into a device or a pipe is written.
 ///
 /// # Errors
 /// [`Error::Data`](crate::error::Error::Data) when it cannot be written.
 pub fn write_file(path: &std::path::Path, bytes: &[u8]) -> Result<()> {
+    crate::files::write_named(path, bytes)
+}
+
+/// Writes a file in the folder of a run whole, or leaves what is there. A link is replaced and not followed: by one, a run that
+/// came from somebody else could have this machine's own files overwritten.
+///
+/// # Errors
+/// [`Error::Data`](crate::error::Error::Data) when it cannot be written.
+pub fn write_in_run(path: &std::path::Path, bytes: &[u8]) -> Result<()> {
     crate::files::write_whole(&[(path, bytes)])
+}
+
+/// Whether what is written to a path is added to what was written before, as of a device or a pipe. There a file that is
+/// replaced as more is known has to be written once, at the end.
+pub fn is_stream(path: &std::path::Path) -> bool {
+    crate::files::is_stream(path)
 }
 
 /// Checks that a file can be written, before the work whose result it is to hold.
