@@ -152,7 +152,8 @@ fn help_is_readable() {
         assert!(text.lines().all(|line| line.chars().count() <= 80) && !text.contains('\x1b'), "{text}");
         (run.code, text.split_whitespace().collect::<Vec<_>>().join(" "))
     };
-    let codes = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 bad data or model file, 4 GPU fault, 130 interrupted.";
+    let codes = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 bad data or model file, 4 GPU fault, 130 interrupted, 141 nobody \
+                 reads the output.";
     for (args, code, says) in [
         ("", Some(2), "Usage: bptt"),
         ("--help", Some(0), "generate Continue a text"),
