@@ -109,15 +109,12 @@ pub fn run(args: Args) -> Result<()> {
         for (case, precision) in each.filter(|(case, precision)| case.is_in(*precision)) {
             let share = if case.name.starts_with("table/") { 0.1 } else { 1.0 };
             let protocol = Protocol { seconds: args.seconds * share, ..Protocol::default() };
-            let measured = measure(&device, case, precision, &protocol)?;
+            let measured = measure(&device, case, precision, &protocol, &stop)?;
             let before = old.as_ref().map(|old| old.get(&(case.name.clone(), precision)).copied());
             output.line(line(what, &measured, &case.about, roofline.as_ref(), before))?;
             results.push(measured);
             if let Some(file) = file {
                 write_report(file, &device, roofline.as_ref(), &results)?;
-            }
-            if stop() {
-                return Err(Error::Interrupted);
             }
         }
     }

@@ -141,6 +141,19 @@ fn what_only_prints_ends_quietly_where_nobody_reads() {
     }
 }
 
+#[test]
+fn a_benchmark_ends_with_the_measurement_that_is_made() {
+    let folder = folder();
+    let (child, mut out) =
+        start(folder.path(), "bench dispatch --only read_back --seconds 10000 --device cpu");
+    // The case begins after the head of the table.
+    out.read_line(&mut String::new()).unwrap();
+    out.read_line(&mut String::new()).unwrap();
+    interrupt(&child);
+    let (rest, code, err) = end(child, out);
+    assert_eq!((code, err.as_str(), rest.as_str()), (Some(130), "error: interrupted\n", ""));
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn a_disk_that_is_full() {
