@@ -31,6 +31,8 @@ pub(super) fn train_once(
     mut run: Option<&mut Run>,
     hooks: &mut Hooks<'_>,
 ) -> Result<Summary> {
+    // A profile is of steps. The trainer leaves out of it whatever else it does.
+    let aside = device.pause_profile();
     let mut trainer = Trainer::new(device, &config.train, task)?;
     if let Some(run) = run.as_deref_mut() {
         run.metrics = Metrics::new(run.path());
@@ -41,6 +43,7 @@ pub(super) fn train_once(
     }
     let Progress { step: done, seconds, .. } = trainer.progress;
     (hooks.on_event)(Event::Begin { steps: config.train.steps, done, seconds })?;
+    drop(aside);
     trainer.run(run, hooks)
 }
 
@@ -121,6 +124,7 @@ impl<'a> Trainer<'a> {
             let mut best = false;
             if self.progress.validation_due {
                 self.take_outcomes(0, &mut run, hooks)?;
+                let _aside = self.device.pause_profile();
                 // What the last step computed is needed no more, and a validation takes memory too.
                 self.stepper.tape.clear();
                 match self.task.validate(hooks.stop)? {
@@ -159,6 +163,7 @@ impl<'a> Trainer<'a> {
                 self.task.validates() && (step == steps || step.is_multiple_of(validate_every));
             let show = hooks.show_every > 0 && step.is_multiple_of(hooks.show_every);
             if show || step == steps || self.progress.validation_due {
+                let _aside = self.device.pause_profile();
                 let outcome = self.task.outcome(&self.stepper.tape)?;
                 if show && let Outcome::Text { decoded, .. } = &outcome {
                     let loss = self.stepper.tape.value(loss)?.to_vec()?[0];
@@ -295,6 +300,7 @@ impl<'a> Trainer<'a> {
 
     /// Writes a checkpoint, of which the last `keep` stay. All outcomes must have been taken.
     fn save(&mut self, run: &mut Run, keep: usize) -> Result<()> {
+        let _aside = self.device.pause_profile();
         let model = self.task.model().parameters().to_host()?;
         assert_finite(&model).map_err(not_saved)?;
         let Place { position, states } = self.task.place();
@@ -335,6 +341,7 @@ impl<'a> Trainer<'a> {
         interrupted: bool,
     ) -> Result<Summary> {
         self.take_outcomes(0, &mut run, hooks)?;
+        let _aside = self.device.pause_profile();
         if (1..hooks.verify).contains(&self.verified) {
             (hooks.on_event)(Event::Verified { steps: self.verified })?;
         }
