@@ -195,6 +195,10 @@ fn absolute(path: &std::path::Path) -> Result<PathBuf> {
 /// `named`, are not changed to fit a text.
 pub fn source(config: &mut Config, named: [bool; 2], notes: &mut Vec<String>) -> Result<Source> {
     let source = Source::read(config)?;
+    if let (Source::Text(text), None) = (&source, &config.data.file) {
+        let (tokens, of) = (text.len(), config.data.tokens);
+        notes.push(format!("no --file was named: the text is the sentence of longseq, {tokens} {of}"));
+    }
     if let Source::Text(text) = &source {
         notes.extend(fit_to(config, text.len(), named)?);
     }
