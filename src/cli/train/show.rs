@@ -8,7 +8,9 @@ use std::time::Instant;
 
 use bptt::device::Device;
 use bptt::error::{Error, Result};
-use bptt::train::{Config, Event, Experiment, MemoryPlan, Outcome, Summary, bits_per_character, readable};
+use bptt::train::{
+    Config, Event, Experiment, MemoryPlan, Outcome, Summary, bits_per_character, decimals, readable,
+};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use serde_json::{Value, json};
 
@@ -96,7 +98,7 @@ impl Show {
                 if self.output.is_json() {
                     self.output.event(&json!({"event": "step", "step": step, "loss": loss}))?;
                 } else if !self.bar.is_hidden() {
-                    self.bar.set_message(format!("loss {loss:.4}"));
+                    self.bar.set_message(format!("loss {}", decimals(loss.into(), 4)));
                 }
             }
             Event::Verified { steps } => {
@@ -114,14 +116,17 @@ impl Show {
                 self.output.event(&json!({"event": "skipped", "step": step, "skipped": skipped}))?;
             }
             Event::Decoded { step, loss, text } => {
-                self.bar.suspend(|| self.output.line(format!("step {step:>5}  loss {loss:.4}  {text}")))?;
+                self.bar.suspend(|| {
+                    self.output.line(format!("step {step:>5}  loss {}  {text}", decimals(loss.into(), 4)))
+                })?;
             }
             Event::Validation { step, loss, best } => {
                 let bits = bits_per_character(loss);
+                let [shown, shown_bits] = [decimals(loss, 4), decimals(bits, 3)];
                 let mark = if best { "" } else { ", no better than before" };
                 self.bar.suspend(|| {
                     self.output.line(format!(
-                        "step {step:>6}  validation loss {loss:.4}, {bits:.3} bits per character, {:.0} s{mark}",
+                        "step {step:>6}  validation loss {shown}, {shown_bits} bits per character, {:.0} s{mark}",
                         self.before.get() + self.start.get().elapsed().as_secs_f64()
                     ))
                 })?;
@@ -266,11 +271,12 @@ impl Show {
     ) -> Result<()> {
         let Summary { steps, loss, seconds, outcome, validation_loss, best, stopped_early, .. } = summary;
         let loss = training_loss(*loss, outcome.as_ref());
-        let mut line = format!("{steps} steps in {seconds:.2} s: loss {loss:.4}");
+        let mut line = format!("{steps} steps in {seconds:.2} s: loss {}", decimals(loss.into(), 4));
         match (outcome, validation_loss) {
             (Some(Outcome::Text { accuracy, .. }), Some(loss)) => {
                 let bits = bits_per_character(best.map_or(*loss, |best| best.loss));
-                line += &format!(", accuracy {accuracy:.3}, validation {bits:.3} bits per character");
+                line +=
+                    &format!(", accuracy {accuracy:.3}, validation {} bits per character", decimals(bits, 3));
             }
             (Some(Outcome::Text { accuracy, decoded }), None) => {
                 line += &format!(", accuracy {accuracy:.3}, predicted {decoded:?}");

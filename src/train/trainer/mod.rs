@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::Outcome;
 use super::config::{Config, ScheduleKind, TrainConfig};
-use super::late::{Begin, Fate, LATE, LateSteps};
+use super::late::{Begin, Fate, LATE, LateSteps, MOST_SKIPPED};
 use super::recovery::Hooks;
 use super::run::{Checkpoint, Metrics, Platform, Progress, Row, Run, Tensors, smaller_lr};
 use super::stepper::{Stepper, assert_finite};
@@ -62,6 +62,8 @@ struct Trainer<'a> {
     saved: Instant,
     /// Whether there is something that the newest checkpoint does not hold.
     unsaved: bool,
+    /// The last steps, as far as they were left out because something was not finite.
+    skipped_in_a_row: u64,
     /// Steps that were made twice.
     verified: u64,
 }
@@ -112,6 +114,7 @@ impl<'a> Trainer<'a> {
             counted: Instant::now(),
             saved: Instant::now(),
             unsaved: true,
+            skipped_in_a_row: 0,
             verified: 0,
             task,
         })
@@ -218,6 +221,11 @@ impl<'a> Trainer<'a> {
             match fate {
                 Fate::Stopped(begin) => return Err(self.stopped(&row, &begin, run)?),
                 Fate::Skipped(begin, skipped) => {
+                    self.skipped_in_a_row += 1;
+                    if self.skipped_in_a_row == MOST_SKIPPED {
+                        (hooks.on_event)(Event::Skipped { step: row.step, skipped })?;
+                        return Err(self.stopped(&row, &begin, run)?);
+                    }
                     self.progress.skipped = skipped;
                     // The states after the step may not be finite either: those before it are taken.
                     let position = self.task.place().position;
@@ -229,7 +237,10 @@ impl<'a> Trainer<'a> {
                     self.progress.loss = Some(row.loss);
                     self.progress.overflowed = overflowed;
                 }
-                Fate::Done => self.progress.loss = Some(row.loss),
+                Fate::Done => {
+                    self.progress.loss = Some(row.loss);
+                    self.skipped_in_a_row = 0;
+                }
             }
             if let Some(run) = run {
                 run.metrics.push(row);
@@ -254,6 +265,9 @@ impl<'a> Trainer<'a> {
         };
         self.go_back(begin)?;
         let mut at = format!("step {}", row.step);
+        if self.skipped_in_a_row > 0 {
+            at += &format!(", the last of {MOST_SKIPPED} in a row that were left out");
+        }
         self.progress.step = row.step - 1;
         self.progress.validation_due = false;
         if let Some(run) = run
