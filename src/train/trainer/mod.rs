@@ -38,6 +38,9 @@ pub(super) fn train_once(
         run.metrics = Metrics::new(run.path());
         if !run.replaces() {
             trainer.resume(run, hooks)?;
+            if trainer.has_ended() {
+                run.keep_config();
+            }
             run.begin()?;
         }
     }
@@ -120,6 +123,12 @@ impl<'a> Trainer<'a> {
         })
     }
 
+    /// Whether there is nothing to train.
+    fn has_ended(&self) -> bool {
+        let Progress { step, validation_due, stopped_early, .. } = self.progress;
+        !validation_due && (step == self.config.steps || stopped_early)
+    }
+
     fn run(&mut self, mut run: Option<&mut Run>, hooks: &mut Hooks<'_>) -> Result<Summary> {
         let steps = self.config.steps;
         let validate_every = self.config.validate_every();
@@ -135,7 +144,7 @@ impl<'a> Trainer<'a> {
                     None => return self.finish(run, hooks, true),
                 }
             }
-            if self.progress.step == steps || self.progress.stopped_early {
+            if self.has_ended() {
                 return self.finish(run, hooks, false);
             }
             if (hooks.stop)() {
