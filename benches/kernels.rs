@@ -15,7 +15,7 @@ fn main() -> Result<()> {
     );
     let protocol = Protocol { seconds: 0.5, ..Protocol::default() };
     for case in kernels(&device) {
-        let measured = measure(&device, &case, Precision::F32, &protocol)?;
+        let measured = measure(&device, &case, Precision::F32, &protocol, &|| false)?;
         println!(
             "{:40} {:10.4} ms  ({:.4} .. {:.4})",
             measured.name, measured.ms, measured.min, measured.max

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::device::DeviceInfo;
 use crate::error::{Error, Result};
-use crate::files::{json, read_whole, write_whole};
+use crate::files::{json, read_whole, write_named};
 
 /// Ways that were found by measurement: for a [`Site`], as text, the name of the way.
 pub type Plans = BTreeMap<String, String>;
@@ -156,7 +156,7 @@ pub fn save_plans(path: &Path, adapter: &DeviceInfo, plans: &Plans) -> Result<()
         std::fs::create_dir_all(folder)
             .map_err(|error| Error::data(folder, format!("cannot be made: {error}")))?;
     }
-    write_whole(&[(path, text.as_bytes())])
+    write_named(path, text.as_bytes())
 }
 
 fn read(path: &Path) -> Result<PlansFile> {

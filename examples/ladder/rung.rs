@@ -91,7 +91,7 @@ pub fn climb(device: &Device, rung: Rung, reference: &Reference, protocol: &Prot
     drop(timed);
     let prepare = move |device: &Device, _| Ok(Box::new(ready(device, &rung)?) as Box<dyn Bench>);
     let case = Case { name, about, halves: false, prepare: Box::new(prepare) };
-    let measured = measure(device, &case, Precision::F32, protocol)?;
+    let measured = measure(device, &case, Precision::F32, protocol, &|| false)?;
     Ok(Outcome {
         launches: measured.dispatches,
         bytes,

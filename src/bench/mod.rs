@@ -15,7 +15,7 @@ mod tune;
 use std::time::{Duration, Instant};
 
 use crate::device::{Device, DryRun};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::parameters::Precision;
 
 pub use difference::difference;
@@ -140,16 +140,24 @@ pub struct Measured {
 /// The fewest measurements, and the fewest steps of warming up.
 const FEWEST: usize = 3;
 
-/// Measures a case on a device, in a precision.
+/// Measures a case on a device, in a precision. `stop` is asked before each measurement whether to end.
 ///
 /// # Errors
-/// Those of the case's steps.
-pub fn measure(device: &Device, case: &Case, precision: Precision, protocol: &Protocol) -> Result<Measured> {
+/// Those of the case's steps; [`Error::Interrupted`] when `stop` said so.
+pub fn measure(
+    device: &Device,
+    case: &Case,
+    precision: Precision,
+    protocol: &Protocol,
+    stop: &dyn Fn() -> bool,
+) -> Result<Measured> {
     let bytes_peak = peak(device, case, precision)?;
     let mut bench = (case.prepare)(device, precision)?;
     let seconds = Duration::from_secs_f64(protocol.seconds);
     let begin = Instant::now();
+    let go_on = || if stop() { Err(Error::Interrupted) } else { Ok(()) };
     let one = |bench: &mut dyn Bench| {
+        go_on()?;
         let start = Instant::now();
         bench.step()?;
         let value = bench.fetch()?;
@@ -168,6 +176,7 @@ pub fn measure(device: &Device, case: &Case, precision: Precision, protocol: &Pr
     let mut times = Vec::new();
     let mut last;
     loop {
+        go_on()?;
         let batch = Instant::now();
         for _ in 0..steps_per_sync {
             bench.step()?;

@@ -10,7 +10,7 @@ use super::{Measured, Roofline};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::files::json::parse;
-use crate::files::{read_whole, write_whole};
+use crate::files::{read_whole, write_named};
 use crate::parameters::Precision;
 
 /// The most bytes of a file of results: a result has some hundred.
@@ -44,7 +44,7 @@ pub fn write_report(
         "peak_gflops": roofline.map(|most| most.operations_per_second / 1e9),
         "results": results.iter().map(result).collect::<Vec<_>>(),
     });
-    write_whole(&[(file, format!("{document:#}\n").as_bytes())])
+    write_named(file, format!("{document:#}\n").as_bytes())
 }
 
 /// Results of an earlier time.

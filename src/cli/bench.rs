@@ -7,7 +7,7 @@ use bptt::bench::{
 };
 use bptt::error::{Error, Result};
 use bptt::parameters::Precision;
-use bptt::train::readable;
+use bptt::train::{is_stream, readable};
 
 use super::numbers::positive;
 use super::output::Output;
@@ -81,7 +81,9 @@ pub fn run(args: Args) -> Result<()> {
     choose(&mut parts, &args.only)?;
     let precisions: Vec<Precision> =
         Precision::ALL.into_iter().filter(|precision| args.precision.contains(precision)).collect();
-    if let Some(file) = &args.json {
+    // A file holds what has been measured so far; a pipe gets all at the end.
+    let file = args.json.as_ref().filter(|file| !is_stream(file));
+    if let Some(file) = file {
         // A file that cannot be written is an error now, not after minutes of measuring.
         write_report(file, &device, None, &[])?;
     }
@@ -111,22 +113,22 @@ pub fn run(args: Args) -> Result<()> {
         for (case, precision) in each.filter(|(case, precision)| case.is_in(*precision)) {
             let share = if case.name.starts_with(OF_TABLE) { 0.1 } else { 1.0 };
             let protocol = Protocol { seconds: args.seconds * share, ..Protocol::default() };
-            let measured = measure(&device, case, precision, &protocol)?;
+            let measured = measure(&device, case, precision, &protocol, &stop)?;
             let before = old.as_ref().map(|old| old.medians.get(&(case.name.clone(), precision)).copied());
             output.line(line(what, width, &measured, &case.about, roofline.as_ref(), before))?;
             results.push(measured);
-            if let Some(file) = &args.json {
+            if let Some(file) = file {
                 write_report(file, &device, roofline.as_ref(), &results)?;
-            }
-            if stop() {
-                return Err(Error::Interrupted);
             }
         }
         if what == What::Kernels {
             output.line(ABOUT_SHARES)?;
         }
     }
-    Ok(())
+    match args.json.as_ref().filter(|_| file.is_none()) {
+        Some(stream) => write_report(stream, &device, roofline.as_ref(), &results),
+        None => Ok(()),
+    }
 }
 
 const ABOUT_SHARES: &str = "share: of the rate of a copy, or of multiplications and additions alone. It is above 100% where data \

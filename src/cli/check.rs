@@ -8,6 +8,7 @@ use bptt::device::{Device, Sabotage, Wrong};
 use bptt::error::{Error, Result};
 use bptt::kernel::Limits;
 use bptt::parameters::Precision;
+use bptt::train::is_stream;
 use bptt::verify::TABLE;
 use bptt::verify::suite::{Ending, Finding, Item, OFF, Options, Suite, named, write_report};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -55,9 +56,10 @@ pub fn run(args: Args) -> Result<ExitCode> {
     let name = args.device.clone();
     let mut suite = Suite::new(move || device(&name), Options { full: args.full, sabotage })?;
     let mut findings = Vec::new();
-    let report = |suite: &Suite, findings: &[Finding], ending| match &args.json {
-        Some(file) => write_report(file, suite, findings, ending),
-        None => Ok(()),
+    let report = |suite: &Suite, findings: &[Finding], ending| match (&args.json, ending) {
+        (Some(file), Ending::Checking(_)) if is_stream(file) => Ok(()),
+        (Some(file), _) => write_report(file, suite, findings, ending),
+        (None, _) => Ok(()),
     };
     // A file that cannot be written is an error now, not after the checks.
     report(&suite, &findings, Ending::Checking(items[0].name()))?;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use bptt::data::text::Text;
 use bptt::error::{Error, Result};
 use bptt::train::forecast::forecast;
-use bptt::train::{ForecastMetrics, Model, bits_per_character, evaluate_text};
+use bptt::train::{ForecastMetrics, Model, bits_per_character, decimals, evaluate_text};
 use serde_json::json;
 
 use super::numbers::at_least_1;
@@ -49,10 +49,12 @@ pub fn run(args: Args) -> Result<()> {
                 evaluate_text(&model, &text, sequence, &interruption())?.ok_or(Error::Interrupted)?;
             let (bits, perplexity) = (bits_per_character(metrics.loss), metrics.loss.exp());
             output.line(format!(
-                "{} {} predicted: loss {:.4}, {bits:.3} bits each, perplexity {perplexity:.3}, accuracy {:.3}",
+                "{} {} predicted: loss {}, {} bits each, perplexity {}, accuracy {:.3}",
                 metrics.tokens,
                 text.vocabulary().unit(),
-                metrics.loss,
+                decimals(metrics.loss, 4),
+                decimals(bits, 3),
+                decimals(perplexity, 3),
                 metrics.accuracy
             ))?;
             output.event(&json!({

@@ -33,7 +33,7 @@ use bptt::plans::load_plans;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use output::{Output, STDOUT};
+use output::{Output, STDOUT, is_closed};
 
 /// Recurrent networks trained on any GPU, or on the CPU where there is none.
 #[derive(Parser)]
@@ -44,7 +44,7 @@ struct Args {
 }
 
 const AFTER_HELP: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 bad data or model file, 4 GPU fault, \
-                          130 interrupted.\n\
+                          130 interrupted, 141 nobody reads the output.\n\
                           Devices: auto takes the best real GPU, else the CPU; the environment variable BPTT_DEVICE \
                           overrides it. `bptt devices` lists what there is.";
 
@@ -99,6 +99,7 @@ pub fn main() -> ExitCode {
         Err(error) => return usage(&error, output),
     };
     let done = |()| ExitCode::SUCCESS;
+    let trains = matches!(args.command, Command::Train(_));
     let result = match args.command {
         Command::Train(args) => train::run(*args).map(done),
         Command::Generate(args) => generate::run(args).map(done),
@@ -118,6 +119,8 @@ pub fn main() -> ExitCode {
     };
     match result {
         Ok(code) => code,
+        // As of other commands that only print: what they printed was enough. The code is that of a process which SIGPIPE ends.
+        Err(error) if is_closed(&error) && !trains => ExitCode::from(141),
         Err(error) => {
             output.error(&sentence(&error));
             ExitCode::from(exit_code(&error))

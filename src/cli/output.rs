@@ -1,12 +1,20 @@
 //! What a command prints: lines for people; or, with `--json`, one JSON object a line and nothing else on stdout.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 
 use bptt::error::{Error, Result};
 use serde_json::Value;
 
 /// The name of standard output in errors.
 pub const STDOUT: &str = "standard output";
+
+/// What its error says where it is a pipe, and whoever read from it has ended.
+const CLOSED: &str = "cannot be written: its reader has ended";
+
+/// Whether an error is that nobody reads what is printed.
+pub fn is_closed(error: &Error) -> bool {
+    matches!(error, Error::Data { path, message } if path.as_os_str() == STDOUT && message == CLOSED)
+}
 
 /// Prints to standard output, for people or for programs.
 #[derive(Clone, Copy)]
@@ -73,7 +81,10 @@ fn print(bytes: &[u8], end: &str) -> Result<()> {
     let mut stdout = std::io::stdout().lock();
     let written =
         stdout.write_all(bytes).and_then(|()| stdout.write_all(end.as_bytes())).and_then(|()| stdout.flush());
-    written.map_err(|error| Error::data(STDOUT, format!("cannot be written: {error}")))
+    written.map_err(|error| match error.kind() {
+        ErrorKind::BrokenPipe => Error::data(STDOUT, CLOSED),
+        _ => Error::data(STDOUT, format!("cannot be written: {error}")),
+    })
 }
 
 /// A whole number with commas between thousands.

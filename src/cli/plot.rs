@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use bptt::error::{Error, Result};
 use bptt::report::Chart;
 use bptt::train::forecast::read_forecasts;
-use bptt::train::{Experiment, FORECASTS, Record, write_file};
+use bptt::train::{Experiment, FORECASTS, Record, write_in_run};
 use serde_json::json;
 
 use super::curves;
@@ -66,8 +66,8 @@ pub fn draw(run: &Path, out: Option<&Path>) -> Result<Vec<PathBuf>> {
         let [png, svg] = ["png", "svg"].map(|kind| folder.join(format!("{name}.{kind}")));
         match chart {
             Some(chart) => {
-                write_file(&png, &chart.png()?)?;
-                write_file(&svg, chart.svg().as_bytes())?;
+                write_in_run(&png, &chart.png()?)?;
+                write_in_run(&svg, chart.svg().as_bytes())?;
                 files.extend([png, svg]);
             }
             // A picture of an earlier training in this folder, if there is one.

@@ -1,6 +1,6 @@
 //! `bptt train --profile`: what a training did, by the device's own counters and clock.
 
-use bptt::device::{Detail, Device, KernelTime, Stats};
+use bptt::device::{self, Detail, Device, KernelTime, Stats};
 use bptt::error::Result;
 use bptt::train::readable;
 use serde_json::{Value, json};
@@ -10,22 +10,22 @@ use super::output::Output;
 /// From the begin of a training on.
 pub struct Profile {
     device: Device,
-    begin: Stats,
 }
 
 impl Profile {
     pub fn start(device: &Device) -> Result<Profile> {
         device.start_profile(Detail::Kernels)?;
-        Ok(Profile { device: device.clone(), begin: device.stats() })
+        Ok(Profile { device: device.clone() })
     }
 
-    /// Prints what a step took: averages over a run of `steps`, which include its preparation and validation.
+    /// Prints what a step took: averages over a run of `steps`. A training [leaves out](Device::pause_profile) what is no step
+    /// of it: preparation, validations, checkpoints.
     pub fn finish(self, output: Output, steps: u64) -> Result<()> {
-        let times = self.device.finish_profile()?.kernels;
-        let Stats { dispatches, submits, bytes_peak, bytes_held, .. } = self.device.stats();
+        let device::Profile { kernels: times, submits, .. } = self.device.finish_profile()?;
+        let Stats { bytes_peak, bytes_held, .. } = self.device.stats();
         let per_step = |count: u64| count as f64 / steps.max(1) as f64;
-        let (launches, submits) =
-            (per_step(dispatches - self.begin.dispatches), per_step(submits - self.begin.submits));
+        let launches = per_step(times.iter().map(|time| time.launches).sum());
+        let submits = per_step(submits);
         let total: f64 = times.iter().map(|time| time.seconds).sum();
         let (peak, held) = (readable(bytes_peak), readable(bytes_held));
         output.line(format!(

@@ -44,7 +44,7 @@ pub(crate) use dry::DryRun;
 pub use gpu::{GpuOptions, Provoked};
 pub use host::{Host, ReadBack, Values};
 pub(crate) use profile::Recorder;
-pub use profile::{Detail, KernelTime, Launch, OpenSpan, Profile, Span, Work};
+pub use profile::{Detail, KernelTime, Launch, OpenSpan, Pause, Profile, Span, Work};
 pub use select::{AdapterReport, adapters};
 pub use tampered::{Failure, Sabotage, Wrong};
 
@@ -358,6 +358,12 @@ impl Device {
     /// [`Error::Gpu`] on a fault.
     pub fn finish_profile(&self) -> Result<Profile> {
         self.backend.finish_profile()
+    }
+
+    /// Leaves out of the profile, if there is one, what is launched until the result is dropped. What was recorded before should
+    /// have been submitted.
+    pub fn pause_profile(&self) -> Pause<'_> {
+        Pause::begin(self.recorder())
     }
 
     /// Begins a span of the host's time, which a profile shows with that name; it ends when it is dropped. Spans are those of

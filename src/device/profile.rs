@@ -6,7 +6,7 @@
 //! says how its times are brought to the host's.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::ThreadId;
 use std::time::Instant;
@@ -34,6 +34,8 @@ pub struct Profile {
     pub launches: Vec<Launch>,
     /// What the host did; as above.
     pub spans: Vec<Span>,
+    /// Submissions to the GPU.
+    pub submits: u64,
     /// By how many seconds the GPU's launches may in truth be later than their times say; 0 on the CPU, which has the host's
     /// clock.
     pub clock_error: f64,
@@ -128,6 +130,8 @@ impl Profile {
 #[derive(Default)]
 pub(crate) struct Recorder {
     on: AtomicBool,
+    /// How many pauses have begun and not ended.
+    pauses: AtomicU32,
     recording: Mutex<Option<Recording>>,
 }
 
@@ -142,6 +146,7 @@ struct Recording {
     /// The spans that have not ended, outermost first.
     open: Vec<usize>,
     last: Last,
+    submits: u64,
     clock_error: f64,
 }
 
@@ -165,6 +170,7 @@ impl Recorder {
             spans: Vec::new(),
             open: Vec::new(),
             last: Last::default(),
+            submits: 0,
             clock_error: 0.0,
         });
         self.on.store(true, Ordering::Release);
@@ -179,9 +185,23 @@ impl Recorder {
         self.on.load(Ordering::Relaxed)
     }
 
+    /// Whether launches and submissions are recorded now.
+    pub fn counts(&self) -> bool {
+        self.is_on() && self.pauses.load(Ordering::Relaxed) == 0
+    }
+
+    /// Counts a submission.
+    pub fn submitted(&self) {
+        if self.counts()
+            && let Some(recording) = &mut *self.lock()
+        {
+            recording.submits += 1;
+        }
+    }
+
     /// Whether the numbers of each launch's arguments are wanted.
     pub fn keeps_values(&self) -> bool {
-        self.is_on() && self.lock().as_ref().is_some_and(|recording| recording.detail == Detail::Values)
+        self.counts() && self.lock().as_ref().is_some_and(|recording| recording.detail == Detail::Values)
     }
 
     /// What the arguments of the last launch hold after it.
@@ -351,7 +371,29 @@ impl Recording {
         let time = |(kernel, (launches, seconds))| KernelTime { kernel, launches, seconds };
         let mut kernels: Vec<KernelTime> = self.times.into_iter().map(time).collect();
         kernels.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
-        Profile { kernels, launches: self.launches, spans: self.spans, clock_error: self.clock_error }
+        let Recording { launches, spans, submits, clock_error, .. } = self;
+        Profile { kernels, launches, spans, submits, clock_error }
+    }
+}
+
+/// A pause in a profile, which ends when this is dropped: launches and submissions are left out.
+#[must_use = "the pause ends when it is dropped"]
+pub struct Pause<'a>(Option<&'a Recorder>);
+
+impl<'a> Pause<'a> {
+    pub(super) fn begin(recorder: Option<&'a Recorder>) -> Self {
+        if let Some(recorder) = recorder {
+            recorder.pauses.fetch_add(1, Ordering::Relaxed);
+        }
+        Pause(recorder)
+    }
+}
+
+impl Drop for Pause<'_> {
+    fn drop(&mut self) {
+        if let Some(recorder) = self.0 {
+            recorder.pauses.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 

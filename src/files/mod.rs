@@ -1,58 +1,87 @@
 //! Files that are read within limits and replaced only by whole ones.
 
 pub(crate) mod json;
+mod named;
 pub(crate) mod tensors;
 
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
 use crate::error::{Error, Result};
+pub(crate) use named::is_stream;
+use named::{Destination, followed};
 
 /// Writes files so that at every moment either the old or the new one is there, whole. Where one of them cannot be written,
-/// none is.
+/// none is. A link is replaced and not followed: these are files of a folder that may have come from somebody else.
 pub(crate) fn write_whole(files: &[(&Path, &[u8])]) -> Result<()> {
-    let written = files.iter().map(|(path, bytes)| {
-        let mut file = NewFile::create(path)?;
-        file.write(bytes)?;
-        file.complete()
-    });
+    let written = files.iter().map(|(path, bytes)| written(NewFile::create(path)?, bytes));
     written.collect::<Result<Vec<_>>>()?.into_iter().try_for_each(Complete::keep)
+}
+
+/// Writes a file that the user named, in the same way. A link is followed; into a device or a pipe is written.
+pub(crate) fn write_named(path: &Path, bytes: &[u8]) -> Result<()> {
+    written(NewFile::named(path)?, bytes)?.keep()
+}
+
+fn written<'a>(mut file: NewFile<'a>, bytes: &[u8]) -> Result<Complete<'a>> {
+    file.write(bytes)?;
+    file.complete()
 }
 
 /// A file that is being written, in the folder where it will be. Dropped, it leaves what was there.
 pub(crate) struct NewFile<'a> {
     path: &'a Path,
-    file: NamedTempFile,
+    to: To,
+}
+
+enum To {
+    /// A file that takes this name once it is whole.
+    Beside(NamedTempFile, PathBuf),
+    /// A device or a pipe.
+    Stream(File),
 }
 
 impl<'a> NewFile<'a> {
+    /// One that replaces what has its name, be it a link.
     pub fn create(path: &'a Path) -> Result<NewFile<'a>> {
-        let file = tempfile::Builder::new().prefix(PARTIAL).tempfile_in(folder(path));
-        // By its kind alone, for the full error names the temporary file.
-        let file = file.map_err(|error| unwritable(path, &error.kind().into()))?;
-        Ok(NewFile { path, file })
+        Ok(NewFile { path, to: To::Beside(beside(path, path)?, path.to_owned()) })
+    }
+
+    /// One that the user named: see [`write_named`].
+    pub fn named(path: &'a Path) -> Result<NewFile<'a>> {
+        let to = match Destination::of(path).map_err(|error| unwritable(path, &error))? {
+            Destination::File(name) => To::Beside(beside(path, &name)?, name),
+            Destination::Stream(stream) => To::Stream(stream),
+        };
+        Ok(NewFile { path, to })
     }
 
     pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.file.as_file_mut().write_all(bytes).map_err(|error| unwritable(self.path, &error))
+        let file = match &mut self.to {
+            To::Beside(file, _) => file.as_file_mut(),
+            To::Stream(stream) => stream,
+        };
+        file.write_all(bytes).map_err(|error| unwritable(self.path, &error))
     }
 
     /// Waits until all of it is safe on the disk.
     pub fn complete(self) -> Result<Complete<'a>> {
-        let safe = || {
+        let safe = |file: &File| {
             #[cfg(unix)]
             {
                 // Temporary files are made for their owner alone; a model is a file like any other.
                 use std::os::unix::fs::PermissionsExt;
-                self.file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
+                file.set_permissions(std::fs::Permissions::from_mode(0o644))?;
             }
-            self.file.as_file().sync_all()
+            file.sync_all()
         };
-        safe().map_err(|error| unwritable(self.path, &error))?;
+        if let To::Beside(file, _) = &self.to {
+            safe(file.as_file()).map_err(|error| unwritable(self.path, &error))?;
+        }
         Ok(Complete(self))
     }
 }
@@ -63,9 +92,10 @@ pub(crate) struct Complete<'a>(NewFile<'a>);
 impl Complete<'_> {
     /// Gives it its name, in place of a file that has it.
     pub fn keep(self) -> Result<()> {
-        let NewFile { path, file } = self.0;
-        file.persist(path).map_err(|error| unwritable(path, &error.error))?;
-        sync_folder(path).map_err(|error| unwritable(path, &error))
+        let NewFile { path, to } = self.0;
+        let To::Beside(file, name) = to else { return Ok(()) };
+        file.persist(&name).map_err(|error| unwritable(path, &error.error))?;
+        sync_folder(&name).map_err(|error| unwritable(path, &error))
     }
 }
 
@@ -74,8 +104,14 @@ pub(crate) fn check_writable(path: &Path) -> Result<()> {
     if path.is_dir() {
         return Err(Error::data(path, "is a folder, not a file"));
     }
-    let beside = tempfile::Builder::new().prefix(PARTIAL).tempfile_in(folder(path));
-    beside.map(drop).map_err(|error| unwritable(path, &io::Error::from(error.kind())))
+    if is_stream(path) { Ok(()) } else { beside(path, &followed(path)).map(drop) }
+}
+
+/// A new file in the folder of `name`, for what the user knows as `path`.
+fn beside(path: &Path, name: &Path) -> Result<NamedTempFile> {
+    let file = tempfile::Builder::new().prefix(PARTIAL).tempfile_in(folder(name));
+    // By its kind alone, for the full error names the temporary file.
+    file.map_err(|error| unwritable(path, &error.kind().into()))
 }
 
 /// The error of a file that cannot be written.

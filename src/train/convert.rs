@@ -15,7 +15,7 @@ use super::run::{Made, PROGRESS, is_unused};
 use super::weights::{dtype, not_whole};
 use crate::error::{Error, Result};
 use crate::files::tensors::{TensorFile, is_float};
-use crate::files::{Complete, NewFile, is_cut_off};
+use crate::files::{Complete, NewFile, is_cut_off, is_stream};
 use crate::parameters::Precision;
 
 /// What [`convert_weights`] did.
@@ -65,7 +65,7 @@ pub fn convert_weights(
     }
     if from.is_file() {
         may_replace_file(to, force)?;
-        let (file, conversion) = rewrite(from, to, precision, stop)?;
+        let (file, conversion) = rewrite(from, || NewFile::named(to), precision, stop)?;
         file.keep()?;
         return Ok(conversion);
     }
@@ -77,7 +77,7 @@ pub fn convert_weights(
         Ok(()) => {}
     }
     let [new_config, new_weights] = [CONFIG, WEIGHTS].map(|name| to.join(name));
-    let (file, conversion) = rewrite(&weights, &new_weights, precision, stop)?;
+    let (file, conversion) = rewrite(&weights, || NewFile::create(&new_weights), precision, stop)?;
     let mut config = NewFile::create(&new_config)?;
     config.write(&text)?;
     [config.complete()?, file].into_iter().try_for_each(Complete::keep)?;
@@ -97,6 +97,7 @@ fn exists<T>(path: &Path) -> Result<T> {
 /// An error unless a file can be written to `path`.
 fn may_replace_file(path: &Path, force: bool) -> Result<()> {
     match path.symlink_metadata() {
+        Ok(_) if is_stream(path) => Ok(()),
         Ok(_) if !force => exists(path),
         Ok(data) if data.is_dir() => Err(Error::data(path, "is a folder; name a file")),
         _ => Ok(()),
@@ -128,10 +129,10 @@ fn may_replace_folder(folder: &Path, force: bool) -> Result<()> {
     Ok(())
 }
 
-/// The file `to`, whole but still without its name.
+/// The file that `create` begins, whole but still without its name.
 fn rewrite<'a>(
     from: &Path,
-    to: &'a Path,
+    create: impl FnOnce() -> Result<NewFile<'a>>,
     precision: Precision,
     stop: &dyn Fn() -> bool,
 ) -> Result<(Complete<'a>, Conversion)> {
@@ -143,7 +144,7 @@ fn rewrite<'a>(
     }
     let tensors = arranged(&file, dtype(precision));
     let header = header(&file, &tensors);
-    let mut new = NewFile::create(to)?;
+    let mut new = create()?;
     new.write(&header)?;
     let (mut rounding, mut converted, mut bytes) = (Rounding::new(precision), 0, Vec::new());
     for (name, _) in &tensors {

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::decimals;
 use super::model::SeriesModel;
 use crate::data::csv::{Table, cut};
 use crate::data::scale::{Scaler, ScalerKind};
@@ -212,12 +213,14 @@ fn parse(line: &str) -> Option<(usize, Forecast)> {
 
 impl std::fmt::Display for ForecastMetrics {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let ForecastMetrics { test_mse, test_mae, naive_mse, naive_mae, count, .. } = self;
-        let forecasts = if *count == 1 { "forecast" } else { "forecasts" };
+        let ForecastMetrics { test_mse, test_mae, naive_mse, naive_mae, count, .. } = *self;
+        let [test_mse, test_mae, naive_mse, naive_mae] =
+            [test_mse, test_mae, naive_mse, naive_mae].map(|error| decimals(error, 6));
+        let forecasts = if count == 1 { "forecast" } else { "forecasts" };
         write!(
             f,
-            "{count} {forecasts} in the data's units: mean squared error {test_mse:.6}, mean absolute error {test_mae:.6}; \
-             naive, that nothing changes: {naive_mse:.6}, {naive_mae:.6}"
+            "{count} {forecasts} in the data's units: mean squared error {test_mse}, mean absolute error {test_mae}; \
+             naive, that nothing changes: {naive_mse}, {naive_mae}"
         )
     }
 }

@@ -22,6 +22,10 @@ pub(super) struct LateSteps {
 /// How many steps an outcome may be late.
 pub(super) const LATE: usize = 4;
 
+/// How many steps in a row may be left out, as their loss or gradient is not finite, before training ends: what the parameters
+/// are then makes no step finite any more.
+pub const MOST_SKIPPED: u64 = 20;
+
 /// A step whose outcome is on its way.
 pub(super) struct Late {
     step: u64,

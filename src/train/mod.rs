@@ -39,6 +39,7 @@ pub use config::{
 pub use convert::{Conversion, convert_weights};
 pub use forecast::{Forecast, ForecastMetrics};
 pub use generate::{Generate, Sampler};
+pub use late::MOST_SKIPPED;
 pub use memory::{MemoryPlan, fit_memory, plan_memory, readable};
 pub use model::{CharModel, CharModelConfig, Model, ModelFiles, SeriesModel, SeriesModelConfig, WEIGHTS};
 pub use observe::{Observed, observe};
@@ -161,12 +162,27 @@ pub struct Summary {
     pub interrupted: bool,
 }
 
-/// Writes a file whole, or leaves what is there.
+/// Writes a file that the user named, whole, or leaves what is there. A link is followed; into a device or a pipe is written.
 ///
 /// # Errors
 /// [`Error::Data`](crate::error::Error::Data) when it cannot be written.
 pub fn write_file(path: &std::path::Path, bytes: &[u8]) -> Result<()> {
+    crate::files::write_named(path, bytes)
+}
+
+/// Writes a file in the folder of a run whole, or leaves what is there. A link is replaced and not followed: by one, a run that
+/// came from somebody else could have this machine's own files overwritten.
+///
+/// # Errors
+/// [`Error::Data`](crate::error::Error::Data) when it cannot be written.
+pub fn write_in_run(path: &std::path::Path, bytes: &[u8]) -> Result<()> {
     crate::files::write_whole(&[(path, bytes)])
+}
+
+/// Whether what is written to a path is added to what was written before, as of a device or a pipe. There a file that is
+/// replaced as more is known has to be written once, at the end.
+pub fn is_stream(path: &std::path::Path) -> bool {
+    crate::files::is_stream(path)
 }
 
 /// Checks that a file can be written, before the work whose result it is to hold.
@@ -175,6 +191,11 @@ pub fn write_file(path: &std::path::Path, bytes: &[u8]) -> Result<()> {
 /// [`Error::Data`](crate::error::Error::Data) says why not.
 pub fn check_writable(path: &std::path::Path) -> Result<()> {
     crate::files::check_writable(path)
+}
+
+/// A number for people, with so many decimals; in scientific notation where it is so large that they say nothing.
+pub fn decimals(x: f64, decimals: usize) -> String {
+    if x.abs() < 1e9 || !x.is_finite() { format!("{x:.decimals$}") } else { format!("{x:.decimals$e}") }
 }
 
 /// Bits per character of a loss in nats.
@@ -192,4 +213,28 @@ fn argmax(logits: &[f32], classes: usize) -> Vec<i32> {
 /// The share of equal elements.
 fn share_equal<T: PartialEq>(a: &[T], b: &[T]) -> f64 {
     a.iter().zip(b).filter(|(a, b)| a == b).count() as f64 / b.len().max(1) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_numbers_are_short() {
+        let shown = [0.0, -12.52189, 999_999_999.0, 1e9, 3.4e38, f64::INFINITY].map(|x| decimals(x, 2));
+        assert_eq!(shown, ["0.00", "-12.52", "999999999.00", "1.00e9", "3.40e38", "inf"]);
+        let metrics = ForecastMetrics {
+            test_mse: 1e60,
+            test_mae: 1e30,
+            naive_mse: 3.5,
+            naive_mae: 1.5,
+            count: 2,
+            train_mse: None,
+        };
+        assert_eq!(
+            metrics.to_string(),
+            "2 forecasts in the data's units: mean squared error 1.000000e60, mean absolute error 1.000000e30; naive, that \
+             nothing changes: 3.500000, 1.500000"
+        );
+    }
 }

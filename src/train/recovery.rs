@@ -44,7 +44,8 @@ const MOST: usize = 3;
 const WHILE: Duration = Duration::from_secs(3600);
 
 /// Trains a task's model. With a run it saves in the run's folder what the settings ask for, and goes on from the newest
-/// checkpoint where there is one. When `stop` says so, it ends after the current step, with a checkpoint.
+/// checkpoint where there is one. When `stop` says so, it ends after the current step, with a checkpoint. A profile of the
+/// device is one of the steps: all else is left out of it.
 ///
 /// A fault that [ended](Fault::ends_device) the device is survived where the hooks can remake the task, three times an hour at
 /// most; the result then has the same bits as without the fault. Where memory runs out, a batch can be taken in parts, which

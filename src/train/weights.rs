@@ -29,7 +29,7 @@ use super::run::Tensors;
 use crate::device::Host;
 use crate::error::{Error, Result};
 use crate::files::tensors::{TensorFile, is_float};
-use crate::files::write_whole;
+use crate::files::write_named;
 use crate::parameters::{Parameters, Precision};
 use crate::tensor::Shape;
 
@@ -46,7 +46,7 @@ pub fn save_weights(parameters: &Parameters, path: &Path) -> Result<()> {
 /// # Errors
 /// As [`save_weights`]; also [`Error::Argument`] when a value is beyond the type's range: from 65,520 on in F16.
 pub fn save_weights_in(parameters: &Parameters, path: &Path, precision: Precision) -> Result<()> {
-    write_whole(&[(path, &to_bytes(&parameters.to_host()?, precision)?)])
+    write_named(path, &to_bytes(&parameters.to_host()?, precision)?)
 }
 
 /// Parameters as the contents of a safetensors file.

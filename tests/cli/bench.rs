@@ -184,6 +184,30 @@ fn what_is_wrong_is_said_before_anything_is_measured() {
     assert!(failed("train --precision f64", 2).contains("'f64'"));
 }
 
+/// What a step takes is the same, be there validations and checkpoints or not.
+#[test]
+fn a_profile_is_of_steps_alone() {
+    for device in ["cpu", "gpu"] {
+        let folder = folder();
+        let profile = |args: &str| {
+            let args =
+                format!("train text --hidden 8 --batch 2 --sequence 8 --steps 4 --profile --json {args}");
+            let events = bptt(folder.path(), &format!("{args} --device {device}")).events();
+            let event = events.into_iter().find(|event| event["event"] == "profile").expect("a profile");
+            let kernels = event["kernels"].as_array().unwrap().iter();
+            let mut launches: Vec<_> = kernels
+                .map(|kernel| (kernel["kernel"].to_string(), kernel["launches"].to_string()))
+                .collect();
+            launches.sort();
+            (event["launches"].to_string(), event["submits"].as_f64().unwrap(), launches)
+        };
+        let seldom = profile("--validate-every 4");
+        let often = profile("--validate-every 1 --checkpoint-every 1");
+        assert_eq!((&seldom.0, &seldom.2), (&often.0, &often.2));
+        assert!(seldom.1 <= 1.0 && often.1 <= 1.0, "{} and {} submissions", seldom.1, often.1);
+    }
+}
+
 #[test]
 fn a_profile_tells_launches_and_time_by_kernel() {
     for device in ["cpu", "gpu"] {

@@ -58,7 +58,8 @@ fn json_of_text() {
     let folder = folder();
     let run = bptt(folder.path(), "train text --steps 20 --hidden 8 --json");
     assert!(run.err.starts_with(
-        "the text has 180 characters, too few for batch 32 and sequence 64: taking batch 1 and"
+        "no --file was named: the text is the sentence of longseq, 180 characters\n\
+         the text has 180 characters, too few for batch 32 and sequence 64: taking batch 1 and"
     ));
     let events = run.events();
     check_done(&events, "text", 20);
@@ -100,7 +101,8 @@ fn batch_sequence_and_epochs() {
     };
     // 162 characters are for training, 18 for validation: a pass of batch 2 in sequences of 8 has 10 chunks.
     let (err, event) = done("--batch 2 --sequence 8 --epochs 3");
-    assert_eq!((err.as_str(), &event["steps"]), ("", &30.into()));
+    let sentence = "no --file was named: the text is the sentence of longseq, 180 characters\n";
+    assert_eq!((err.as_str(), &event["steps"]), (sentence, &30.into()));
     // What is named is kept, and the other made to fit.
     let (err, event) = done("--batch 4 --steps 1");
     assert!(err.contains("taking batch 4 and sequence 2"), "{err}");
@@ -152,7 +154,8 @@ fn help_is_readable() {
         assert!(text.lines().all(|line| line.chars().count() <= 80) && !text.contains('\x1b'), "{text}");
         (run.code, text.split_whitespace().collect::<Vec<_>>().join(" "))
     };
-    let codes = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 bad data or model file, 4 GPU fault, 130 interrupted.";
+    let codes = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 bad data or model file, 4 GPU fault, 130 interrupted, 141 nobody \
+                 reads the output.";
     for (args, code, says) in [
         ("", Some(2), "Usage: bptt"),
         ("--help", Some(0), "generate Continue a text"),

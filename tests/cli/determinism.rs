@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use bptt::train::MOST_SKIPPED;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -114,6 +115,23 @@ fn steps_that_are_not_finite_are_counted() {
     assert_eq!((&done["event"], &done["skipped"]), (&"done".into(), &1.into()), "{done}");
     let told = bptt(folder.path(), train).done();
     assert!(told.contains("1 step was left out"), "{told}");
+    // A training in which nothing else comes is ended.
+    for args in ["hihello --lr 1e38 --linear", "timeseries --lr 1e15 --optimizer sgd"] {
+        let args = format!("train {args} --skip-nonfinite --out lasting --json");
+        let run = bptt(folder.path(), &args);
+        assert_eq!(run.code, Some(1), "{run:?}");
+        let events = run.events();
+        let skipped: Vec<u64> = events.iter().filter_map(|event| event["skipped"].as_u64()).collect();
+        assert!(skipped.iter().copied().eq(1..=MOST_SKIPPED), "{skipped:?}");
+        let message = events.last().unwrap()["message"].as_str().unwrap();
+        let last = events.iter().rev().find_map(|event| event["step"].as_u64()).unwrap();
+        let end = format!(
+            " is not finite (step {last}, the last of {MOST_SKIPPED} in a row that were left out; try a smaller --lr)"
+        );
+        assert!(message.ends_with(&end), "{message}");
+    }
+    let help = bptt(folder.path(), "train --help").done();
+    assert!(help.contains(&format!("{MOST_SKIPPED} in a row end")), "{help}");
     // Without it they end the training, and a resumed run keeps the setting.
     let ended = bptt(folder.path(), "train hihello --linear --lr 2e38 --steps 5 --out other");
     assert!(ended.failed(1).contains("step 2;"), "{ended:?}");

@@ -17,6 +17,8 @@ mod graph;
 mod harness;
 mod learning;
 mod model_files;
+#[cfg(unix)]
+mod output_files;
 mod report;
 mod run_files;
 mod runs;

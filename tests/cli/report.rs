@@ -248,7 +248,8 @@ fn bad_input() {
         (
             "report run --file other.txt",
             3,
-            "other.txt: line 1, column 6: the character ' ' is not in the vocabulary",
+            "other.txt: line 1, column 6: the character ' ' is not in the model's vocabulary: leave it out, or train a model on a \
+             text that has it",
         ),
         ("report run --file missing.txt", 3, "missing.txt: no such file"),
         ("report run --csv table.csv", 2, "the model is of text: name one with --file FILE"),

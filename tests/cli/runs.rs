@@ -202,10 +202,14 @@ fn no_room_for_a_checkpoint() {
     bptt(path, &format!("{args} 10 --out run")).done();
     let before = files(&path.join("run"));
     let full = "trap '' XFSZ && ulimit -f 64";
-    let sentence = limited(path, full, "train --resume run --steps 20").failed(3).to_string();
+    let failed = limited(path, full, "train --resume run --steps 20");
     assert_eq!(
-        sentence,
-        "run/checkpoints/step-15.safetensors: cannot be written: File too large (os error 27)"
+        (failed.code, failed.err.as_str()),
+        (
+            Some(3),
+            "no --file was named: the text is the sentence of longseq, 180 characters\n\
+             error: run/checkpoints/step-15.safetensors: cannot be written: File too large (os error 27)\n"
+        )
     );
     let after = files(&path.join("run"));
     for (name, bytes) in &before {

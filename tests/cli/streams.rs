@@ -91,24 +91,67 @@ fn generated_text_comes_as_it_is_made() {
     assert_eq!((code, err.as_str(), rest.ends_with('\n')), (Some(130), "error: interrupted\n", true));
 }
 
+/// Runs a command whose output is read to its first bytes and no further; gives its exit code and its complaints.
+fn left(folder: &Path, args: &str) -> (Option<i32>, String) {
+    let (child, mut out) = start(folder, args);
+    out.read_exact(&mut [0; 5]).unwrap();
+    drop(out);
+    let (_, code, err) = end(child, std::io::empty());
+    (code, err)
+}
+
 #[test]
-fn a_reader_that_leaves() {
+fn a_training_whose_reader_leaves_is_saved() {
     let folder = folder();
-    let trained = folder.path().join("trained");
+    let path = folder.path();
+    for (name, args) in [
+        ("lines", "train text --hidden 8 --steps 100000000 --validate-every 5"),
+        ("json", "train text --hidden 8 --steps 100000000 --json"),
+        ("quiet", "train hihello --steps 100000000 --json"),
+    ] {
+        let (code, err) = left(path, &format!("{args} --checkpoint-every 100000000 --out {name}"));
+        assert_eq!(code, Some(1), "{err}");
+        let begin =
+            "error: standard output: cannot be written: its reader has ended; interrupted after step ";
+        let last = err.lines().last().unwrap();
+        let step = last.strip_prefix(begin).and_then(|rest| rest.split(';').next()).expect(last);
+        let end = format!("the model so far is in {name}; go on with: bptt train --resume {name}");
+        assert!(last.ends_with(&end), "{err}");
+        // The checkpoint is of that step.
+        let more = step.parse::<u64>().unwrap() + 2;
+        let out = bptt(path, &format!("train --resume {name} --steps {more}")).done();
+        assert!(out.contains(&format!(", from step {step} on")), "{step}: {out}");
+    }
+}
+
+#[test]
+fn what_only_prints_ends_quietly_where_nobody_reads() {
+    let folder = folder();
     bptt(folder.path(), "train hihello --steps 1 --out trained").done();
-    for args in ["train text --hidden 8 --steps 100000000 --json", "generate trained --length 1000000000"] {
-        let (child, mut out) = start(folder.path(), args);
-        out.read_exact(&mut [0; 5]).unwrap();
+    let (code, err) = left(folder.path(), "generate trained --length 1000000000");
+    assert_eq!((code, err.as_str()), (Some(141), ""));
+    // Nobody reads from the beginning on.
+    for args in
+        ["devices", "devices --json", "explain hihello", "plot trained", "bench dispatch --seconds 0.01"]
+    {
+        let (child, out) = start(folder.path(), args);
         drop(out);
         let (_, code, err) = end(child, std::io::empty());
-        assert_eq!(code, Some(1), "{err}");
-        assert!(
-            err.lines().last().unwrap().starts_with("error: standard output: cannot be written: "),
-            "{err}"
-        );
+        assert_eq!((code, err.as_str()), (Some(141), ""), "{args}");
     }
-    let left: Vec<_> = read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
-    assert_eq!(left, [trained], "a folder without a model was left");
+}
+
+#[test]
+fn a_benchmark_ends_with_the_measurement_that_is_made() {
+    let folder = folder();
+    let (child, mut out) =
+        start(folder.path(), "bench dispatch --only read_back --seconds 10000 --device cpu");
+    // The case begins after the head of the table.
+    out.read_line(&mut String::new()).unwrap();
+    out.read_line(&mut String::new()).unwrap();
+    interrupt(&child);
+    let (rest, code, err) = end(child, out);
+    assert_eq!((code, err.as_str(), rest.as_str()), (Some(130), "error: interrupted\n", ""));
 }
 
 #[cfg(target_os = "linux")]

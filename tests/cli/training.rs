@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::files::files;
 use super::harness::{bptt, command, folder, listing, run};
 
 /// The model's size, as its `config.json` says.
@@ -131,6 +132,14 @@ fn what_the_user_should_know_is_said() {
     says(
         "train --resume early",
         "it stopped early, after 2 validations without a better loss: a larger --patience",
+    );
+    // Settings with which nothing is trained are not the run's.
+    let before = files(&path.join("early"));
+    says("train --resume early --steps 80 --lr 0.1", "it stopped early, after 2 validations");
+    assert!(files(&path.join("early")) == before);
+    says(
+        "train text --steps 2 --hidden 4 --out sentence",
+        "no --file was named: the text is the sentence of longseq, 180 characters\n",
     );
     bptt(path, "train hihello --steps 5 --schedule cosine --out cosine").done();
     says("train --resume cosine --steps 9", "made for 5 steps and is now stretched to 9");

@@ -13,7 +13,7 @@ use bptt::report::{Block, Report, Section, html};
 use bptt::train::forecast::read_forecasts;
 use bptt::train::{
     CharModel, Experiment, FORECASTS, Forecast, ForecastMetrics, Generate, Model, Record, Sampler, WEIGHTS,
-    write_file,
+    write_file, write_in_run,
 };
 use serde_json::json;
 
@@ -85,8 +85,13 @@ pub fn run(args: Args) -> Result<()> {
     known.forecasts = forecasts(&known, &device, &mut missing)?;
     let page = html(&report(&known, piece.as_ref(), missing)?);
 
-    let file = args.out.unwrap_or_else(|| known.path.join("report.html"));
-    write_file(&file, page.as_bytes())?;
+    let file = match args.out {
+        Some(named) => write_file(&named, page.as_bytes()).map(|()| named)?,
+        None => {
+            let own = known.path.join("report.html");
+            write_in_run(&own, page.as_bytes()).map(|()| own)?
+        }
+    };
     let name = file.display().to_string();
     output.line(format!("the page is in {name}"))?;
     output.event(&json!({"event": "done", "file": name, "device": device.info().to_string()}))

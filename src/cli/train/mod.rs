@@ -3,6 +3,7 @@
 mod options;
 mod show;
 
+use std::cell::RefCell;
 use std::path::PathBuf;
 
 use bptt::data::scale::ScalerKind;
@@ -105,12 +106,21 @@ pub fn run(args: Args) -> Result<()> {
     run.set_config(&config)?;
 
     let profile = args.run.profile.then(|| Profile::start(&device)).transpose()?;
-    let stop = interruption();
     let show = Show::new(&args.run, &config, &device, notes);
     if profile.is_some() {
         show.memory(&memory)?;
     }
-    let mut on_event = |event| show.event(event);
+    // Where nothing can be printed any more, training ends as by Ctrl-C, so that nothing is lost. Before it begins, nothing can be.
+    let unprinted = RefCell::new(None);
+    let mut on_event = |event| match show.event(event) {
+        Err(error) if show.has_begun() => {
+            unprinted.borrow_mut().get_or_insert(error);
+            Ok(())
+        }
+        shown => shown,
+    };
+    let interrupted = interruption();
+    let stop = || interrupted() || unprinted.borrow().is_some();
     let show_every =
         if args.run.json || experiment.sentence().is_none() { 0 } else { config.train.steps.div_ceil(SHOWN) };
     let mut remake = |device: &Device, config: &Config| source.task(device, &mut config.clone());
@@ -128,12 +138,17 @@ pub fn run(args: Args) -> Result<()> {
     show.clear();
     if summary.interrupted {
         draw(&show, &run);
-        return show.interrupted(&summary, run.path());
+        return Err(show.interrupted(&summary, run.path(), unprinted.into_inner()));
     }
     let result = show.result(&summary, run.path());
     run.save_result(&result)?;
     draw(&show, &run);
-    show.finish(&summary, &result, run.path(), profile)
+    match unprinted.into_inner() {
+        Some(error) => Err(show.unprinted(error, run.path())),
+        None => show
+            .finish(&summary, &result, run.path(), profile)
+            .map_err(|error| show.unprinted(error, run.path())),
+    }
 }
 
 /// The experiment that is named, else that of a `config.toml`. An error names what else there is to name.
@@ -180,6 +195,10 @@ fn absolute(path: &std::path::Path) -> Result<PathBuf> {
 /// `named`, are not changed to fit a text.
 pub fn source(config: &mut Config, named: [bool; 2], notes: &mut Vec<String>) -> Result<Source> {
     let source = Source::read(config)?;
+    if let (Source::Text(text), None) = (&source, &config.data.file) {
+        let (tokens, of) = (text.len(), config.data.tokens);
+        notes.push(format!("no --file was named: the text is the sentence of longseq, {tokens} {of}"));
+    }
     if let Source::Text(text) = &source {
         notes.extend(fit_to(config, text.len(), named)?);
     }

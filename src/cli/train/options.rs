@@ -187,7 +187,7 @@ struct Step {
     #[arg(long, value_name = "X", value_parser = positive)]
     #[serde(skip_serializing_if = "Option::is_none")]
     loss_scale: Option<f64>,
-    /// Leave out steps whose loss or gradient is not finite, and count them; else training ends at the first
+    /// Leave out steps whose loss or gradient is not finite, and count them: 20 in a row end training, without this option the first does
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     skip_nonfinite: Option<bool>,

@@ -8,11 +8,13 @@ use std::time::Instant;
 
 use bptt::device::Device;
 use bptt::error::{Error, Result};
-use bptt::train::{Config, Event, Experiment, MemoryPlan, Outcome, Summary, bits_per_character, readable};
+use bptt::train::{
+    Config, Event, Experiment, MemoryPlan, Outcome, Summary, bits_per_character, decimals, readable,
+};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use serde_json::{Value, json};
 
-use super::super::output::Output;
+use super::super::output::{Output, STDOUT};
 use super::super::profile::Profile;
 use super::beats_naive;
 use super::options;
@@ -24,6 +26,7 @@ pub struct Show {
     output: Output,
     /// What the user should know when training begins. It is told once, also where training goes on after a fault.
     notes: RefCell<Vec<String>>,
+    begun: Cell<bool>,
     start: Cell<Instant>,
     bar: ProgressBar,
     /// The steps that were done before this process.
@@ -41,6 +44,7 @@ impl Show {
             device,
             output,
             notes: RefCell::new(notes),
+            begun: Cell::new(false),
             start: Cell::new(Instant::now()),
             bar: ProgressBar::hidden(),
             done: Cell::new(0),
@@ -94,7 +98,7 @@ impl Show {
                 if self.output.is_json() {
                     self.output.event(&json!({"event": "step", "step": step, "loss": loss}))?;
                 } else if !self.bar.is_hidden() {
-                    self.bar.set_message(format!("loss {loss:.4}"));
+                    self.bar.set_message(format!("loss {}", decimals(loss.into(), 4)));
                 }
             }
             Event::Verified { steps } => {
@@ -112,14 +116,17 @@ impl Show {
                 self.output.event(&json!({"event": "skipped", "step": step, "skipped": skipped}))?;
             }
             Event::Decoded { step, loss, text } => {
-                self.bar.suspend(|| self.output.line(format!("step {step:>5}  loss {loss:.4}  {text}")))?;
+                self.bar.suspend(|| {
+                    self.output.line(format!("step {step:>5}  loss {}  {text}", decimals(loss.into(), 4)))
+                })?;
             }
             Event::Validation { step, loss, best } => {
                 let bits = bits_per_character(loss);
+                let [shown, shown_bits] = [decimals(loss, 4), decimals(bits, 3)];
                 let mark = if best { "" } else { ", no better than before" };
                 self.bar.suspend(|| {
                     self.output.line(format!(
-                        "step {step:>6}  validation loss {loss:.4}, {bits:.3} bits per character, {:.0} s{mark}",
+                        "step {step:>6}  validation loss {shown}, {shown_bits} bits per character, {:.0} s{mark}",
                         self.before.get() + self.start.get().elapsed().as_secs_f64()
                     ))
                 })?;
@@ -164,6 +171,7 @@ impl Show {
             self.bar.reset_eta();
             self.bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
         }
+        self.begun.set(true);
         Ok(())
     }
 
@@ -172,15 +180,30 @@ impl Show {
         self.bar.finish_and_clear();
     }
 
-    /// Says that the training was interrupted, and how to go on with it.
-    pub fn interrupted(&self, summary: &Summary, path: &Path) -> Result<()> {
+    /// The error of a training that was interrupted, by the user or because of something that could not be printed. Says how
+    /// to go on with it.
+    pub fn interrupted(&self, summary: &Summary, path: &Path, unprinted: Option<Error>) -> Error {
         let (steps, name) = (summary.steps, quoted(path));
-        self.output.note(&format!(
+        let how = format!(
             "interrupted after step {steps}; the model so far is in {name}; go on with: bptt train --resume {name}"
-        ));
+        );
+        if let Some(error) = unprinted {
+            return and(error, &how);
+        }
+        self.output.note(&how);
         let out = path.display().to_string();
-        self.output.event(&json!({"event": "interrupted", "step": steps, "out": out}))?;
-        Err(Error::Interrupted)
+        let told = self.output.event(&json!({"event": "interrupted", "step": steps, "out": out}));
+        told.err().map_or(Error::Interrupted, |error| and(error, &how))
+    }
+
+    /// The error of a training that has ended, but of which something could not be printed.
+    pub fn unprinted(&self, error: Error, path: &Path) -> Error {
+        and(error, &format!("the training has ended, and the model is in {}", quoted(path)))
+    }
+
+    /// Whether a training has begun.
+    pub fn has_begun(&self) -> bool {
+        self.begun.get()
     }
 
     /// Says that the curves could not be drawn, which harms nothing else.
@@ -248,11 +271,12 @@ impl Show {
     ) -> Result<()> {
         let Summary { steps, loss, seconds, outcome, validation_loss, best, stopped_early, .. } = summary;
         let loss = training_loss(*loss, outcome.as_ref());
-        let mut line = format!("{steps} steps in {seconds:.2} s: loss {loss:.4}");
+        let mut line = format!("{steps} steps in {seconds:.2} s: loss {}", decimals(loss.into(), 4));
         match (outcome, validation_loss) {
             (Some(Outcome::Text { accuracy, .. }), Some(loss)) => {
                 let bits = bits_per_character(best.map_or(*loss, |best| best.loss));
-                line += &format!(", accuracy {accuracy:.3}, validation {bits:.3} bits per character");
+                line +=
+                    &format!(", accuracy {accuracy:.3}, validation {} bits per character", decimals(bits, 3));
             }
             (Some(Outcome::Text { accuracy, decoded }), None) => {
                 line += &format!(", accuracy {accuracy:.3}, predicted {decoded:?}");
@@ -305,6 +329,16 @@ fn training_loss(last: f32, outcome: Option<&Outcome>) -> f32 {
     match outcome {
         Some(Outcome::Forecast(metrics)) => metrics.train_mse.map_or(last, |mse| mse as f32),
         _ => last,
+    }
+}
+
+/// An error of what could not be printed, with what became of the training; others as they are.
+fn and(error: Error, then: &str) -> Error {
+    match error {
+        Error::Data { path, message } if path.as_os_str() == STDOUT => {
+            Error::data(path, format!("{message}; {then}"))
+        }
+        other => other,
     }
 }
 

@@ -261,8 +261,19 @@ mod tests {
         for sizes in [SIZES, SMALL] {
             let error =
                 Text::read_file(unknown.path(), Unit::Characters, Some(&vocabulary), sizes).unwrap_err();
-            let says = "line 3, column 5: the character 'Ω' is not in the vocabulary";
+            let says = "line 3, column 5: the character 'Ω' is not in the model's vocabulary: leave it out, or train a model on a \
+                        text that has it";
             assert_eq!(message_about(unknown.path(), error), says);
+            // It reads characters: that there are bytes too is no help.
+            for (bytes, says) in [
+                (&b"ab\xFFc"[..], "is not UTF-8 text: byte 0xFF at offset 2; save it as UTF-8"),
+                (b"\xFF\xFEa\0", "is UTF-16 text, by its byte order mark: save it as UTF-8"),
+            ] {
+                let file = file(bytes);
+                let error =
+                    Text::read_file(file.path(), Unit::Characters, Some(&vocabulary), sizes).unwrap_err();
+                assert_eq!(message_about(file.path(), error), says);
+            }
         }
         assert_eq!(Text::open_with(unknown.path(), &Vocabulary::bytes()).unwrap().len(), 22);
     }

@@ -35,6 +35,9 @@ pub(super) struct Scan {
     marks: Marks,
 }
 
+/// What else can be done with a text that is not UTF-8.
+const OR_BYTES: &str = ", or read it as bytes with --tokens bytes";
+
 /// Reads a text. Where no vocabulary is `known`, one is made of the characters that are found.
 pub(super) fn scan(
     source: &Source,
@@ -42,8 +45,10 @@ pub(super) fn scan(
     known: Option<&Vocabulary>,
     sizes: &Sizes,
 ) -> Result<(Scan, Vocabulary)> {
+    // What is read for a model that reads characters cannot be read as bytes instead.
+    let bytes = if known.is_none() { OR_BYTES } else { "" };
     let marks = Marks { every: sizes.mark, most: sizes.marks, offsets: Vec::new() };
-    let start = if unit == Unit::Bytes { 0 } else { behind_mark(source)? };
+    let start = if unit == Unit::Bytes { 0 } else { behind_mark(source, bytes)? };
     let mut scan = Scan { start, bytes: 0, tokens: 0, hash: 0, marks };
     if unit == Unit::Bytes {
         (scan.hash, scan.bytes) = hash(source, start, sizes)?;
@@ -59,7 +64,7 @@ pub(super) fn scan(
         let filled = source.fill(&mut block, offset)?;
         let text = whole_characters(&block[..filled]).map_err(|at| {
             source.error(format!(
-                "is not UTF-8 text: byte 0x{:02X} at offset {}; save it as UTF-8, or read it as bytes with --tokens bytes",
+                "is not UTF-8 text: byte 0x{:02X} at offset {}; save it as UTF-8{bytes}",
                 block[at],
                 offset + at as u64
             ))
@@ -78,7 +83,8 @@ pub(super) fn scan(
             {
                 let (line, column) = line_and_column(source, start, at, sizes)?;
                 return Err(source.error(format!(
-                    "line {line}, column {column}: the character {c:?} is not in the vocabulary"
+                    "line {line}, column {column}: the character {c:?} is not in the model's vocabulary: leave it out, or train \
+                     a model on a text that has it"
                 )));
             }
         }
@@ -128,11 +134,11 @@ pub(super) fn hash(source: &Source, start: u64, sizes: &Sizes) -> Result<(u64, u
 }
 
 /// Where the text begins: behind UTF-8's byte order mark where there is one.
-fn behind_mark(source: &Source) -> Result<u64> {
+fn behind_mark(source: &Source, bytes: &str) -> Result<u64> {
     let mut head = [0; 3];
     source.fill(&mut head, 0)?;
     if is_utf16(&head) {
-        return Err(source.error(format!("{UTF16}, or read it as bytes with --tokens bytes")));
+        return Err(source.error(format!("{UTF16}{bytes}")));
     }
     Ok(if head == [0xEF, 0xBB, 0xBF] { 3 } else { 0 })
 }

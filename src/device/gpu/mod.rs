@@ -165,6 +165,7 @@ impl Gpu {
         state.reads.map(&submission);
         state.in_flight.push_back(submission);
         state.submits += 1;
+        self.recorder.submitted();
         state.recorded = Recorded::default();
         if state.in_flight.len() > MOST_IN_FLIGHT {
             let oldest = state.in_flight.pop_front();
@@ -295,7 +296,8 @@ impl Backend for Gpu {
                 pass.set_bind_group(1, &uniforms.group, &[offset]);
             }
         }
-        if let Some(timestamps) = timestamps {
+        let mut timestamps = timestamps.as_mut().filter(|_| self.recorder.counts());
+        if let Some(timestamps) = &mut timestamps {
             timestamps.begin(pass, plan.kernel.name, self.recorder.launch(plan, params, args));
         }
         let [x, y, z] = plan.grid;

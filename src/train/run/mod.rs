@@ -150,6 +150,11 @@ impl Run {
         Ok(())
     }
 
+    /// Leaves the settings as they were: nothing is trained with the new ones.
+    pub(crate) fn keep_config(&mut self) {
+        self.config = None;
+    }
+
     /// The newest checkpoint that is whole, and what is wrong with newer ones.
     ///
     /// # Errors

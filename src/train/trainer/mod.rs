@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::Outcome;
 use super::config::{Config, ScheduleKind, TrainConfig};
-use super::late::{Begin, Fate, LATE, LateSteps};
+use super::late::{Begin, Fate, LATE, LateSteps, MOST_SKIPPED};
 use super::recovery::Hooks;
 use super::run::{Checkpoint, Metrics, Platform, Progress, Row, Run, Tensors, smaller_lr};
 use super::stepper::{Stepper, assert_finite};
@@ -31,16 +31,22 @@ pub(super) fn train_once(
     mut run: Option<&mut Run>,
     hooks: &mut Hooks<'_>,
 ) -> Result<Summary> {
+    // A profile is of steps. The trainer leaves out of it whatever else it does.
+    let aside = device.pause_profile();
     let mut trainer = Trainer::new(device, &config.train, task)?;
     if let Some(run) = run.as_deref_mut() {
         run.metrics = Metrics::new(run.path());
         if !run.replaces() {
             trainer.resume(run, hooks)?;
+            if trainer.has_ended() {
+                run.keep_config();
+            }
             run.begin()?;
         }
     }
     let Progress { step: done, seconds, .. } = trainer.progress;
     (hooks.on_event)(Event::Begin { steps: config.train.steps, done, seconds })?;
+    drop(aside);
     trainer.run(run, hooks)
 }
 
@@ -59,6 +65,8 @@ struct Trainer<'a> {
     saved: Instant,
     /// Whether there is something that the newest checkpoint does not hold.
     unsaved: bool,
+    /// The last steps, as far as they were left out because something was not finite.
+    skipped_in_a_row: u64,
     /// Steps that were made twice.
     verified: u64,
 }
@@ -109,9 +117,16 @@ impl<'a> Trainer<'a> {
             counted: Instant::now(),
             saved: Instant::now(),
             unsaved: true,
+            skipped_in_a_row: 0,
             verified: 0,
             task,
         })
+    }
+
+    /// Whether there is nothing to train.
+    fn has_ended(&self) -> bool {
+        let Progress { step, validation_due, stopped_early, .. } = self.progress;
+        !validation_due && (step == self.config.steps || stopped_early)
     }
 
     fn run(&mut self, mut run: Option<&mut Run>, hooks: &mut Hooks<'_>) -> Result<Summary> {
@@ -121,6 +136,7 @@ impl<'a> Trainer<'a> {
             let mut best = false;
             if self.progress.validation_due {
                 self.take_outcomes(0, &mut run, hooks)?;
+                let _aside = self.device.pause_profile();
                 // What the last step computed is needed no more, and a validation takes memory too.
                 self.stepper.tape.clear();
                 match self.task.validate(hooks.stop)? {
@@ -128,7 +144,7 @@ impl<'a> Trainer<'a> {
                     None => return self.finish(run, hooks, true),
                 }
             }
-            if self.progress.step == steps || self.progress.stopped_early {
+            if self.has_ended() {
                 return self.finish(run, hooks, false);
             }
             if (hooks.stop)() {
@@ -159,6 +175,7 @@ impl<'a> Trainer<'a> {
                 self.task.validates() && (step == steps || step.is_multiple_of(validate_every));
             let show = hooks.show_every > 0 && step.is_multiple_of(hooks.show_every);
             if show || step == steps || self.progress.validation_due {
+                let _aside = self.device.pause_profile();
                 let outcome = self.task.outcome(&self.stepper.tape)?;
                 if show && let Outcome::Text { decoded, .. } = &outcome {
                     let loss = self.stepper.tape.value(loss)?.to_vec()?[0];
@@ -213,6 +230,11 @@ impl<'a> Trainer<'a> {
             match fate {
                 Fate::Stopped(begin) => return Err(self.stopped(&row, &begin, run)?),
                 Fate::Skipped(begin, skipped) => {
+                    self.skipped_in_a_row += 1;
+                    if self.skipped_in_a_row == MOST_SKIPPED {
+                        (hooks.on_event)(Event::Skipped { step: row.step, skipped })?;
+                        return Err(self.stopped(&row, &begin, run)?);
+                    }
                     self.progress.skipped = skipped;
                     // The states after the step may not be finite either: those before it are taken.
                     let position = self.task.place().position;
@@ -224,7 +246,10 @@ impl<'a> Trainer<'a> {
                     self.progress.loss = Some(row.loss);
                     self.progress.overflowed = overflowed;
                 }
-                Fate::Done => self.progress.loss = Some(row.loss),
+                Fate::Done => {
+                    self.progress.loss = Some(row.loss);
+                    self.skipped_in_a_row = 0;
+                }
             }
             if let Some(run) = run {
                 run.metrics.push(row);
@@ -249,6 +274,9 @@ impl<'a> Trainer<'a> {
         };
         self.go_back(begin)?;
         let mut at = format!("step {}", row.step);
+        if self.skipped_in_a_row > 0 {
+            at += &format!(", the last of {MOST_SKIPPED} in a row that were left out");
+        }
         self.progress.step = row.step - 1;
         self.progress.validation_due = false;
         if let Some(run) = run
@@ -295,6 +323,7 @@ impl<'a> Trainer<'a> {
 
     /// Writes a checkpoint, of which the last `keep` stay. All outcomes must have been taken.
     fn save(&mut self, run: &mut Run, keep: usize) -> Result<()> {
+        let _aside = self.device.pause_profile();
         let model = self.task.model().parameters().to_host()?;
         assert_finite(&model).map_err(not_saved)?;
         let Place { position, states } = self.task.place();
@@ -335,6 +364,7 @@ impl<'a> Trainer<'a> {
         interrupted: bool,
     ) -> Result<Summary> {
         self.take_outcomes(0, &mut run, hooks)?;
+        let _aside = self.device.pause_profile();
         if (1..hooks.verify).contains(&self.verified) {
             (hooks.on_event)(Event::Verified { steps: self.verified })?;
         }

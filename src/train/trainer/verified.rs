@@ -14,6 +14,7 @@ use crate::train::{Event, Hooks};
 impl Trainer<'_> {
     /// Makes a step, takes it back, and queues it again: its bits must be the same.
     pub(super) fn step_verified(&mut self, step: u64, hooks: &mut Hooks<'_>) -> Result<Var> {
+        let aside = self.device.pause_profile();
         let begin = self.begin();
         let before = Bits::of(&self.stepper, self.task, None)?;
         let lr = self.lr(step);
@@ -24,7 +25,9 @@ impl Trainer<'_> {
         self.late =
             LateSteps::new(self.config.skip_nonfinite, [self.progress.skipped, self.progress.overflowed]);
         self.go_back(&begin)?;
+        drop(aside);
         let loss = self.step(step)?;
+        let _aside = self.device.pause_profile();
         let value = self.stepper.tape.value(loss)?.clone();
         first.compare(&Bits::of(&self.stepper, self.task, Some(&value))?, step, &self.device.info().name)?;
         self.verified += 1;

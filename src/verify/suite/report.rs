@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::{Finding, Suite};
 use crate::device::{Device, adapters};
 use crate::error::Result;
-use crate::files::write_whole;
+use crate::files::write_named;
 
 /// How far a suite has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,5 +61,5 @@ pub fn write_report(file: &Path, suite: &Suite, findings: &[Finding], ending: En
         "sabotaged": options.sabotage.as_ref().map(|sabotage| &sabotage.kernels),
         "verdict": verdict, "checking": checking, "stopped": stopped, "findings": findings,
     });
-    write_whole(&[(file, format!("{document:#}\n").as_bytes())])
+    write_named(file, format!("{document:#}\n").as_bytes())
 }
