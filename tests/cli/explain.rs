@@ -112,6 +112,34 @@ fn schedules_agree() {
 }
 
 #[test]
+fn schedules_are_measured_in_the_precision_asked_for() {
+    for device in ["cpu", "gpu"] {
+        let of = |precision: &str| {
+            let args = format!("gru --schedules --time 4 --batch 2 --hidden 8 --device {device}");
+            let event = one(&format!("{args} --precision {precision}"));
+            let layer = &event["layers"][0];
+            assert_eq!(layer["precision"], precision);
+            layer["ways"].as_array().unwrap().clone()
+        };
+        // Single operations round each result, to 2^-11 and to 2^-8 of it: some twenty roundings. In 32 bits it is some 1e-6.
+        let full = of("f32");
+        for (precision, least, most) in [("f16", 1e-5, 1e-2), ("bf16", 1e-4, 8e-2)] {
+            let half = of(precision);
+            assert_eq!(half.len(), full.len());
+            for (half, full) in half.iter().zip(&full) {
+                let share = half["bytes"].as_f64().unwrap() / full["bytes"].as_f64().unwrap();
+                assert!((0.4..0.8).contains(&share), "{half} {full}");
+                let difference = half["difference"].as_f64().unwrap();
+                let itself = half["name"] == "single operations";
+                assert!(if itself { difference == 0.0 } else { difference < most }, "{half}");
+            }
+            let differ = |way: &Value| way["difference"].as_f64().unwrap() > least;
+            assert!(half.iter().any(differ), "{half:?}");
+        }
+    }
+}
+
+#[test]
 fn kernels_with_their_twins() {
     let event = one("hihello --kernel rnn_forward --device gpu");
     let shader = &event["shader"];
