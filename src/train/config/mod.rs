@@ -16,6 +16,7 @@ use crate::optim::{LossScale, OptimizerKind};
 use crate::parameters::Precision;
 
 pub use check::LARGEST;
+pub(crate) use file::CONFIG;
 pub use file::ConfigFile;
 
 /// What can be trained.
