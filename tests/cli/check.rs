@@ -113,7 +113,8 @@ fn bad_options() {
     assert!(fails("--only fill,nonsense", 2).contains("no name begins with 'nonsense'"));
     assert!(fails("--device nonsense", 2).contains("no device 'nonsense'"));
     assert!(
-        fails("--json nowhere/report.json --only fill", 3).contains("nowhere/report.json: cannot be written")
+        fails("--json nowhere/report.json --only fill", 3)
+            .contains("nowhere/report.json: cannot be written: there is no folder nowhere")
     );
     assert!(fails("--json", 2).contains("a value is required"));
 }

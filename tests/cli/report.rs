@@ -243,7 +243,11 @@ fn bad_input() {
         ("report foreign", 3, "foreign: holds no config.toml: it is no run"),
         ("plot run --out missing/plots", 3, "missing/plots: cannot be made: "),
         ("plot run --out file", 3, "file/loss.png: cannot be written: "),
-        ("report run --out missing/page.html", 3, "missing/page.html: cannot be written: "),
+        (
+            "report run --out missing/page.html",
+            3,
+            "missing/page.html: cannot be written: there is no folder missing",
+        ),
         ("report run --file one.txt", 3, "one.txt: has one token"),
         (
             "report run --file other.txt",
