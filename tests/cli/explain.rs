@@ -213,8 +213,8 @@ fn what_cannot_be_explained() {
     for (args, says) in [
         ("hihello --kernel rnn_foward", "no kernel is called 'rnn_foward'; did you mean rnn_forward?"),
         ("hihello --kernel adam --variant tiles", "adam has no variant 'tiles'; it has elements, fours"),
-        ("lstm --hidden 70000", "hidden must be from 1 to 65536, got 70000"),
-        ("lstm --batch 0", "batch must be from 1 to 65536, got 0"),
+        ("lstm --hidden 70000", "--hidden must be from 1 to 65536, got 70000"),
+        ("lstm --batch 0", "--batch must be from 1 to 65536, got 0"),
         ("gru --time 60000 --batch 60000", "numbers, more than 1073741824: take smaller sizes"),
         ("lstm --layers 2", "--layers is no option of lstm"),
         ("hihello --time 4", "--time is for rnn, lstm and gru; hihello has the steps of its data"),

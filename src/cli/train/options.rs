@@ -276,7 +276,7 @@ pub struct Run {
     #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "10", value_parser = at_least_1::<u64>)]
     pub verify_determinism: Option<u64>,
     /// Print what a step takes: launches, submissions, memory, and the time of each kernel
-    #[arg(long)]
+    #[arg(long, conflicts_with = "quiet")]
     pub profile: bool,
     /// Print nothing but errors
     #[arg(long, conflicts_with = "json")]
