@@ -212,6 +212,8 @@ fn what_cannot_be_explained() {
     bptt(folder.path(), "train charseq --steps 1 --out run").done();
     for (args, says) in [
         ("hihello --kernel rnn_foward", "no kernel is called 'rnn_foward'; did you mean rnn_forward?"),
+        ("hihello --kernel nosuch", "no kernel is called 'nosuch'; there are binary, unary, "),
+        ("hihello --values --at 3,1", "'--values' cannot be used with '--at <T,K>'"),
         ("hihello --kernel adam --variant tiles", "adam has no variant 'tiles'; it has elements, fours"),
         ("lstm --hidden 70000", "--hidden must be from 1 to 65536, got 70000"),
         ("lstm --batch 0", "--batch must be from 1 to 65536, got 0"),
