@@ -258,6 +258,9 @@ fn bad_input() {
         ("report run --csv table.csv", 2, "the model is of text: name one with --file FILE"),
         ("report series --file one.txt", 2, "the model is of a time series: name a table with --csv FILE"),
         ("report series --csv missing.csv", 3, "missing.csv: no such file"),
+        ("report run --columns a", 2, "say how a table is read: name it with --csv FILE"),
+        ("report run --file one.txt --header", 2, "say how a table is read: name it with --csv FILE"),
+        ("eval run --file one.txt --newest-first", 2, "say how a table is read: name it with --csv FILE"),
         ("report run --file a --csv b", 2, "cannot be used with"),
     ] {
         let failed = bptt(path, args);
