@@ -178,6 +178,7 @@ pub mod explain;
 mod fault;
 mod files;
 pub mod kernel;
+mod nearby;
 pub mod nn;
 pub mod ops;
 pub mod optim;

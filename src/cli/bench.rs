@@ -16,8 +16,9 @@ use super::{device, interruption, precision};
 /// Options of `bptt bench`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// What to measure [default: all of it]
-    #[arg(value_enum)]
+    /// What to measure: kernels, beside what the device can do at most; train, whole training steps; or dispatch, the costs of a
+    /// launch, a submission and a read-back [default: all of it]
+    #[arg(value_enum, hide_possible_values = true)]
     what: Option<What>,
     /// auto, cpu, gpu, an index, part of a name
     #[arg(long, value_name = "NAME", default_value = "auto")]
@@ -25,9 +26,10 @@ pub struct Args {
     /// Only the cases whose names begin so; those of the table with or without table/
     #[arg(long, value_name = "CASE,..", value_delimiter = ',')]
     only: Vec<String>,
-    /// Which training steps
-    #[arg(long, value_enum, value_name = "SET", default_value = "peers")]
-    set: SetName,
+    /// Which training steps: peers, those that benches/peers measures with PyTorch, burn and candle; deepbench, those of Baidu's
+    /// DeepBench; or flashrnn, those of the FlashRNN paper [default: peers]
+    #[arg(long, value_enum, value_name = "SET", hide_possible_values = true)]
+    set: Option<SetName>,
     /// How numbers are stored: f32, f16, bf16 or several of them; of f16 and bf16 also how far results are from those in f32
     #[arg(long, value_name = "TYPE,..", value_delimiter = ',', default_value = "f32",
         value_parser = precision(), hide_possible_values = true)]
@@ -46,34 +48,33 @@ pub struct Args {
 /// The parts of the benchmark.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum What {
-    /// Every kernel, beside what the device can do at most
     Kernels,
-    /// Whole training steps
     Train,
-    /// The costs of a launch, a submission and a read-back
     Dispatch,
 }
 
 /// A [`Set`] as a value of `--set`.
 #[derive(Clone, Copy, clap::ValueEnum)]
 enum SetName {
-    /// Those that benches/peers measures with PyTorch, burn and candle
     Peers,
-    /// Those of Baidu's DeepBench
     Deepbench,
-    /// Those of the FlashRNN paper
     Flashrnn,
 }
 
 pub fn run(args: Args) -> Result<()> {
     let output = Output::new(false);
+    let wanted = |what| args.what.is_none_or(|asked| asked == what);
+    if args.set.is_some() && !wanted(What::Train) {
+        let message =
+            "--set says which training steps are measured: leave it out, or measure them with bench train";
+        return Err(Error::argument("bench", message));
+    }
     let device = device(&args.device)?;
     let old = args.compare.as_deref().map(Earlier::read).transpose()?;
-    let wanted = |what| args.what.is_none_or(|asked| asked == what);
     let set = match args.set {
-        SetName::Peers => Set::Peers,
-        SetName::Deepbench => Set::Deepbench,
-        SetName::Flashrnn => Set::Flashrnn,
+        None | Some(SetName::Peers) => Set::Peers,
+        Some(SetName::Deepbench) => Set::Deepbench,
+        Some(SetName::Flashrnn) => Set::Flashrnn,
     };
     let parts =
         [(What::Train, training(set)), (What::Kernels, kernels(&device)), (What::Dispatch, dispatch())];

@@ -14,6 +14,18 @@ pub struct Args {
     json: bool,
 }
 
+/// The variables that keep bptt from using all that an adapter offers, which is what is listed.
+const LESS: [(&str, &str, &str); 4] = [
+    (
+        "BPTT_DEFAULT_LIMITS",
+        "1",
+        "keeps to WebGPU's default limits, without f16, subgroups, timestamps and matrices",
+    ),
+    ("BPTT_UNIFORM_PARAMETERS", "1", "uses no immediates"),
+    ("BPTT_PACKED_F16", "1", "uses no f16"),
+    ("BPTT_COOPERATIVE", "0", "uses no cooperative matrices"),
+];
+
 pub fn run(args: Args) -> Result<()> {
     let output = Output::new(args.json);
     let adapters = adapters();
@@ -42,6 +54,11 @@ pub fn run(args: Args) -> Result<()> {
     output.event(&json!({"event": "device", "name": "cpu", "type": "cpu", "auto": cpu_is_auto}))?;
     if adapters.is_empty() {
         output.line("No GPU driver was found. On Debian and Ubuntu: apt install mesa-vulkan-drivers")?;
+    }
+    for (name, value, says) in LESS {
+        if std::env::var(name).is_ok_and(|set| set == value) {
+            output.line(format!("{name}={value}: whatever is listed, bptt {says}"))?;
+        }
     }
     match std::env::var("BPTT_DEVICE") {
         Ok(name) if !name.is_empty() => output.line(format!("BPTT_DEVICE={name} overrides auto")),

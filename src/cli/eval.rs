@@ -36,9 +36,10 @@ pub struct Args {
 
 pub fn run(args: Args) -> Result<()> {
     let output = Output::new(args.json);
+    let named = args.table.is_named()?;
     let device = device(&args.device)?;
     let name = args.run.display().to_string();
-    match (Model::load(&args.run, &device)?, args.file, args.table.csv.is_some()) {
+    match (Model::load(&args.run, &device)?, args.file, named) {
         (Model::Char(model), Some(file), false) => {
             let text = Text::open_with(&file, &model.vocabulary)?;
             if text.len() < 2 {

@@ -98,6 +98,10 @@ pub fn main() -> ExitCode {
         Ok(args) => args,
         Err(error) => return usage(&error, output),
     };
+    if let Err(error) = threads() {
+        output.error(&sentence(&error));
+        return ExitCode::from(exit_code(&error));
+    }
     let done = |()| ExitCode::SUCCESS;
     let trains = matches!(args.command, Command::Train(_));
     let result = match args.command {
@@ -125,6 +129,21 @@ pub fn main() -> ExitCode {
             output.error(&sentence(&error));
             ExitCode::from(exit_code(&error))
         }
+    }
+}
+
+/// An error where BPTT_THREADS is no number of threads, which the library would pass over.
+fn threads() -> Result<()> {
+    match std::env::var_os("BPTT_THREADS") {
+        Some(asked) if !asked.is_empty() => {
+            let number = asked.to_str().and_then(|asked| asked.parse::<usize>().ok());
+            let found = asked.display();
+            number.filter(|number| *number > 0).map(drop).ok_or_else(|| {
+                let message = format!("BPTT_THREADS must be a whole number of at least 1, got '{found}'");
+                Error::argument("BPTT_THREADS", message)
+            })
+        }
+        _ => Ok(()),
     }
 }
 

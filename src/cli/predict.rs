@@ -52,6 +52,17 @@ pub struct TableArgs {
 }
 
 impl TableArgs {
+    /// Whether a table is named. Without one the other options would mean nothing, and are an error.
+    pub fn is_named(&self) -> Result<bool> {
+        let TableArgs { csv, delimiter, header, columns, newest_first } = self;
+        let others = delimiter.is_some() || header.is_some() || columns.is_some() || newest_first.is_some();
+        if csv.is_none() && others {
+            let message = "--delimiter, --header, --columns and --newest-first say how a table is read: name it with --csv FILE";
+            return Err(Error::argument("csv", message));
+        }
+        Ok(csv.is_some())
+    }
+
     /// Reads the table with the model's columns, and puts the oldest row first. What the user should know of it is printed.
     pub fn read(self, model: &SeriesModel) -> Result<(PathBuf, Table)> {
         let path = self.csv.expect("it is asked for where there is a table");
@@ -82,7 +93,7 @@ pub fn in_table(path: &Path) -> impl Fn(Error) -> Error + '_ {
 pub fn run(args: Args) -> Result<()> {
     let output = Output::new(args.json);
     let model = Model::load_series(&args.run, &device(&args.device)?)?;
-    if args.table.csv.is_none() {
+    if !args.table.is_named()? {
         return Err(Error::argument("predict", "name the table to forecast from with --csv FILE"));
     }
     let (path, table) = args.table.read(&model)?;

@@ -1,11 +1,12 @@
 //! `bptt tune`: finds out how kernels run fastest on a GPU, by measuring training steps.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bptt::bench::{Case, Compared, Set, task_case, training, tune};
 use bptt::error::{Error, Result};
+use bptt::kernel::Processor;
 use bptt::plans::save_plans;
-use bptt::train::ConfigFile;
+use bptt::train::{ConfigFile, check_writable};
 use serde_json::json;
 
 use super::numbers::positive;
@@ -38,12 +39,22 @@ pub struct Args {
 pub fn run(args: Args) -> Result<()> {
     let output = Output::new(args.json);
     let device = device(&args.device)?;
-    let Some(file) = args.out.or_else(plans_file) else {
+    if device.limits().processor == Processor::Cpu {
+        output.line("there is nothing to tune on the CPU: it has one way to run each kernel")?;
+        return output.event(&json!({
+            "event": "done", "device": device.info().to_string(), "plans": 0, "out": null,
+        }));
+    }
+    let read = plans_file();
+    let Some(file) = args.out.clone().or_else(|| read.clone()) else {
         return Err(Error::argument("tune", "there is no folder for settings: name a file with --out"));
     };
+    if let Some(file) = &args.out {
+        check_writable(file)?;
+    }
     let cases: Vec<Case> = match &args.run {
         Some(path) => {
-            let ConfigFile { mut config, .. } = ConfigFile::read(&path.join("config.toml"))?;
+            let ConfigFile { mut config, .. } = ConfigFile::of_run(path)?;
             let source = source(&mut config, [true; 2], &mut Vec::new())?;
             vec![task_case(path.display().to_string(), config, source)]
         }
@@ -80,14 +91,39 @@ pub fn run(args: Args) -> Result<()> {
         }
         count += found.len();
     }
-    let path = file.display();
-    match count {
-        0 => output.line("nothing is faster than what the cost models choose")?,
-        count => {
-            output.line(format!("{count} better plans are in {path}: every command takes them from there"))?
-        }
-    }
+    output.line(found(count, &file, read.as_deref()))?;
     output.event(&json!({
-        "event": "done", "device": device.info().to_string(), "plans": count, "out": path.to_string(),
+        "event": "done", "device": device.info().to_string(), "plans": count, "out": file.display().to_string(),
     }))
+}
+
+/// How many plans were found, where they are, and who takes them; `read` is the file that every command reads.
+fn found(count: usize, file: &Path, read: Option<&Path>) -> String {
+    let path = file.display();
+    let (plans, them) = if count == 1 { ("plan is", "it") } else { ("plans are", "them") };
+    match count {
+        0 => "nothing is faster than what is chosen now: no file was written".into(),
+        _ if read == Some(file) => {
+            format!("{count} better {plans} in {path}: every command takes {them} from there")
+        }
+        _ => format!(
+            "{count} better {plans} in {path}: with BPTT_PLANS={path} every command takes {them} from there"
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_of_the_file_is_true() {
+        let [p, q] = ["p.json", "q.json"].map(Path::new);
+        assert!(found(0, p, Some(p)).ends_with("no file was written"));
+        assert_eq!(found(1, p, Some(p)), "1 better plan is in p.json: every command takes it from there");
+        let other =
+            "2 better plans are in p.json: with BPTT_PLANS=p.json every command takes them from there";
+        assert_eq!(found(2, p, Some(q)), other);
+        assert_eq!(found(2, p, None), other);
+    }
 }

@@ -46,7 +46,7 @@ pub(super) fn of(device: &Device, launch: &Launch) -> Option<Choice> {
         let whole = Matmul { depth: p.k, ..p };
         let rule = match subgroups(limits) {
             true => {
-                "the adapter is made of software and has subgroups, for which there is a variant an arrangement of a and b"
+                "the adapter is made of software and has subgroups: the variant for them is taken, one for each arrangement of a and b"
             }
             false => "the quickest by estimate",
         };

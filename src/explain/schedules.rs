@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::kernel::{Kernel, Processor};
 use crate::nn::CellKind;
 use crate::ops::recurrent::{Nonlinearity, Order, RecurrentWeights};
+use crate::parameters::Precision;
 use crate::plans::Way;
 use crate::tape::{NodeInfo, Tape, Var};
 use crate::tensor::Tensor;
@@ -25,6 +26,8 @@ pub struct LayerSchedules {
     pub cell: &'static str,
     /// T, B, I and H.
     pub sizes: [usize; 4],
+    /// How its numbers are stored.
+    pub precision: Precision,
     /// The ways of the layer by itself: that which is chosen, all schedules that the device allows, and single operations.
     pub ways: Vec<Compared>,
 }
@@ -81,26 +84,27 @@ pub(super) fn layers_of(tape: &Tape) -> Result<Vec<LayerSizes>> {
     }
 }
 
-/// Runs the layers of a tape in every way that its device allows, with numbers of their own in 32 bits. The device's plans
-/// are what they were.
+/// Runs the layers of a tape in every way that its device allows, with numbers of their own in the precision of its model. The
+/// device's plans are what they were.
 ///
 /// # Errors
 /// [`Error::Argument`] when there is no layer; [`Error::Gpu`] on a fault.
 pub fn schedules(tape: &Tape) -> Result<Vec<LayerSchedules>> {
     let device = tape.device();
     let plans = device.plans();
-    let compared = layers_of(tape)?.iter().map(|sizes| compare(device, sizes)).collect();
+    let precision = tape.precision()?;
+    let compared = layers_of(tape)?.iter().map(|sizes| compare(device, sizes, precision)).collect();
     device.set_plans(plans);
     compared
 }
 
-fn compare(device: &Device, sizes: &LayerSizes) -> Result<LayerSchedules> {
+fn compare(device: &Device, sizes: &LayerSizes, precision: Precision) -> Result<LayerSchedules> {
     let LayerSizes { cell, time, batch, input, hidden } = *sizes;
     let plans = device.plans();
-    let single = run(device, sizes, false)?;
+    let single = run(device, sizes, precision, false)?;
     let mut ways = Vec::new();
     let mut add = |name: Option<String>| {
-        let ran = run(device, sizes, true)?;
+        let ran = run(device, sizes, precision, true)?;
         let name = name.unwrap_or_else(|| ran.chosen());
         ways.push(ran.compared(name, &single));
         Ok::<_, Error>(())
@@ -115,7 +119,8 @@ fn compare(device: &Device, sizes: &LayerSizes) -> Result<LayerSchedules> {
         for name in names(&kernels[0]) {
             let mut forced = plans.clone();
             for (kernel, product) in &kernels {
-                forced.insert(product.site(kernel, time as u32, false).to_string(), name.clone());
+                let site = product.site(kernel, time as u32, precision.dtype().is_half());
+                forced.insert(site.to_string(), name.clone());
             }
             device.set_plans(forced);
             let added = add(Some(name));
@@ -124,7 +129,7 @@ fn compare(device: &Device, sizes: &LayerSizes) -> Result<LayerSchedules> {
         }
     }
     ways.push(single.compared("single operations".into(), &single));
-    Ok(LayerSchedules { cell: cell.name(), sizes: [time, batch, input, hidden], ways })
+    Ok(LayerSchedules { cell: cell.name(), sizes: [time, batch, input, hidden], precision, ways })
 }
 
 /// What a way gave, and what it took.
@@ -175,7 +180,7 @@ impl Ran {
 }
 
 /// Runs a layer forward and backward from a fixed cotangent, fused or by single operations.
-fn run(device: &Device, sizes: &LayerSizes, fused: bool) -> Result<Ran> {
+fn run(device: &Device, sizes: &LayerSizes, precision: Precision, fused: bool) -> Result<Ran> {
     /// The quickest of so many runs counts, behind one in which kernels are compiled.
     const RUNS: usize = 4;
     let LayerSizes { cell, time, batch, input, hidden } = *sizes;
@@ -184,10 +189,10 @@ fn run(device: &Device, sizes: &LayerSizes, fused: bool) -> Result<Ran> {
     let numbers = |shape: &[usize], phase: f32| {
         let values: Vec<f32> =
             (0..shape.iter().product()).map(|i| bound * (1.3 * i as f32 + phase).sin()).collect();
-        Tensor::from_f32(device, shape, &values)
+        Tensor::from_f32(device, shape, &values)?.cast(precision.dtype())
     };
     let tensors = [
-        sizes.x(device)?,
+        sizes.x(device)?.cast(precision.dtype())?,
         numbers(&[rows, input], 0.1)?,
         numbers(&[rows, hidden], 0.2)?,
         numbers(&[rows], 0.3)?,

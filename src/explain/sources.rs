@@ -6,6 +6,7 @@ use super::steps::Steps;
 use crate::device::Detail;
 use crate::error::{Error, Result};
 use crate::kernel::Kernel;
+use crate::nearby::instead;
 use crate::verify::TABLE;
 
 macro_rules! twins {
@@ -96,15 +97,12 @@ const OPS: &[&str] = &[
 /// The kernel of that name.
 ///
 /// # Errors
-/// [`Error::Argument`] when there is none.
+/// [`Error::Argument`] when there is none: it has the names that are like it, else all.
 pub fn find_kernel(name: &str) -> Result<&'static Kernel> {
     let kernels = || TABLE.iter().map(|row| row.kernel);
     kernels().find(|kernel| kernel.name == name).ok_or_else(|| {
-        let like = |kernel: &&'static Kernel| strsim::jaro_winkler(kernel.name, name);
-        let nearest = kernels().max_by(|a, b| like(a).total_cmp(&like(b))).expect("there are kernels").name;
-        let message =
-            format!("no kernel is called '{name}'; did you mean {nearest}? All are the files of shaders/");
-        Error::argument("kernel", message)
+        let names: Vec<_> = kernels().map(|kernel| kernel.name).collect();
+        Error::argument("kernel", format!("no kernel is called '{name}'; {}", instead(name, &names)))
     })
 }
 

@@ -85,7 +85,7 @@ impl LayerSizes {
         let LayerSizes { cell, time, batch, input, hidden } = *self;
         let sizes = [("time", time), ("batch", batch), ("hidden", hidden)];
         if let Some((name, size)) = sizes.into_iter().find(|(_, size)| !(1..=MOST).contains(size)) {
-            return Err(Error::argument("explain", format!("{name} must be from 1 to {MOST}, got {size}")));
+            return Err(Error::argument("explain", format!("--{name} must be from 1 to {MOST}, got {size}")));
         }
         let rows = cell.gates() as u128 * hidden as u128;
         let numbers = rows * (input + hidden) as u128 + 4 * rows * time as u128 * batch as u128;
@@ -94,7 +94,7 @@ impl LayerSizes {
             false => Err(Error::argument(
                 "explain",
                 format!(
-                    "time {time}, batch {batch} and hidden {hidden} make {numbers} numbers, more than {MOST_NUMBERS}: take \
+                    "--time {time}, --batch {batch} and --hidden {hidden} make {numbers} numbers, more than {MOST_NUMBERS}: take \
                      smaller sizes"
                 ),
             )),

@@ -116,7 +116,13 @@ fn beside(path: &Path, name: &Path) -> Result<NamedTempFile> {
 
 /// The error of a file that cannot be written.
 pub(crate) fn unwritable(path: &Path, error: &io::Error) -> Error {
-    Error::data(path, format!("cannot be written: {error}"))
+    let folder = folder(path);
+    match error.kind() {
+        ErrorKind::NotFound if !folder.exists() => {
+            Error::data(path, format!("cannot be written: there is no folder {}", folder.display()))
+        }
+        _ => Error::data(path, format!("cannot be written: {error}")),
+    }
 }
 
 /// A rename, or a removal, is safe only once the folder is.

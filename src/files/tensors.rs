@@ -8,7 +8,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
@@ -56,9 +56,16 @@ impl<R: Read + Seek> TensorFile<R> {
     /// Reads the header of a file of so many bytes, or says what is wrong with it.
     pub fn new(mut reader: R, length: u64) -> Result<Self, String> {
         let mut prefix = [0; PREFIX as usize];
-        reader.read_exact(&mut prefix).map_err(|error| format!("its header cannot be read: {error}"))?;
+        reader.read_exact(&mut prefix).map_err(|error| match error.kind() {
+            ErrorKind::UnexpectedEof if length == 0 => "it is empty".to_string(),
+            ErrorKind::UnexpectedEof => format!("it has {length} bytes, too few for a header"),
+            _ => format!("its header cannot be read: {error}"),
+        })?;
         let header = u64::from_le_bytes(prefix);
-        let most = MAX_HEADER.min(length.saturating_sub(PREFIX));
+        if header > MAX_HEADER {
+            return Err("it does not begin with the length of a header".into());
+        }
+        let most = length.saturating_sub(PREFIX);
         if header > most {
             return Err(format!("its header should have {header} bytes, the most here is {most}"));
         }
@@ -369,8 +376,13 @@ mod tests {
             assert!(read(bytes).is_err(), "{bytes:?}");
         }
         // A length that would take all memory is not believed.
-        let error = read(&[&(1u64 << 40).to_le_bytes()[..], b"{}"].concat()).err().unwrap();
-        assert_eq!(error, "its header should have 1099511627776 bytes, the most here is 2");
+        for (length, says) in [
+            (1 << 40, "it does not begin with the length of a header"),
+            (1 << 20, "its header should have 1048576 bytes, the most here is 2"),
+        ] {
+            let error = read(&[&u64::to_le_bytes(length)[..], b"{}"].concat()).err().unwrap();
+            assert_eq!(error, says);
+        }
     }
 
     /// Values of all kinds, in tensors that begin at odd bytes and are longer than a piece.

@@ -294,7 +294,7 @@ impl Stack {
         }
         let shape = tape.value(x)?.shape();
         let sizes = Sizes { time: shape[0], batch: shape[1], hidden, layers, dropout };
-        Ok(stagger(cell, sizes, tape.parameter_dtype()?, device))
+        Ok(stagger(cell, sizes, tape.precision()?.dtype(), device))
     }
 
     /// Runs x [T, B, I] through the layers, from the states before: the output, and the states after.
@@ -306,7 +306,7 @@ impl Stack {
         lengths: Option<&Lengths>,
     ) -> Result<(Var, Vec<[Option<Var>; 2]>)> {
         let Config { cell, hidden_size, proj_size, dropout, .. } = self.config;
-        let (shape, dtype) = (tape.value(x)?.shape(), tape.parameter_dtype()?);
+        let (shape, dtype) = (tape.value(x)?.shape(), tape.precision()?.dtype());
         let (sizes, binding) = ([shape[0], shape[1], hidden_size], tape.device().limits().binding);
         // With a projection each step is launches of its own, which directions cannot share.
         let both = Chains::Directions { reverse: false };

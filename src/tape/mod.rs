@@ -31,7 +31,7 @@ use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::kernel::Dtype;
 use crate::ops::embedding::LookUp;
-use crate::parameters::{ParameterId, Parameters};
+use crate::parameters::{ParameterId, Parameters, Precision};
 use crate::tensor::Tensor;
 
 pub use gradients::Gradients;
@@ -215,9 +215,9 @@ impl Tape {
         Ok(self.record(tensor, true, Kind::Parameter(id)))
     }
 
-    /// The type of the model's parameters as layers get them.
-    pub(crate) fn parameter_dtype(&self) -> Result<Dtype> {
-        Ok(self.parameters()?.precision().dtype())
+    /// The precision of the model, in which layers get its parameters.
+    pub(crate) fn precision(&self) -> Result<Precision> {
+        Ok(self.parameters()?.precision())
     }
 
     fn parameters(&self) -> Result<&Parameters> {

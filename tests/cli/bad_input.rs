@@ -189,12 +189,20 @@ fn places_for_the_model() {
 fn no_model() {
     let folder = folder();
     fs::create_dir(folder.path().join("empty")).unwrap();
+    fs::create_dir(folder.path().join("begun")).unwrap();
+    fs::write(folder.path().join("begun/config.toml"), "experiment = \"text\"").unwrap();
     fs::write(folder.path().join("file"), "text").unwrap();
     let rows = [
         ("generate", 3, "runs: holds no model of text; train one with `bptt train text --file FILE`"),
         ("generate missing", 3, "missing: no such folder; a model is a folder with config.json"),
         ("generate file", 3, "file: is no folder; a model is a folder with config.json"),
         ("generate empty", 3, "empty/config.json: no such file"),
+        (
+            "generate begun",
+            3,
+            "begun: is a run that has saved nothing yet: its model comes with its first checkpoint",
+        ),
+        ("train --config begun", 3, "begun: is a folder: name the file in it, begun/config.toml"),
     ];
     check(folder.path(), &rows);
 }

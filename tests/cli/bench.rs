@@ -176,7 +176,13 @@ fn what_is_wrong_is_said_before_anything_is_measured() {
             .contains("no case begins with 'nothing'; there are hihello, longseq")
     );
     assert!(failed("train --device nothing", 2).contains("nothing"));
-    assert!(failed("train --json missing/r.json", 3).contains("missing/r.json: cannot be written"));
+    assert_eq!(
+        failed("train --json missing/r.json", 3),
+        "missing/r.json: cannot be written: there is no folder missing"
+    );
+    for what in ["kernels", "dispatch"] {
+        assert!(failed(&format!("{what} --set peers"), 2).starts_with("--set says which training steps"));
+    }
     assert!(failed("train --compare missing.json", 3).contains("missing.json: no such file"));
     std::fs::write(folder.path().join("bad.json"), "{}").unwrap();
     assert!(failed("train --compare bad.json", 3).contains("holds no results"));

@@ -158,6 +158,8 @@ fn what_is_refused() {
     fs::copy(path.join("model/config.json"), path.join("cut/config.json")).unwrap();
     let whole = fs::read(path.join("model/model.safetensors")).unwrap();
     fs::write(path.join("cut/model.safetensors"), &whole[..whole.len() - 1]).unwrap();
+    fs::write(path.join("void"), "").unwrap();
+    fs::write(path.join("prose"), "a book with many words").unwrap();
     let (before, there) = (files(path), listing(path));
     let exists = "exists already; name another --out, or overwrite it with --force";
     for (args, code, says) in [
@@ -173,6 +175,12 @@ fn what_is_refused() {
         ("cut --to f16", 3, "cut/model.safetensors: is no whole safetensors file: its tensors take"),
         ("cut --to f16 --out a/b/c", 3, "cut/model.safetensors: is no whole safetensors file"),
         ("note --to f16", 3, "note: is no whole safetensors file"),
+        ("void --to f16", 3, "void: is no whole safetensors file: it is empty"),
+        (
+            "prose --to f16",
+            3,
+            "prose: is no whole safetensors file: it does not begin with the length of a header",
+        ),
         (
             "model/checkpoints/step-20.safetensors --to f16 --out new",
             3,

@@ -80,6 +80,19 @@ fn listing() {
 }
 
 #[test]
+fn what_of_the_list_is_not_used_is_said() {
+    let folder = folder();
+    let mut command = command(folder.path(), ["devices"]);
+    command.env("BPTT_DEFAULT_LIMITS", "1").env("BPTT_PACKED_F16", "0");
+    let out = run(command).done();
+    assert!(
+        out.contains("\nBPTT_DEFAULT_LIMITS=1: whatever is listed, bptt keeps to WebGPU's default"),
+        "{out}"
+    );
+    assert!(!out.contains("PACKED"), "{out}");
+}
+
+#[test]
 fn names_that_are_none() {
     let train = "train hihello --steps 1";
     let failed = |device, args: &str| with(device, true, args).failed(2).to_string();

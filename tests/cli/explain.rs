@@ -112,6 +112,34 @@ fn schedules_agree() {
 }
 
 #[test]
+fn schedules_are_measured_in_the_precision_asked_for() {
+    for device in ["cpu", "gpu"] {
+        let of = |precision: &str| {
+            let args = format!("gru --schedules --time 4 --batch 2 --hidden 8 --device {device}");
+            let event = one(&format!("{args} --precision {precision}"));
+            let layer = &event["layers"][0];
+            assert_eq!(layer["precision"], precision);
+            layer["ways"].as_array().unwrap().clone()
+        };
+        // Single operations round each result, to 2^-11 and to 2^-8 of it: some twenty roundings. In 32 bits it is some 1e-6.
+        let full = of("f32");
+        for (precision, least, most) in [("f16", 1e-5, 1e-2), ("bf16", 1e-4, 8e-2)] {
+            let half = of(precision);
+            assert_eq!(half.len(), full.len());
+            for (half, full) in half.iter().zip(&full) {
+                let share = half["bytes"].as_f64().unwrap() / full["bytes"].as_f64().unwrap();
+                assert!((0.4..0.8).contains(&share), "{half} {full}");
+                let difference = half["difference"].as_f64().unwrap();
+                let itself = half["name"] == "single operations";
+                assert!(if itself { difference == 0.0 } else { difference < most }, "{half}");
+            }
+            let differ = |way: &Value| way["difference"].as_f64().unwrap() > least;
+            assert!(half.iter().any(differ), "{half:?}");
+        }
+    }
+}
+
+#[test]
 fn kernels_with_their_twins() {
     let event = one("hihello --kernel rnn_forward --device gpu");
     let shader = &event["shader"];
@@ -184,9 +212,11 @@ fn what_cannot_be_explained() {
     bptt(folder.path(), "train charseq --steps 1 --out run").done();
     for (args, says) in [
         ("hihello --kernel rnn_foward", "no kernel is called 'rnn_foward'; did you mean rnn_forward?"),
+        ("hihello --kernel nosuch", "no kernel is called 'nosuch'; there are binary, unary, "),
+        ("hihello --values --at 3,1", "'--values' cannot be used with '--at <T,K>'"),
         ("hihello --kernel adam --variant tiles", "adam has no variant 'tiles'; it has elements, fours"),
-        ("lstm --hidden 70000", "hidden must be from 1 to 65536, got 70000"),
-        ("lstm --batch 0", "batch must be from 1 to 65536, got 0"),
+        ("lstm --hidden 70000", "--hidden must be from 1 to 65536, got 70000"),
+        ("lstm --batch 0", "--batch must be from 1 to 65536, got 0"),
         ("gru --time 60000 --batch 60000", "numbers, more than 1073741824: take smaller sizes"),
         ("lstm --layers 2", "--layers is no option of lstm"),
         ("hihello --time 4", "--time is for rnn, lstm and gru; hihello has the steps of its data"),

@@ -239,11 +239,15 @@ fn bad_input() {
         ("plot missing", 3, "missing: no such folder; name the folder of a run"),
         ("report missing", 3, "missing: no such folder; name the folder of a run"),
         ("plot file", 3, "file: is no folder"),
-        ("plot foreign", 3, "foreign/config.toml: no such file"),
-        ("report foreign", 3, "foreign/config.toml: no such file"),
+        ("plot foreign", 3, "foreign: holds no config.toml: it is no run, or one that ended before it began"),
+        ("report foreign", 3, "foreign: holds no config.toml: it is no run"),
         ("plot run --out missing/plots", 3, "missing/plots: cannot be made: "),
         ("plot run --out file", 3, "file/loss.png: cannot be written: "),
-        ("report run --out missing/page.html", 3, "missing/page.html: cannot be written: "),
+        (
+            "report run --out missing/page.html",
+            3,
+            "missing/page.html: cannot be written: there is no folder missing",
+        ),
         ("report run --file one.txt", 3, "one.txt: has one token"),
         (
             "report run --file other.txt",
@@ -255,6 +259,9 @@ fn bad_input() {
         ("report run --csv table.csv", 2, "the model is of text: name one with --file FILE"),
         ("report series --file one.txt", 2, "the model is of a time series: name a table with --csv FILE"),
         ("report series --csv missing.csv", 3, "missing.csv: no such file"),
+        ("report run --columns a", 2, "say how a table is read: name it with --csv FILE"),
+        ("report run --file one.txt --header", 2, "say how a table is read: name it with --csv FILE"),
+        ("eval run --file one.txt --newest-first", 2, "say how a table is read: name it with --csv FILE"),
         ("report run --file a --csv b", 2, "cannot be used with"),
     ] {
         let failed = bptt(path, args);

@@ -144,12 +144,50 @@ fn what_the_user_should_know_is_said() {
     bptt(path, "train hihello --steps 5 --schedule cosine --out cosine").done();
     says("train --resume cosine --steps 9", "made for 5 steps and is now stretched to 9");
     for (args, message) in [
-        ("train hihello --warmup 200", "warmup must be at most the steps, 100, got 200"),
+        ("train hihello --warmup 200", "--warmup must be at most the steps, 100, got 200"),
+        ("train hihello --loss-scale 8", "--loss-scale is for the precision f16 alone"),
+        ("train hihello --profile --quiet", "'--profile' cannot be used with '--quiet'"),
+        ("train text --lr-every 5", "--lr-every is for --schedule step; the schedule here is constant"),
+        (
+            "train text --schedule cosine --lr-gamma 0.5",
+            "--lr-gamma is for --schedule step or exponential or plateau; the schedule here is cosine",
+        ),
+        ("train hihello --lr-gamma 0.5", "--lr-gamma is for --schedule step or exponential; the schedule"),
+        (
+            "train text --schedule step --lr-patience 1",
+            "--lr-patience is for --schedule plateau; the schedule",
+        ),
         ("train text --lr-gamma 1", "must be a number above 0 and below 1"),
         ("train hihello --require-exact --out new", "--require-exact is for a run that goes on"),
     ] {
         assert!(bptt(path, args).failed(2).contains(message), "{args}");
     }
+}
+
+/// What a run has used stays in its settings when it goes on with another schedule.
+#[test]
+fn settings_of_another_schedule_may_be_in_a_file() {
+    let folder = folder();
+    let path = folder.path();
+    bptt(path, "train hihello --steps 4 --schedule step --lr-every 2 --lr-gamma 0.5 --out run").done();
+    bptt(path, "train --resume run --steps 6 --schedule constant").done();
+    bptt(path, "train --resume run --steps 8").done();
+    bptt(path, "train --config run/config.toml --schedule cosine --out other").done();
+    bptt(path, "train --resume run --steps 9 --schedule step --lr-gamma 0.4").done();
+}
+
+#[test]
+fn the_number_of_threads_is_one() {
+    let folder = folder();
+    for asked in ["abc", "0", "-1", "1.5"] {
+        let mut command = command(folder.path(), ["train", "hihello", "--steps", "1"]);
+        command.env("BPTT_THREADS", asked);
+        let says = format!("BPTT_THREADS must be a whole number of at least 1, got '{asked}'");
+        assert_eq!(run(command).failed(2), says);
+    }
+    let mut command = command(folder.path(), ["train", "hihello", "--steps", "1"]);
+    command.env("BPTT_THREADS", "");
+    run(command).done();
 }
 
 #[test]

@@ -1,10 +1,12 @@
 //! `bptt tune`: what it finds and keeps, which runs take it, and what cannot be tuned.
 
+use super::files::files;
 use super::harness::{bptt, folder};
 
 #[test]
 fn what_is_found_is_kept_and_followed() {
     let folder = folder();
+    std::fs::create_dir(folder.path().join("found")).unwrap();
     let run = bptt(folder.path(), "tune --only hihello --seconds 0.01 --out found/plans.json --json");
     let events = run.events();
     let (done, compared) = events.split_last().unwrap();
@@ -43,4 +45,11 @@ fn what_cannot_be_tuned() {
     let folder = folder();
     let says = bptt(folder.path(), "tune --only nonsense").failed(2).to_string();
     assert_eq!(says, "there is no training step nonsense: see bptt bench train");
+    let says = bptt(folder.path(), "tune --out missing/p.json").failed(3).to_string();
+    assert_eq!(says, "missing/p.json: cannot be written: there is no folder missing");
+    let says = bptt(folder.path(), "tune missing").failed(3).to_string();
+    assert_eq!(says, "missing: no such folder; name the folder of a run");
+    let out = bptt(folder.path(), "tune --device cpu").done();
+    assert_eq!(out, "there is nothing to tune on the CPU: it has one way to run each kernel\n");
+    assert_eq!(files(folder.path()).len(), 0);
 }

@@ -27,7 +27,7 @@ use values::Shown;
 
 /// Options of `bptt explain`.
 #[derive(clap::Args)]
-#[command(group(ArgGroup::new("walk").args(["values", "at"]).multiple(true)))]
+#[command(group(ArgGroup::new("walk").args(["values", "at"])))]
 pub struct Args {
     /// An experiment, or rnn, lstm or gru: a layer alone, with --help of its own [default: the experiment of --config, else
     /// hihello]

@@ -3,6 +3,7 @@
 use bptt::device::Device;
 use bptt::error::Result;
 use bptt::explain::{LayerSchedules, Steps, schedules};
+use bptt::parameters::Precision;
 use serde_json::json;
 
 use super::super::output::{Output, with_commas};
@@ -12,8 +13,12 @@ pub fn show(title: &str, device: &Device, steps: &mut dyn Steps, output: Output)
     steps.step()?;
     let layers = schedules(steps.tape())?;
     output.line(format!("the recurrent layers of {title} on {}, forward and backward", device.info()))?;
-    for LayerSchedules { cell, sizes: [time_steps, batch, input, hidden], ways } in &layers {
-        output.line(format!("\n{cell}: T {time_steps}, B {batch}, I {input}, H {hidden}"))?;
+    for LayerSchedules { cell, sizes: [time_steps, batch, input, hidden], precision, ways } in &layers {
+        let stored = match precision {
+            Precision::F32 => String::new(),
+            half => format!(", in {}", half.name()),
+        };
+        output.line(format!("\n{cell}: T {time_steps}, B {batch}, I {input}, H {hidden}{stored}"))?;
         output.line(format!(
             "  {:44} {:>8} {:>14} {:>11} {:>11} {:>11}",
             "", "launches", "bytes", "in kernels", "in all", "difference"

@@ -62,6 +62,7 @@ const TEMPERATURE: f64 = 0.8;
 
 pub fn run(args: Args) -> Result<()> {
     let output = Output::new(args.json);
+    let named = args.table.is_named()?;
     let record = Record::read(&args.run)?;
     let device = device(&args.device)?;
     let last = record.metrics.last().map_or(0, |row| row.step);
@@ -74,7 +75,7 @@ pub fn run(args: Args) -> Result<()> {
     } else {
         missing.push("There is no model yet: what is made with it is left out.".into());
     }
-    let piece = match (&known.model, args.file, args.table.csv.is_some()) {
+    let piece = match (&known.model, args.file, named) {
         (None, None, false) => None,
         (None, ..) => {
             let message = "there is no model yet that could read it: leave --file or --csv out";

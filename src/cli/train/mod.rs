@@ -27,8 +27,8 @@ pub fn with_defaults(command: clap::Command) -> clap::Command {
     let named = std::env::args_os().skip(2).find_map(|argument| {
         options::Name::from_str(argument.to_str()?, false).ok().map(options::Name::experiment)
     });
-    let after = match named {
-        Some(_) => String::new(),
+    let command = match named {
+        Some(_) => command,
         None => {
             let line = |name: &options::Name| {
                 let value = name.to_possible_value().expect("every experiment can be named");
@@ -39,10 +39,10 @@ pub fn with_defaults(command: clap::Command) -> clap::Command {
                 )
             };
             let lines: Vec<String> = options::Name::value_variants().iter().map(line).collect();
-            format!("Experiments, each with --help of its own:\n{}", lines.join("\n"))
+            command.before_help(format!("Experiments, each with --help of its own:\n{}", lines.join("\n")))
         }
     };
-    options::with_defaults(command.before_help(after), named)
+    options::with_defaults(command, named)
 }
 
 pub fn run(args: Args) -> Result<()> {

@@ -109,7 +109,7 @@ pub struct Data {
     #[arg(long, value_name = "X", value_parser = share)]
     #[serde(skip_serializing_if = "Option::is_none")]
     split: Option<f64>,
-    /// Time series: minmax or standard, by the training part's statistics; or original, where each part has its own, which leaks
+    /// Time series: how columns are scaled: minmax or standard, by the training part's statistics; or original, where each part has its own, which leaks
     #[arg(long, value_name = "KIND", value_parser = ["minmax", "standard", "original"], hide_possible_values = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     scaler: Option<String>,
@@ -147,7 +147,7 @@ struct Model {
 #[derive(clap::Args, Serialize)]
 #[command(next_help_heading = "Training")]
 struct Step {
-    /// Seed of the initial values, of dropout and of the order of windows
+    /// Seed of the initial values and of dropout; Time series: and of the order of windows
     #[arg(long, value_name = "N", value_parser = whole::<u64>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     seed: Option<u64>,
@@ -163,7 +163,7 @@ struct Step {
     #[arg(long, value_name = "N", value_parser = at_least_1::<usize>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     accumulate: Option<usize>,
-    /// adam, adamw, sgd, rmsprop or adagrad
+    /// The optimizer: adam, adamw, sgd, rmsprop or adagrad
     #[arg(long, value_name = "KIND", value_parser = ["adam", "adamw", "sgd", "rmsprop", "adagrad"], hide_possible_values = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     optimizer: Option<String>,
@@ -214,7 +214,7 @@ struct Course {
     #[arg(long, value_name = "N", value_parser = at_least_1::<u64>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     lr_every: Option<u64>,
-    /// Schedules step, exponential, plateau: the factor [default: 0.1; for exponential, what leads to a hundredth]
+    /// Schedules step and exponential: the factor [default: 0.1, for exponential what leads to a hundredth]; Text: also of plateau
     #[arg(long, value_name = "X", value_parser = share)]
     #[serde(skip_serializing_if = "Option::is_none")]
     lr_gamma: Option<f64>,
@@ -276,7 +276,7 @@ pub struct Run {
     #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "10", value_parser = at_least_1::<u64>)]
     pub verify_determinism: Option<u64>,
     /// Print what a step takes: launches, submissions, memory, and the time of each kernel
-    #[arg(long)]
+    #[arg(long, conflicts_with = "quiet")]
     pub profile: bool,
     /// Print nothing but errors
     #[arg(long, conflicts_with = "json")]

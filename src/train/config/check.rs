@@ -23,6 +23,13 @@ pub(super) struct Fault {
     message: String,
 }
 
+impl Fault {
+    /// The same in the words of the command line.
+    pub fn of_option(&self) -> String {
+        format!("--{} {}", self.key.replace('_', "-"), self.message)
+    }
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.key, self.message)

@@ -10,6 +10,9 @@ use super::{Config, Experiment, overlay, wrong_value};
 use crate::error::{Error, Result};
 use crate::files::read_whole;
 
+/// The name of the settings in the folder of a run.
+pub(crate) const CONFIG: &str = "config.toml";
+
 /// The longest config.toml that is read.
 const MAX_BYTES: u64 = 1 << 20;
 
@@ -23,12 +26,33 @@ pub struct ConfigFile {
 }
 
 impl ConfigFile {
+    /// That of the run in a folder.
+    ///
+    /// # Errors
+    /// [`Error::Data`] when the folder holds no run; else as [`ConfigFile::read`].
+    pub fn of_run(folder: &Path) -> Result<ConfigFile> {
+        if !folder.is_dir() {
+            let found = if folder.exists() { "is no folder" } else { "no such folder" };
+            return Err(Error::data(folder, format!("{found}; name the folder of a run")));
+        }
+        let file = folder.join(CONFIG);
+        if !file.exists() {
+            let message = format!("holds no {CONFIG}: it is no run, or one that ended before it began");
+            return Err(Error::data(folder, message));
+        }
+        ConfigFile::read(&file)
+    }
+
     /// Reads and checks it.
     ///
     /// # Errors
     /// [`Error::Data`] names file and line where it is no TOML, a key is unknown (with the nearest known one), or a value is
     /// of the wrong type or impossible.
     pub fn read(path: &Path) -> Result<ConfigFile> {
+        if path.is_dir() {
+            let file = path.join(CONFIG);
+            return Err(Error::data(path, format!("is a folder: name the file in it, {}", file.display())));
+        }
         let bytes = read_whole(path, MAX_BYTES)?;
         let text = String::from_utf8(bytes).map_err(|error| {
             Error::data(path, format!("is not UTF-8 text, at offset {}", error.utf8_error().valid_up_to()))

@@ -16,6 +16,7 @@ use crate::optim::{LossScale, OptimizerKind};
 use crate::parameters::Precision;
 
 pub use check::LARGEST;
+pub(crate) use file::CONFIG;
 pub use file::ConfigFile;
 
 /// What can be trained.
@@ -152,6 +153,27 @@ pub enum ScheduleKind {
     Exponential,
     /// Multiplied with `lr_gamma` when the validation loss no longer falls.
     Plateau,
+}
+
+impl ScheduleKind {
+    /// The settings that not every schedule uses, and the schedules that do.
+    const SETTINGS: [(&str, &[ScheduleKind]); 3] = [
+        ("lr_every", &[ScheduleKind::Step]),
+        ("lr_gamma", &[ScheduleKind::Step, ScheduleKind::Exponential, ScheduleKind::Plateau]),
+        ("lr_patience", &[ScheduleKind::Plateau]),
+    ];
+
+    /// Its name.
+    fn name(self) -> &'static str {
+        match self {
+            ScheduleKind::Constant => "constant",
+            ScheduleKind::Cosine => "cosine",
+            ScheduleKind::Onecycle => "onecycle",
+            ScheduleKind::Step => "step",
+            ScheduleKind::Exponential => "exponential",
+            ScheduleKind::Plateau => "plateau",
+        }
+    }
 }
 
 /// How a model is trained.
@@ -349,7 +371,7 @@ impl Config {
     /// The defaults, overridden by `file`'s keys and those by `options`, which has the same sections.
     ///
     /// # Errors
-    /// [`Error::Argument`] names an option that the experiment does not take, or whose value is impossible.
+    /// [`Error::Argument`] names an option that the experiment or the schedule does not take, or whose value is impossible.
     pub fn resolve(file: Option<&ConfigFile>, experiment: Experiment, options: &Table) -> Result<Config> {
         let config = match file {
             Some(file) if file.config.experiment != experiment => {
@@ -368,7 +390,10 @@ impl Config {
         }
         // Steps and passes say the same thing: the one asked for last counts.
         let mut table = config.table()?;
-        if options.get("train").and_then(Value::as_table).is_some_and(|train| train.contains_key("steps"))
+        let given = |key: &str| {
+            options.get("train").and_then(Value::as_table).is_some_and(|train| train.contains_key(key))
+        };
+        if given("steps")
             && let Some(train) = table.get_mut("train").and_then(Value::as_table_mut)
         {
             train.remove("epochs");
@@ -377,7 +402,20 @@ impl Config {
         let config: Config = table
             .try_into()
             .map_err(|error: toml::de::Error| Error::argument("train", wrong_value(&error)))?;
-        config.check().map_err(|fault| Error::argument("train", fault.to_string()))?;
+        config.check().map_err(|fault| Error::argument("train", fault.of_option()))?;
+        // Only options: a file may keep what another schedule has used.
+        let schedule = config.train.schedule;
+        for (key, schedules) in ScheduleKind::SETTINGS {
+            if given(key) && !schedules.contains(&schedule) {
+                let possible =
+                    |kind: &&ScheduleKind| experiment == Experiment::Text || **kind != ScheduleKind::Plateau;
+                let names: Vec<_> = schedules.iter().filter(possible).map(|kind| kind.name()).collect();
+                let (option, names) = (key.replace('_', "-"), names.join(" or "));
+                let message =
+                    format!("--{option} is for --schedule {names}; the schedule here is {}", schedule.name());
+                return Err(Error::argument("train", message));
+            }
+        }
         Ok(config)
     }
 

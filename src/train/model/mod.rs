@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::config::CONFIG as SETTINGS;
 use super::weights::Weights;
 use crate::device::Device;
 use crate::error::{Error, Result};
@@ -141,6 +142,10 @@ impl StoredModel {
             ));
         }
         let [config, weights] = [CONFIG, WEIGHTS].map(|name| path.join(name));
+        if !config.exists() && !weights.exists() && path.join(SETTINGS).exists() {
+            let message = "is a run that has saved nothing yet: its model comes with its first checkpoint";
+            return Err(Error::data(path, message));
+        }
         for file in [&config, &weights] {
             if !file.exists() {
                 let message = format!("no such file; a model's folder holds {CONFIG} and {WEIGHTS}");

@@ -15,15 +15,6 @@ use crate::train::model::{Model, WEIGHTS};
 /// The file that the process which trains holds locked.
 pub(super) const LOCK: &str = "lock";
 
-/// An error unless there is a folder.
-pub(super) fn check_folder(path: &Path) -> Result<()> {
-    if path.is_dir() {
-        return Ok(());
-    }
-    let found = if path.exists() { "is no folder" } else { "no such folder" };
-    Err(Error::data(path, format!("{found}; name the folder of a run")))
-}
-
 /// An error unless a folder that exists can be a run's.
 pub(super) fn may_take(folder: &Path, force: bool) -> Result<()> {
     let path = folder.display();

@@ -20,7 +20,7 @@ use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use super::config::{Config, ConfigFile};
+use super::config::{CONFIG, Config, ConfigFile};
 use super::forecast::{Forecast, HEAD};
 use super::model::{CONFIG as MODEL_CONFIG, WEIGHTS};
 use super::weights::to_bytes;
@@ -34,7 +34,7 @@ pub(crate) use checkpoint::{Checkpoint, MOST_COUNTED, Platform, Progress};
 pub use checkpoint::{DataFacts, Tensors};
 use checkpoint::{Saved, Unreadable};
 pub use folder::newest_text_model;
-use folder::{LOCK, check_folder, check_links, lock, may_take};
+use folder::{LOCK, check_links, lock, may_take};
 pub(in crate::train) use folder::{Made, is_unused};
 pub(crate) use metrics::Metrics;
 pub use metrics::Row;
@@ -42,7 +42,6 @@ pub use record::Record;
 
 /// Where runs go that are given no folder.
 const RUNS: &str = "runs";
-const CONFIG: &str = "config.toml";
 const CHECKPOINTS: &str = "checkpoints";
 const PLOTS: &str = "plots";
 const REPORT: &str = "report.html";
@@ -119,18 +118,12 @@ impl Run {
     /// # Errors
     /// [`Error::Data`] when it is no run, or another process trains in it.
     pub fn open(path: &Path) -> Result<(Run, ConfigFile)> {
-        check_folder(path)?;
-        let file = path.join(CONFIG);
-        if !file.exists() {
-            let message = format!("holds no {CONFIG}: it is no run, or one that ended before it began");
-            return Err(Error::data(path, message));
-        }
         // Read before the lock, so that no lock is made in the folder of something else.
-        ConfigFile::read(&file)?;
+        ConfigFile::of_run(path)?;
         check_links(path)?;
         let lock = lock(path)?;
         // The process that had the lock may have changed them.
-        let config = ConfigFile::read(&file)?;
+        let config = ConfigFile::of_run(path)?;
         let (path, metrics) = (path.to_owned(), Metrics::new(path));
         Ok((Run { path, _lock: lock, made: Vec::new(), replaces: false, config: None, metrics }, config))
     }

@@ -2,9 +2,8 @@
 
 use std::path::Path;
 
-use super::folder::check_folder;
+use super::RESULT;
 use super::metrics::{self, Row};
-use super::{CONFIG, RESULT};
 use crate::error::{Error, Result};
 use crate::files::{json, read_whole};
 use crate::train::config::{Config, ConfigFile};
@@ -29,8 +28,7 @@ impl Record {
     /// # Errors
     /// [`Error::Data`] names the file that is missing or not as it was written.
     pub fn read(path: &Path) -> Result<Record> {
-        check_folder(path)?;
-        let ConfigFile { config, .. } = ConfigFile::read(&path.join(CONFIG))?;
+        let ConfigFile { config, .. } = ConfigFile::of_run(path)?;
         let file = path.join(RESULT);
         let result = match file.exists() {
             false => None,

@@ -23,6 +23,7 @@ use super::{Row, Size, TABLE};
 use crate::device::{Device, GpuOptions, Sabotage, adapters};
 use crate::error::{Error, Result};
 use crate::kernel::{Dtype, Processor};
+use crate::nearby::instead;
 use crate::parameters::Precision;
 
 pub use report::{Ending, write_report};
@@ -68,7 +69,7 @@ impl Item {
 /// The names that `asked` means: the equal one, else all that begin with it.
 ///
 /// # Errors
-/// [`Error::Argument`] lists the nearest names where there is none.
+/// [`Error::Argument`] where there is none: it has the names that are like it, else all.
 pub fn named(asked: &str, names: &[&'static str]) -> Result<Vec<&'static str>> {
     if let Some(name) = names.iter().find(|name| **name == asked) {
         return Ok(vec![*name]);
@@ -77,13 +78,7 @@ pub fn named(asked: &str, names: &[&'static str]) -> Result<Vec<&'static str>> {
     if !asked.is_empty() && !found.is_empty() {
         return Ok(found);
     }
-    let mut near = names.to_vec();
-    near.sort_by(|a, b| strsim::jaro_winkler(asked, b).total_cmp(&strsim::jaro_winkler(asked, a)));
-    near.truncate(3);
-    Err(Error::argument(
-        "check",
-        format!("no name begins with '{asked}'; the nearest are {}", near.join(", ")),
-    ))
+    Err(Error::argument("check", format!("no name begins with '{asked}'; {}", instead(asked, names))))
 }
 
 /// What was found of one thing that an item tries, such as a variant of a kernel, a computation or a model.
