@@ -65,13 +65,13 @@ pub trait Bench {
     /// Waits for the device to finish, and reads one number of the last step's result.
     ///
     /// # Errors
-    /// [`Error::Gpu`](crate::error::Error::Gpu) on a fault.
+    /// [`Error::Gpu`] on a fault.
     fn fetch(&mut self) -> Result<f64>;
 
     /// What the steps computed: the numbers in which precisions are compared.
     ///
     /// # Errors
-    /// [`Error::Gpu`](crate::error::Error::Gpu) on a fault.
+    /// [`Error::Gpu`] on a fault.
     fn results(&mut self) -> Result<Vec<Vec<f64>>>;
 
     /// What is known of a step besides its time.

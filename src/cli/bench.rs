@@ -95,41 +95,48 @@ pub fn run(args: Args) -> Result<()> {
     let stop = interruption();
     let mut results = Vec::new();
     let mut roofline = None;
-    for (what, cases) in parts {
-        if cases.is_empty() {
-            continue;
-        }
-        if what == What::Kernels {
-            let measured = Roofline::measure(&device)?;
-            output.line(format!(
-                "the device copies {:.1} GB/s and computes {:.1} GFLOP/s",
-                measured.bytes_per_second / 1e9,
-                measured.operations_per_second / 1e9
-            ))?;
-            roofline = Some(measured);
-        }
-        let width = cases.iter().map(|case| case.name.len()).max().unwrap_or_default();
-        output.line(header(what, width, old.is_some()))?;
-        let each = cases.iter().flat_map(|case| precisions.iter().map(move |precision| (case, *precision)));
-        for (case, precision) in each.filter(|(case, precision)| case.is_in(*precision)) {
-            let share = if case.name.starts_with(OF_TABLE) { 0.1 } else { 1.0 };
-            let protocol = Protocol { seconds: args.seconds * share, ..Protocol::default() };
-            let measured = measure(&device, case, precision, &protocol, &stop)?;
-            let before = old.as_ref().map(|old| old.medians.get(&(case.name.clone(), precision)).copied());
-            output.line(line(what, width, &measured, &case.about, roofline.as_ref(), before))?;
-            results.push(measured);
-            if let Some(file) = file {
-                write_report(file, &device, roofline.as_ref(), &results)?;
+    let all = || {
+        for (what, cases) in parts {
+            if cases.is_empty() {
+                continue;
+            }
+            if what == What::Kernels {
+                let measured = Roofline::measure(&device)?;
+                output.line(format!(
+                    "the device copies {:.1} GB/s and computes {:.1} GFLOP/s",
+                    measured.bytes_per_second / 1e9,
+                    measured.operations_per_second / 1e9
+                ))?;
+                roofline = Some(measured);
+            }
+            let width = cases.iter().map(|case| case.name.len()).max().unwrap_or_default();
+            output.line(header(what, width, old.is_some()))?;
+            let each =
+                cases.iter().flat_map(|case| precisions.iter().map(move |precision| (case, *precision)));
+            for (case, precision) in each.filter(|(case, precision)| case.is_in(*precision)) {
+                let share = if case.name.starts_with(OF_TABLE) { 0.1 } else { 1.0 };
+                let protocol = Protocol { seconds: args.seconds * share, ..Protocol::default() };
+                let measured = measure(&device, case, precision, &protocol, &stop)?;
+                let before =
+                    old.as_ref().map(|old| old.medians.get(&(case.name.clone(), precision)).copied());
+                output.line(line(what, width, &measured, &case.about, roofline.as_ref(), before))?;
+                results.push(measured);
+                if let Some(file) = file {
+                    write_report(file, &device, roofline.as_ref(), &results)?;
+                }
+            }
+            if what == What::Kernels {
+                output.line(ABOUT_SHARES)?;
             }
         }
-        if what == What::Kernels {
-            output.line(ABOUT_SHARES)?;
-        }
+        Ok(())
+    };
+    let ending = all();
+    // A pipe gets what there is, also where something has failed.
+    if let Some(stream) = args.json.as_ref().filter(|_| file.is_none()) {
+        write_report(stream, &device, roofline.as_ref(), &results)?;
     }
-    match args.json.as_ref().filter(|_| file.is_none()) {
-        Some(stream) => write_report(stream, &device, roofline.as_ref(), &results),
-        None => Ok(()),
-    }
+    ending
 }
 
 const ABOUT_SHARES: &str = "share: of the rate of a copy, or of multiplications and additions alone. It is above 100% where data \
@@ -141,6 +148,7 @@ fn choose(parts: &mut [(What, Vec<Case>)], only: &[String]) -> Result<()> {
         parts.iter().flat_map(|(_, cases)| cases).map(|case| case.name.clone()).collect();
     let is_meant = |name: &str, asked: &String| match names.contains(asked) {
         true => name == asked,
+        false if asked.is_empty() => false,
         false => {
             name.starts_with(asked) || name.strip_prefix(OF_TABLE).is_some_and(|name| name.starts_with(asked))
         }

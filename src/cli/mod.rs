@@ -44,7 +44,7 @@ struct Args {
 }
 
 const AFTER_HELP: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 bad data or model file, 4 GPU fault, \
-                          130 interrupted, 141 nobody reads the output.\n\
+                          130 interrupted, 141 nobody reads the output (train saves and gives 1).\n\
                           Devices: auto takes the best real GPU, else the CPU; the environment variable BPTT_DEVICE \
                           overrides it. `bptt devices` lists what there is.";
 

@@ -6,7 +6,7 @@ use bptt::bench::{Case, Compared, Set, task_case, training, tune};
 use bptt::error::{Error, Result};
 use bptt::kernel::Processor;
 use bptt::plans::save_plans;
-use bptt::train::{ConfigFile, check_writable};
+use bptt::train::{ConfigFile, check_writable, is_stream};
 use serde_json::json;
 
 use super::numbers::positive;
@@ -50,6 +50,10 @@ pub fn run(args: Args) -> Result<()> {
         return Err(Error::argument("tune", "there is no folder for settings: name a file with --out"));
     };
     if let Some(file) = &args.out {
+        if is_stream(file) {
+            let message = format!("--out {}: plans are added to those of a file: name one", file.display());
+            return Err(Error::argument("tune", message));
+        }
         check_writable(file)?;
     }
     let cases: Vec<Case> = match &args.run {

@@ -38,9 +38,9 @@ impl Way for Schedule {
 }
 
 /// Declares a recurrent kernel, as [`kernel!`](macro@crate::kernel) does. In place of variants stand its shader, that of its pass,
-/// the columns of a unit, and over how many numbers each is a sum, as a multiple of a parameter; how many rows of the batch a tile has, in how
-/// many rounds their sums are added (`shaders/recurrent_tiles.wgsl`); and for how many units registers can hold the weights
-/// at most (`shaders/recurrent_held.wgsl`).
+/// the columns of a unit, and over how many numbers each is a sum: so many times a parameter; how many rows of the batch a tile
+/// has, in how many rounds their sums are added (`shaders/recurrent_tiles.wgsl`); and for how many units registers can hold the
+/// weights at most (`shaders/recurrent_held.wgsl`).
 macro_rules! recurrent_kernel {
     (
         $(#[$doc:meta])*

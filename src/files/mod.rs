@@ -110,19 +110,24 @@ pub(crate) fn check_writable(path: &Path) -> Result<()> {
 /// A new file in the folder of `name`, for what the user knows as `path`.
 fn beside(path: &Path, name: &Path) -> Result<NamedTempFile> {
     let file = tempfile::Builder::new().prefix(PARTIAL).tempfile_in(folder(name));
-    // By its kind alone, for the full error names the temporary file.
-    file.map_err(|error| unwritable(path, &error.kind().into()))
+    file.map_err(|error| match error.kind() {
+        ErrorKind::NotFound => no_folder(path, folder(name)),
+        // By its kind alone, for the full error names the temporary file.
+        kind => unwritable(path, &kind.into()),
+    })
 }
 
 /// The error of a file that cannot be written.
 pub(crate) fn unwritable(path: &Path, error: &io::Error) -> Error {
     let folder = folder(path);
     match error.kind() {
-        ErrorKind::NotFound if !folder.exists() => {
-            Error::data(path, format!("cannot be written: there is no folder {}", folder.display()))
-        }
+        ErrorKind::NotFound if !folder.exists() => no_folder(path, folder),
         _ => Error::data(path, format!("cannot be written: {error}")),
     }
+}
+
+fn no_folder(path: &Path, folder: &Path) -> Error {
+    Error::data(path, format!("cannot be written: there is no folder {}", folder.display()))
 }
 
 /// A rename, or a removal, is safe only once the folder is.

@@ -12,8 +12,8 @@ impl Tape {
     /// `y[.., :] = weight[tokens[..], :]` for weight [V, E] and tokens of any shape [..], as torch.nn.functional.embedding:
     /// [.., E].
     ///
-    /// A recurrent layer that takes the result as it is, or with its first two dimensions exchanged, without `padding_idx` and
-    /// lengths, multiplies the rows of weight with its W_ih, where they are at most half as many as the tokens (in half precision
+    /// A recurrent layer that takes the result as it is, reshaped, or with its first two dimensions exchanged, without
+    /// `padding_idx` and lengths, multiplies the rows of weight with its W_ih, where they are at most half as many as the tokens (in half precision
     /// an eighth), and looks up the products. The tape then says that the layer is computed from weight.
     ///
     /// Gradient: `dweight[v, :]` = Σ of `dy[n, :]` over the positions n of token v; 0 for the token `padding_idx`.
@@ -44,35 +44,9 @@ impl Tape {
             })
         })?;
         if padding_idx.is_none() {
-            self.came_from(y, LookUp { tokens: tokens.clone(), table: weight });
+            self.came_from(y, LookUp { tokens: tokens.clone(), transposed: false, table: weight });
         }
         Ok(y)
-    }
-}
-
-impl Tape {
-    /// The look-up of x in another shape, which may keep its rows.
-    pub(super) fn reshaped_look_up(&self, x: Var, shape: &[usize]) -> Result<Option<LookUp>> {
-        let (Some(LookUp { tokens, table }), Some((width, rows))) = (self.look_up(x)?, shape.split_last())
-        else {
-            return Ok(None);
-        };
-        let kept = self.value(*table)?.shape()[1] == *width;
-        kept.then(|| Ok(LookUp { tokens: tokens.reshape(rows)?, table: *table })).transpose()
-    }
-
-    /// The look-up of x [M, N, E] as [N, M, E], where x came from one that may stand in its place.
-    pub(super) fn transposed_look_up(&self, x: Var) -> Result<Option<LookUp>> {
-        let Some(look_up) = self.look_up(x)? else { return Ok(None) };
-        let table = self.value(look_up.table)?;
-        if !look_up.is_of_few(table) {
-            return Ok(None);
-        }
-        let tokens = look_up.tokens.transposed()?;
-        if self.requires_grad(x)? {
-            tokens.sorted(table.shape()[0])?;
-        }
-        Ok(Some(LookUp { tokens, table: look_up.table }))
     }
 }
 
@@ -80,13 +54,33 @@ impl Tape {
 /// looked up then.
 #[derive(Clone)]
 pub(crate) struct LookUp {
-    /// The row of each of its rows.
+    /// The row of each of its rows: [..], or [M, N] of a value [N, M, E] where that is transposed.
     pub tokens: Indices,
+    /// See `tokens`.
+    pub transposed: bool,
     /// [V, E].
     pub table: Var,
 }
 
 impl LookUp {
+    /// That of the value in another shape, where it keeps its rows.
+    pub fn reshaped(&self, shape: &[usize], table: &Tensor) -> Result<Option<LookUp>> {
+        let rows = shape.split_last().filter(|(width, _)| **width == table.shape()[1]).map(|(_, rows)| rows);
+        let rows =
+            rows.filter(|rows| rows.iter().product::<usize>() == self.tokens.count() && !self.transposed);
+        rows.map(|rows| Ok(LookUp { tokens: self.tokens.reshape(rows)?, ..self.clone() })).transpose()
+    }
+
+    /// That of the value, of three dimensions, with the first two exchanged.
+    pub fn exchanged(&self) -> LookUp {
+        LookUp { transposed: !self.transposed, ..self.clone() }
+    }
+
+    /// The row of each of its rows, in their order.
+    pub fn in_order(&self) -> Result<Indices> {
+        if self.transposed { self.tokens.transposed() } else { Ok(self.tokens.clone()) }
+    }
+
     /// Whether the table [V, E] has so few rows that it pays to compute with them in the place of what was looked up.
     pub fn is_of_few(&self, table: &Tensor) -> bool {
         // What is added up for the rows has 32 bits, and a GPU may multiply 16 much faster.

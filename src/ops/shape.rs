@@ -15,7 +15,9 @@ impl Tape {
         let y = self.value(x)?.reshape(shape)?;
         let shape = y.shape();
         let y = self.push("reshape", &[x], y, || Box::new(|g| g.give(0, g.of_output()?)))?;
-        if let Some(look_up) = self.reshaped_look_up(x, &shape)? {
+        if let Some(look_up) = self.look_up(x)?
+            && let Some(look_up) = look_up.reshaped(&shape, self.value(look_up.table)?)?
+        {
             self.came_from(y, look_up);
         }
         Ok(y)

@@ -1,5 +1,6 @@
 //! Operations that only move elements: transposition, parts of a tensor, and tensors side by side.
 
+use super::embedding::LookUp;
 use super::line::Lines;
 use crate::cpu::copy::Copy;
 use crate::cpu::walk::{collapsed, strides};
@@ -98,14 +99,7 @@ impl Tape {
         }
         let mut dims: Vec<usize> = (0..shape.len()).collect();
         dims.swap(dim0, dim1);
-        let y = permuted(input, &dims)?;
-        let batch_and_time = shape.len() == 3 && dims == [1, 0, 2];
-        let y = self
-            .push("transpose", &[x], y, || Box::new(move |g| g.give(0, permuted(&g.of_output()?, &dims)?)))?;
-        if batch_and_time && let Some(look_up) = self.transposed_look_up(x)? {
-            self.came_from(y, look_up);
-        }
-        Ok(y)
+        self.reordered("transpose", x, dims.clone(), dims)
     }
 
     /// x with its dimensions in another order, as torch.permute: dimension d of the result is dimension `dims[d]` of x.
@@ -123,8 +117,19 @@ impl Tape {
             let message = format!("{dims:?} does not name each dimension of shape {shape:?} once");
             return Err(Error::argument("permute", message));
         }
-        let y = permuted(input, dims)?;
-        self.push("permute", &[x], y, || Box::new(move |g| g.give(0, permuted(&g.of_output()?, &back)?)))
+        self.reordered("permute", x, dims.to_vec(), back)
+    }
+
+    /// x with its dimensions in another order, and what brings them back.
+    fn reordered(&mut self, op: &'static str, x: Var, dims: Vec<usize>, back: Vec<usize>) -> Result<Var> {
+        let y = permuted(self.value(x)?, &dims)?;
+        let y = self.push(op, &[x], y, || Box::new(move |g| g.give(0, permuted(&g.of_output()?, &back)?)))?;
+        if dims == [1, 0, 2]
+            && let Some(look_up) = self.look_up(x)?.map(LookUp::exchanged)
+        {
+            self.came_from(y, look_up);
+        }
+        Ok(y)
     }
 
     /// The `length` elements from `start` on along dimension `dim`, as torch.narrow.

@@ -42,9 +42,9 @@ fn settings_that_cannot_be() {
         ("experiment = \"txt\"", "line 1: experiment: unknown variant `txt`"),
         (
             "experiment = \"text\"\n\n[train]\nlr = 0.1\nstepps = 3",
-            "line 5: unknown key \"stepps\" in [train]; the nearest is \"steps\"",
+            "line 5: unknown key \"stepps\" in [train]; did you mean steps?",
         ),
-        ("experiment = \"text\"\n[modl]\n", "line 2: unknown key \"modl\"; the nearest is \"model\""),
+        ("experiment = \"text\"\n[modl]\n", "line 2: unknown key \"modl\"; did you mean model?"),
         ("experiment = \"text\"\ntrain = 3", "line 2: train must be a section, [train]"),
         ("experiment = \"text\"\n[data]\nwindow = 3", "line 3: window means nothing to the experiment text"),
         (

@@ -177,7 +177,7 @@ fn settings_of_another_schedule_may_be_in_a_file() {
 }
 
 #[test]
-fn the_number_of_threads_is_one() {
+fn the_number_of_threads_is_a_number() {
     let folder = folder();
     for asked in ["abc", "0", "-1", "1.5"] {
         let mut command = command(folder.path(), ["train", "hihello", "--steps", "1"]);

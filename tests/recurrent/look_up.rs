@@ -11,7 +11,7 @@ use crate::common::{devices, own_devices};
 fn few_tokens_are_multiplied_once() {
     let (time, batch, hidden) = (8, 2, 4);
     for (device, changed) in
-        own_devices().iter().flat_map(|device| [0, 1, 2].map(|changed| (device, changed)))
+        own_devices().iter().flat_map(|device| [0, 1, 2, 3].map(|changed| (device, changed)))
     {
         for (tokens, rows) in [(8, 8), (9, time * batch)] {
             let mut tape = Tape::without_parameters(device);
@@ -19,14 +19,16 @@ fn few_tokens_are_multiplied_once() {
                 |shape: &[usize]| tape.input(&Tensor::uniform(device, shape, [-1.0, 1.0], 1, 0).unwrap());
             let (table, w_ih, w_hh) = (input(&[tokens, 3]), input(&[hidden, 3]), input(&[hidden; 2]));
             let weights = RecurrentWeights { w_ih, w_hh, biases: None, w_hr: None };
-            // As they are, with the batch first, or of another shape.
-            let shape = [vec![time, batch], vec![batch, time], vec![time * batch]][changed].clone();
+            // As they are, with the batch first in two ways, or of another shape.
+            let shapes = [vec![time, batch], vec![batch, time], vec![batch, time], vec![time * batch]];
+            let shape = &shapes[changed];
             let indices = Indices::new(device, &shape[..], &[1; 16]).unwrap();
             device.start_profile(Detail::Launches).unwrap();
             let x = tape.embedding(&indices, table, None).unwrap();
             let x = match changed {
                 0 => x,
                 1 => tape.transpose(x, 0, 1).unwrap(),
+                2 => tape.permute(x, &[1, 0, 2]).unwrap(),
                 _ => tape.reshape(x, [time, batch, 3]).unwrap(),
             };
             let [y, _] = tape.rnn(x, None, weights, Nonlinearity::Tanh, Order::default()).unwrap();

@@ -24,7 +24,7 @@ mod sequence;
 mod steps;
 
 use crate::error::{Error, Result};
-use crate::ops::embedding::LookUp;
+use crate::ops::indices::Indices;
 use crate::tape::{Tape, Var};
 use crate::tensor::{Shape, Tensor};
 
@@ -299,7 +299,7 @@ impl Tape {
         }
         let few_rows = if lengths.is_some() { None } else { self.few_rows(x)? };
         let input = match (few_rows, &lengths) {
-            (Some(LookUp { tokens, table }), _) => {
+            (Some((tokens, table)), _) => {
                 inputs[0] = table;
                 let x = self.value(table)?.clone();
                 let learnt = inputs.iter().map(|var| self.requires_grad(*var));
@@ -321,15 +321,15 @@ impl Tape {
         Ok((sequence, inputs))
     }
 
-    /// The table that x [T, B, I] has rows of, where those are so few that it pays to multiply them in the place of x.
-    fn few_rows(&self, x: Var) -> Result<Option<LookUp>> {
+    /// The table that x [T, B, I] has rows of, and which, where those are so few that it pays to multiply them in the place of x.
+    fn few_rows(&self, x: Var) -> Result<Option<(Indices, Var)>> {
         let Some(look_up) = self.look_up(x)? else { return Ok(None) };
         // Whoever looks at the numbers of a step wants x too.
         let looked_at = self.device().keeps_values();
         let few = look_up.is_of_few(self.value(look_up.table)?);
         // A look-up without gradients gives the table none.
         let alike = self.requires_grad(x)? == self.requires_grad(look_up.table)?;
-        Ok((few && alike && !looked_at).then(|| look_up.clone()))
+        (few && alike && !looked_at).then(|| Ok((look_up.in_order()?, look_up.table))).transpose()
     }
 
     /// Checks the weights and states of a chain, and adds them to the node's inputs. `features` is how many numbers each step takes

@@ -9,6 +9,7 @@ use toml::{Table, Value};
 use super::{Config, Experiment, overlay, wrong_value};
 use crate::error::{Error, Result};
 use crate::files::read_whole;
+use crate::nearby::instead;
 
 /// The name of the settings in the folder of a run.
 pub(crate) const CONFIG: &str = "config.toml";
@@ -141,9 +142,7 @@ fn parse(text: &str) -> Result<Config, Wrong> {
 const TOP: [&str; 3] = ["format", "experiment", "device"];
 
 fn unknown(key: &str, place: &str, known: &[&str]) -> String {
-    let near = |known: &&&str| strsim::jaro_winkler(key, known);
-    let nearest = known.iter().max_by(|a, b| near(a).total_cmp(&near(b))).expect("there are known keys");
-    format!("unknown key {key:?}{place}; the nearest is {nearest:?}")
+    format!("unknown key {key:?}{place}; {}", instead(key, known))
 }
 
 /// Where the value at a path of keys begins.
