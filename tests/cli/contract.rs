@@ -155,7 +155,7 @@ fn help_is_readable() {
         (run.code, text.split_whitespace().collect::<Vec<_>>().join(" "))
     };
     let codes = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 bad data or model file, 4 GPU fault, 130 interrupted, 141 nobody \
-                 reads the output.";
+                 reads the output (train saves and gives 1).";
     for (args, code, says) in [
         ("", Some(2), "Usage: bptt"),
         ("--help", Some(0), "generate Continue a text"),

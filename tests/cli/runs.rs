@@ -47,6 +47,19 @@ fn killed_at_any_moment() {
     }
 }
 
+/// Between the last checkpoint and the result, where a random moment seldom falls.
+#[test]
+fn killed_before_it_ended() {
+    let folder = folder();
+    bptt(folder.path(), &format!("{TEXT} --out run")).done();
+    let whole = ended(folder.path(), "run");
+    let run = folder.path().join("run");
+    fs::remove_file(run.join("result.json")).unwrap();
+    fs::write(run.join(".bptt-a1b2c3"), "").unwrap();
+    bptt(folder.path(), "train --resume run").done();
+    assert_equal(&ended(folder.path(), "run"), &whole);
+}
+
 /// Between the lock and the settings, where a random moment seldom falls.
 #[test]
 fn killed_before_it_began() {

@@ -143,9 +143,17 @@ impl Run {
         Ok(())
     }
 
-    /// Leaves the settings as they were: nothing is trained with the new ones.
+    /// Leaves the settings as they were, because nothing is trained with the new ones, and removes what is left of writes that
+    /// were cut off.
     pub(crate) fn keep_config(&mut self) {
         self.config = None;
+        self.clean();
+    }
+
+    fn clean(&self) {
+        for folder in ["", CHECKPOINTS, PLOTS] {
+            remove_cut_off(&self.path.join(folder));
+        }
     }
 
     /// The newest checkpoint that is whole, and what is wrong with newer ones.
@@ -272,9 +280,7 @@ impl Run {
     /// and writes the settings.
     pub(crate) fn begin(&mut self) -> Result<()> {
         let Some(config) = &self.config else { return Ok(()) };
-        for folder in ["", CHECKPOINTS, PLOTS] {
-            remove_cut_off(&self.path.join(folder));
-        }
+        self.clean();
         if std::mem::take(&mut self.replaces) {
             for (_, path) in checkpoints(&self.path)? {
                 remove(&path)?;
