@@ -1,11 +1,9 @@
 //! Twin of `shaders/cross_entropy.wgsl` and `shaders/cross_entropy_group.wgsl`.
 
-use pulp::{Arch, Simd, WithSimd};
-
 use super::groups;
 use super::real::Real;
 use super::threads::{Shared, in_blocks};
-use super::vector::{largest, shifted_powers};
+use super::vector::{powers_of_row, widest};
 use crate::kernel::{GROUP, Limits, Plan, SUBGROUP};
 
 crate::kernel! {
@@ -109,48 +107,38 @@ pub fn cross_entropy_fast(
         let p = CrossEntropy { rows: rows.len() as u32, ..*p };
         match p.weighted == 1 {
             true => cross_entropy(&p, x, labels, weight, losses, dx),
-            false => Arch::new().dispatch(Unweighted { p, x, labels, losses, dx }),
+            false => widest(
+                #[inline(always)]
+                || unweighted(&p, x, labels, losses, dx),
+            ),
         }
     });
 }
 
 /// Rows whose classes all have weight 1.
-struct Unweighted<'a> {
-    p: CrossEntropy,
-    x: &'a [f32],
-    labels: &'a [i32],
-    losses: &'a mut [f32],
-    dx: &'a mut [f32],
-}
-
-impl WithSimd for Unweighted<'_> {
-    type Output = ();
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let p = &self.p;
-        let classes = p.classes as usize;
-        let (hit, share) = (1.0 - p.smoothing, p.smoothing / p.classes as f32);
-        let rows = self.x.chunks_exact(classes).zip(self.dx.chunks_exact_mut(classes));
-        for ((x, dx), (label, loss)) in rows.zip(self.labels.iter().zip(self.losses)) {
-            if *label == p.ignore_index {
-                *loss = 0.0;
-                dx.fill(0.0);
-                continue;
-            }
-            let label = *label as usize;
-            let largest = largest(simd, x);
-            let sum = shifted_powers(simd, x, largest, dx);
-            let log_sum = sum.ln();
-            *loss = hit * (log_sum - (x[label] - largest));
-            if share > 0.0 {
-                // Else 0·∞ for a logit that masks its class.
-                let spread = Real::sum(x.iter().map(|x| x - largest));
-                *loss += share * (p.classes as f32 * log_sum - spread);
-            }
-            *loss *= p.scale;
-            let factor = p.scale * (hit + share * p.classes as f32) / sum;
-            dx.iter_mut().for_each(|dx| *dx = *dx * factor - p.scale * share);
-            dx[label] -= p.scale * hit;
+#[inline(always)]
+fn unweighted(p: &CrossEntropy, x: &[f32], labels: &[i32], losses: &mut [f32], dx: &mut [f32]) {
+    let classes = p.classes as usize;
+    let (hit, share) = (1.0 - p.smoothing, p.smoothing / p.classes as f32);
+    let rows = x.chunks_exact(classes).zip(dx.chunks_exact_mut(classes));
+    for ((x, dx), (label, loss)) in rows.zip(labels.iter().zip(losses)) {
+        if *label == p.ignore_index {
+            *loss = 0.0;
+            dx.fill(0.0);
+            continue;
         }
+        let label = *label as usize;
+        let [largest, sum] = powers_of_row(x, dx);
+        let log_sum = sum.ln();
+        *loss = hit * (log_sum - (x[label] - largest));
+        if share > 0.0 {
+            // Else 0·∞ for a logit that masks its class.
+            let spread = Real::sum(x.iter().map(|x| x - largest));
+            *loss += share * (p.classes as f32 * log_sum - spread);
+        }
+        *loss *= p.scale;
+        let factor = p.scale * (hit + share * p.classes as f32) / sum;
+        dx.iter_mut().for_each(|dx| *dx = *dx * factor - p.scale * share);
+        dx[label] -= p.scale * hit;
     }
 }

@@ -1,11 +1,9 @@
 //! Twin of `shaders/softmax.wgsl`.
 
-use pulp::{Arch, Simd, WithSimd};
-
 use super::groups;
 use super::real::Real;
 use super::threads::{Shared, in_blocks};
-use super::vector::{largest, shifted_powers};
+use super::vector::{powers_of_row, widest};
 use crate::kernel::{GROUP, Limits, Plan, SUBGROUP};
 
 crate::kernel! {
@@ -56,31 +54,20 @@ pub fn softmax_fast(p: &Softmax, x: &[f32], y: &mut [f32]) {
         let (from, len) = (rows.start * cols, rows.len() * cols);
         // SAFETY: each thread makes rows of its own.
         let (x, y) = (&x[from..][..len], unsafe { y.part(from, len) });
-        Arch::new().dispatch(Rows { cols, log: p.log == 1, x, y });
-    });
-}
-
-struct Rows<'a> {
-    cols: usize,
-    log: bool,
-    x: &'a [f32],
-    y: &'a mut [f32],
-}
-
-impl WithSimd for Rows<'_> {
-    type Output = ();
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        for (x, y) in self.x.chunks_exact(self.cols).zip(self.y.chunks_exact_mut(self.cols)) {
-            let largest = largest(simd, x);
-            let sum = shifted_powers(simd, x, largest, y);
-            match self.log {
-                true => {
-                    let log_sum = sum.ln();
-                    y.iter_mut().zip(x).for_each(|(y, x)| *y = x - largest - log_sum);
+        let lines = x.chunks_exact(cols).zip(y.chunks_exact_mut(cols));
+        widest(
+            #[inline(always)]
+            || {
+                for (x, y) in lines {
+                    let [largest, sum] = powers_of_row(x, y);
+                    if p.log == 1 {
+                        let log_sum = sum.ln();
+                        y.iter_mut().zip(x).for_each(|(y, x)| *y = x - largest - log_sum);
+                    } else {
+                        y.iter_mut().for_each(|y| *y /= sum);
+                    }
                 }
-                false => y.iter_mut().for_each(|y| *y /= sum),
-            }
-        }
-    }
+            },
+        );
+    });
 }

@@ -130,7 +130,7 @@ pub fn starts<S: Simd>(x: &[f32]) -> impl Iterator<Item = usize> + use<S> {
 
 /// The largest of x, which is not empty. A NaN may be passed over.
 #[inline(always)]
-pub fn largest<S: Simd>(simd: S, x: &[f32]) -> f32 {
+fn largest<S: Simd>(simd: S, x: &[f32]) -> f32 {
     let (vectors, rest) = S::as_simd_f32s(x);
     let mut most = simd.splat_f32s(x[0]);
     for x in vectors {
@@ -141,7 +141,7 @@ pub fn largest<S: Simd>(simd: S, x: &[f32]) -> f32 {
 
 /// y = e^(x − shift) for x at most 88 above the shift, and the sum of them.
 #[inline(always)]
-pub fn shifted_powers<S: Simd>(simd: S, x: &[f32], shift: f32, y: &mut [f32]) -> f32 {
+fn shifted_powers<S: Simd>(simd: S, x: &[f32], shift: f32, y: &mut [f32]) -> f32 {
     let shift = Lanes { simd, x: simd.splat_f32s(shift) };
     let mut sum = shift.like(0.0);
     for at in starts::<S>(x) {
